@@ -1,0 +1,94 @@
+import type { Duplex } from 'node:stream'
+import type { Address } from './address.ts'
+import type { RelayError } from './errors.ts'
+import type { OptionGroup } from './options.ts'
+
+/** Who is at the other end of a channel, as far as the kernel and the handshake can tell. */
+export interface Peer {
+  /** `203.0.113.7:51234`, `[::1]:51234`, `memory:orders#3`. Never text that the peer chose. */
+  readonly text: string
+  /** The bare IP, for source rules and rates; absent where the kind has none. */
+  readonly ip?: string
+  /** The verified certificate's name, where the kind has one. */
+  readonly identity?: string
+}
+
+/**
+ * An open conversation, both ways. Whoever holds it disposes it: disposal closes it at once and waits until its
+ * descriptors are gone. Errors arrive on `stream` as `error`, before `close`.
+ */
+export interface Channel extends AsyncDisposable {
+  /** Opened with `allowHalfOpen`: the end of one direction leaves the other alone. */
+  readonly stream: Duplex
+  /** `datagram`: one chunk is one datagram, and stays one. */
+  readonly framing: 'stream' | 'datagram'
+  readonly peer: Peer
+  /** Now, with RST where the kernel has one. May be called at any time, any number of times. */
+  abort(reason: RelayError): void
+}
+
+/** May this target be opened? The host's owner decides; the engine asks before it dials. */
+export interface EgressPolicy {
+  /**
+   * Throws a RelayError `denied` when `address`, once its host has resolved to `ip`, may not be dialled. `ip` is
+   * absent for kinds that have none.
+   */
+  check(address: Address, ip?: string): void
+}
+
+/** What an endpoint may use while it opens. */
+export interface OpenContext {
+  /** Aborted when the relay stops waiting: an opening must then fail soon and leave nothing behind. */
+  readonly signal: AbortSignal
+  readonly egress: EgressPolicy
+}
+
+/** Opens one channel a call. Rejects with a RelayError that names the address. */
+export interface Dialer {
+  dial(cx: OpenContext): Promise<Channel>
+}
+
+/** Starts to listen. Rejects with a RelayError that names the address, and then holds nothing. */
+export interface Acceptor {
+  listen(cx: OpenContext): Promise<Listener>
+}
+
+/**
+ * The channels that arrive, in order. Ends when it is disposed; disposal closes the listening socket at once and
+ * leaves accepted channels alone (they belong to whoever took them). Channels that were accepted but not yet
+ * taken are aborted.
+ */
+export interface Listener extends AsyncIterable<Channel>, AsyncDisposable {
+  /** Where it listens, with the port that the kernel chose: `127.0.0.1:8080`. */
+  readonly local: string
+}
+
+/** Wraps a channel: TLS over anything, dump over anything. On rejection the inner channel is disposed. */
+export type Layer = (inner: Channel, cx: OpenContext) => Promise<Channel>
+
+/** A bound address: validated, nothing opened yet. */
+export interface Endpoint {
+  readonly address: Address
+  /**
+   * The address as the ceiling's patterns see it: who would be reached or who could reach us, with defaults filled
+   * in. `TCP4-LISTEN:8080,bind=127.0.0.1,fork` has the scope `TCP4-LISTEN:127.0.0.1:8080`.
+   */
+  readonly scope: Address
+  readonly dialer?: Dialer
+  readonly acceptor?: Acceptor
+}
+
+/** One row of THE TABLE. */
+export interface EndpointKind {
+  readonly keyword: string
+  readonly aliases: readonly string[]
+  /** As in the reference: `TCP4-LISTEN:<port>`. */
+  readonly syntax: string
+  readonly summary: string
+  readonly groups: readonly OptionGroup[]
+  readonly role: 'target' | 'listen' | 'both'
+  /** A pattern for any of these keywords covers this kind too: a `TCP` line in a ceiling covers `TCP4`. */
+  readonly covers?: readonly string[]
+  /** Validates, opens nothing. Throws a RelayError `usage` that says what is wrong and what would be right. */
+  bind(address: Address): Endpoint
+}
