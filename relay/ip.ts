@@ -1,4 +1,5 @@
 import ipaddr from 'ipaddr.js'
+import { shown } from './address.ts'
 import { RelayError } from './errors.ts'
 
 type Parsed = ipaddr.IPv4 | ipaddr.IPv6
@@ -28,7 +29,7 @@ export interface Cidr {
  */
 export function parseCidr(text: string): Cidr {
   const refuse = (why: string, fix: string) =>
-    new RelayError('usage', { what: `network \`${printable(text)}\``, why, fix })
+    new RelayError('usage', { what: `network \`${shown(text)}\``, why, fix })
   const bare = text.replace(/^\[(.*)\]$/, '$1')
   const [, host = '', prefix] = /^([^/]*?)(?:\/([^/]*))?$/.exec(bare) ?? []
   const masked = prefix === undefined ? /^([\d.]+):([\d.]+)$/.exec(host) : null
@@ -45,10 +46,7 @@ export function parseCidr(text: string): Cidr {
       : wholeNumber(prefix, size + inside)
   if (bits === undefined || bits < inside) {
     const right = masked ? 'a mask like `255.0.0.0`' : `a number from 0 to ${size}`
-    throw refuse(
-      `\`${printable(masked ? masked[2]! : (prefix ?? ''))}\` is no prefix length`,
-      `Write ${right}`,
-    )
+    throw refuse(`\`${shown(masked ? masked[2]! : (prefix ?? ''))}\` is no prefix length`, `Write ${right}`)
   }
   const length = masked || prefix === undefined ? bits : bits - inside
   const bytes = ip.toByteArray()
@@ -153,10 +151,4 @@ function maskBits(mask: string): number | undefined {
 function maskByte(bits: number, index: number): number {
   const kept = Math.min(8, Math.max(0, bits - index * 8))
   return (0xff << (8 - kept)) & 0xff
-}
-
-/** Text from outside, fit for a message: short, and without anything that a terminal would obey. */
-function printable(text: string): string {
-  const short = text.length > 60 ? `${text.slice(0, 60)}…` : text
-  return short.replace(/[^\x20-\x7e…]/g, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

@@ -1,3 +1,4 @@
+import { shown } from './address.ts'
 import { type Cidr, canonicalIp, parseCidr } from './ip.ts'
 import type { OptionSpec, Reading } from './options.ts'
 
@@ -96,7 +97,7 @@ export function networks(name: string, help: Help): OptionSpec<readonly Cidr[]> 
         cidrs.push(parseCidr(part))
       } catch (refusal) {
         const { why, fix } = refusal as { why: string; fix: string }
-        return { problem: `\`${part}\`: ${why}`, write: fix.replace(/^Write /, '') }
+        return { problem: `\`${shown(part)}\`: ${why}`, write: fix.replace(/^Write /, '') }
       }
     }
     return { value: cidrs }

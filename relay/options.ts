@@ -1,5 +1,5 @@
-import type { Address, Option } from './address.ts'
-import { RelayError } from './errors.ts'
+import { type Address, addressError, type Option, shown } from './address.ts'
+import type { RelayError } from './errors.ts'
 import { nearest } from './nearest.ts'
 
 /** What a reader makes of an option's text: a value, or what is wrong with it and what would be right. */
@@ -51,7 +51,13 @@ export function readOptions<const Groups extends readonly OptionGroup[]>(
     const reading = spec.read(option.value)
     if ('problem' in reading) {
       const written = option.value === undefined ? option.name : `${option.name}=${option.value}`
-      throw refusal(address, option, 'usage', `\`${written}\`: ${reading.problem}`, `Write ${reading.write}`)
+      throw refusal(
+        address,
+        option,
+        'usage',
+        `\`${shown(written)}\`: ${reading.problem}`,
+        `Write ${reading.write}`,
+      )
     }
     values[key] = reading.value
   }
@@ -121,7 +127,6 @@ function unknownOption(
   return refusal(address, option, 'usage', why, fix)
 }
 
-function refusal(address: Address, option: Option, code: 'usage' | 'unsupported', why: string, fix: string) {
-  const what = `address \`${address.text}\`, character ${option.at + 1}`
-  return new RelayError(code, { what, why, fix })
+function refusal({ text }: Address, { at }: Option, code: 'usage' | 'unsupported', why: string, fix: string) {
+  return addressError(text, at, { code, why, fix })
 }

@@ -1,0 +1,148 @@
+/**
+ * Keywords that people know from socat, or from fleetcat's plans, and that this build has no kind for. They are
+ * named so that a refusal says "not here" where it is not a typing mistake, and so that a ceiling may already
+ * speak of them.
+ */
+export interface AbsentKind {
+  readonly keyword: string
+  readonly aliases: readonly string[]
+  readonly syntax: string
+  /** Options that only such kinds have, so that a misplaced one is explained. */
+  readonly options?: readonly string[]
+  /** What to write instead, where there is something. */
+  readonly instead?: string
+}
+
+const tls = [
+  'cert',
+  'certificate',
+  'key',
+  'cafile',
+  'capath',
+  'verify',
+  'cipher',
+  'snihost',
+  'commonname',
+  'alpn',
+]
+const child = ['pty', 'stderr', 'setsid', 'pipes', 'chdir', 'env']
+const termios = [
+  'raw',
+  'rawer',
+  'echo',
+  'icanon',
+  'crtscts',
+  'b9600',
+  'b19200',
+  'b38400',
+  'b57600',
+  'b115200',
+]
+const file = ['creat', 'excl', 'append', 'rdonly', 'wronly', 'trunc', 'seek']
+const named = ['mode', 'user', 'group', 'unlink-early', 'unlink-close']
+
+const absent = (keyword: string, syntax: string, more: Partial<AbsentKind> = {}): AbsentKind => ({
+  keyword,
+  aliases: [],
+  syntax,
+  ...more,
+})
+
+/** UDP comes unsuffixed and for each IP version, with the same syntax. */
+const udp = ['', '4', '6'].flatMap(version => {
+  const kind = (name: string, args: string, aliases: readonly string[]) =>
+    absent(`UDP${version}${name}`, `UDP${version}${name}:${args}`, {
+      aliases: aliases.map(alias => `UDP${version}${alias}`),
+    })
+  return [
+    kind('', '<host>:<port>', ['-CONNECT']),
+    kind('-LISTEN', '<port>', ['-L']),
+    kind('-RECV', '<port>', ['-RECEIVE']),
+    kind('-RECVFROM', '<port>', []),
+    kind('-SENDTO', '<host>:<port>', []),
+    kind('-DATAGRAM', '<host>:<port>', ['-DGRAM']),
+  ]
+})
+
+const newest = 'Node opens TCP, UDP and Unix sockets only. Use TCP, UDP or a Unix socket'
+
+export const absentKinds: readonly AbsentKind[] = [
+  ...udp,
+  absent('UNIX-CONNECT', 'UNIX-CONNECT:<path>', { options: named }),
+  absent('UNIX-LISTEN', 'UNIX-LISTEN:<path>', { aliases: ['UNIX-L'], options: named }),
+  absent('UNIX-CLIENT', 'UNIX-CLIENT:<path>', { aliases: ['UNIX'] }),
+  absent('UNIX-RECV', 'UNIX-RECV:<path>'),
+  absent('UNIX-RECVFROM', 'UNIX-RECVFROM:<path>'),
+  absent('UNIX-SENDTO', 'UNIX-SENDTO:<path>'),
+  absent('ABSTRACT-CONNECT', 'ABSTRACT-CONNECT:<name>'),
+  absent('ABSTRACT-LISTEN', 'ABSTRACT-LISTEN:<name>'),
+  absent('ABSTRACT-CLIENT', 'ABSTRACT-CLIENT:<name>', { aliases: ['ABSTRACT'] }),
+  absent('OPENSSL', 'OPENSSL:<host>:<port>', {
+    aliases: ['SSL', 'OPENSSL-CONNECT', 'SSL-CONNECT'],
+    options: tls,
+  }),
+  absent('OPENSSL-LISTEN', 'OPENSSL-LISTEN:<port>', {
+    aliases: ['SSL-LISTEN', 'OPENSSL-L', 'SSL-L'],
+    options: tls,
+  }),
+  absent('SERIAL', 'SERIAL:<path>', { options: termios }),
+  absent('RFC2217', 'RFC2217:<host>:<port>'),
+  absent('RFC2217-LISTEN', 'RFC2217-LISTEN:<port>'),
+  absent('EXEC', 'EXEC:<command-line>', { options: child }),
+  absent('SYSTEM', 'SYSTEM:<shell-command>', { options: child }),
+  absent('SHELL', 'SHELL:<shell-command>', { options: child }),
+  absent('OPEN', 'OPEN:<path>', { options: file }),
+  absent('GOPEN', 'GOPEN:<path>', { aliases: ['FILE'], options: file }),
+  absent('CREATE', 'CREATE:<path>', { aliases: ['CREAT'], options: named }),
+  absent('PIPE', 'PIPE[:<path>]', { aliases: ['FIFO'] }),
+  absent('STDIO', 'STDIO'),
+  absent('STDIN', 'STDIN'),
+  absent('STDOUT', 'STDOUT'),
+  absent('STDERR', 'STDERR'),
+  absent('FD', 'FD:<number>'),
+  absent('READLINE', 'READLINE'),
+  absent('PTY', 'PTY', { options: ['link', 'wait-slave'] }),
+  absent('SOCKS4', 'SOCKS4:<proxy>:<host>:<port>', {
+    aliases: ['SOCKS'],
+    options: ['socksport', 'socksuser'],
+  }),
+  absent('SOCKS4A', 'SOCKS4A:<proxy>:<host>:<port>', { options: ['socksport', 'socksuser'] }),
+  absent('SOCKS5', 'SOCKS5:<proxy>:<host>:<port>', { aliases: ['SOCKS5-CONNECT'], options: ['socksport'] }),
+  absent('SOCKS-LISTEN', 'SOCKS-LISTEN:<port>'),
+  absent('PROXY', 'PROXY:<proxy>:<host>:<port>', {
+    aliases: ['PROXY-CONNECT'],
+    options: ['proxyport', 'proxyauth', 'proxy-authorization'],
+  }),
+  absent('HEALTH', 'HEALTH'),
+  absent('STATUS', 'STATUS'),
+  absent('HTTP-FILE', 'HTTP-FILE:<path>'),
+  absent('ECHO', 'ECHO'),
+  absent('DISCARD', 'DISCARD'),
+  absent('ZERO', 'ZERO'),
+  absent('CHARGEN', 'CHARGEN'),
+  absent('TIME', 'TIME'),
+  ...['SCTP', 'SCTP4', 'SCTP6'].flatMap(name => [
+    absent(name, `${name}:<host>:<port>`, { aliases: [`${name}-CONNECT`], instead: newest }),
+    absent(`${name}-LISTEN`, `${name}-LISTEN:<port>`, { aliases: [`${name}-L`], instead: newest }),
+  ]),
+  absent('VSOCK-CONNECT', 'VSOCK-CONNECT:<cid>:<port>', { aliases: ['VSOCK'], instead: newest }),
+  absent('VSOCK-LISTEN', 'VSOCK-LISTEN:<port>', { aliases: ['VSOCK-L'], instead: newest }),
+  ...['IP', 'IP4', 'IP6'].flatMap(name =>
+    ['RECV', 'RECVFROM', 'SENDTO', 'DATAGRAM'].map(verb =>
+      absent(`${name}-${verb}`, `${name}-${verb}:<protocol>`, { instead: newest }),
+    ),
+  ),
+  ...['CONNECT', 'LISTEN', 'RECV', 'RECVFROM', 'SENDTO', 'DATAGRAM'].map(verb =>
+    absent(`SOCKET-${verb}`, `SOCKET-${verb}:<domain>`, { instead: newest }),
+  ),
+  absent('INTERFACE', 'INTERFACE:<interface>', { aliases: ['IF'], instead: newest }),
+  absent('TUN', 'TUN:<address>', { instead: 'Forward the ports that are needed, one relay each' }),
+  absent('OPENSSL-DTLS-CLIENT', 'OPENSSL-DTLS-CLIENT:<host>:<port>', {
+    aliases: ['OPENSSL-DTLS-CONNECT', 'DTLS', 'DTLS-CLIENT', 'DTLS-CONNECT'],
+    instead: 'Node has no DTLS',
+  }),
+  absent('OPENSSL-DTLS-SERVER', 'OPENSSL-DTLS-SERVER:<port>', {
+    aliases: ['OPENSSL-DTLS-LISTEN', 'DTLS-SERVER', 'DTLS-LISTEN', 'DTLS-L'],
+    instead: 'Node has no DTLS',
+  }),
+]
