@@ -86,7 +86,7 @@ export function alwaysDenied(ip: string): string | undefined {
 /** The IPv4 address that a translator would reach for this IPv6 address: NAT64, 6to4 and the deprecated `::a.b.c.d`. */
 export function embeddedIpv4(ip: string): string | undefined {
   const parsed = parse(ip)
-  if (parsed?.kind() !== 'ipv6') return undefined
+  if (parsed?.kind() !== 'ipv6' || parsed.toString() === '::1') return undefined
   const bytes = parsed.toByteArray()
   const at = carriers.find(({ cidr }) => contains(cidr, ip))?.offset
   return at === undefined ? undefined : bytes.slice(at, at + 4).join('.')

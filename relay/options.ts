@@ -94,6 +94,12 @@ export function checkOptions(
   }
 }
 
+/** The address's options under their proper names, once `checkOptions` is content with them. */
+export function canonicalOptions(address: Address, groups: readonly OptionGroup[]): Option[] {
+  checkOptions(address, groups)
+  return address.options.map(option => ({ ...option, name: find(option.name, groups)![1].name }))
+}
+
 function find(name: string, groups: readonly OptionGroup[]): [key: string, spec: OptionSpec] | undefined {
   for (const group of groups) {
     for (const [key, spec] of Object.entries(group.options)) {
