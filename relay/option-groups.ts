@@ -14,12 +14,14 @@ export const socketOptions = {
       aliases: ['tcp-keepidle'],
       summary: 'silence before the first probe',
       min: 1_000,
+      max: 32_767_000,
       wholeSeconds: true,
     }),
     keepintvl: duration('keepintvl', {
       aliases: ['tcp-keepintvl'],
       summary: 'time between probes',
       min: 1_000,
+      max: 32_767_000,
       wholeSeconds: true,
     }),
     keepcnt: integer('keepcnt', {

@@ -69,14 +69,16 @@ export function integer(
 /** In milliseconds. As in socat a bare number counts seconds; `500ms`, `5s`, `2m`, `1h` and `1d` are accepted too. */
 export function duration(
   name: string,
-  help: Help & { readonly min?: number; readonly wholeSeconds?: boolean },
+  help: Help & { readonly min?: number; readonly max?: number; readonly wholeSeconds?: boolean },
 ): OptionSpec<number> {
   const write = `seconds, e.g. \`${name}=5\`, or \`${name}=2m\``
   return valued<number>(name, help, '<seconds>', '5', text => {
     const [, digits, unit = 's'] = /^(\d{1,12}(?:\.\d{0,6})?|\.\d{1,6})(ms|s|m|h|d)?$/i.exec(text) ?? []
     if (digits === undefined) return { problem: 'it is not a duration', write }
     const value = Math.round(Number(digits) * milliseconds[unit.toLowerCase()]!)
-    if (value > longest) return { problem: 'it is longer than ten years', write }
+    if (value > (help.max ?? longest)) {
+      return { problem: `it is longer than ${help.max ? `${help.max / 1_000} s` : 'ten years'}`, write }
+    }
     if (value < (help.min ?? 0)) return { problem: `it is shorter than ${help.min} ms`, write }
     if (help.wholeSeconds && value % 1_000 !== 0)
       return { problem: 'the kernel counts it in whole seconds', write }

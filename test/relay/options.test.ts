@@ -105,6 +105,10 @@ describe('refusals', () => {
       'character 15: `keepidle=0.5`: it is shorter than 1000 ms. Write seconds, e.g. `keepidle=5`, or `keepidle=2m`',
     ],
     [
+      'keepidle=10h',
+      'character 15: `keepidle=10h`: it is longer than 32767 s. Write seconds, e.g. `keepidle=5`, or `keepidle=2m`',
+    ],
+    [
       'range=10.0.0.1/8',
       'character 15: `range=10.0.0.1/8`: `10.0.0.1/8`: it has bits set beyond its prefix length. Write `10.0.0.0/8` for the network, or `10.0.0.1/32` for the one host',
     ],
