@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Address } from './address.ts'
 import type { RelayError } from './errors.ts'
+import type { Cidr } from './ip.ts'
 import type { OptionGroup } from './options.ts'
 
 /** Who is at the other end of a channel, as far as the kernel and the handshake can tell. */
@@ -30,20 +31,37 @@ export interface Channel extends AsyncDisposable {
 /** May this target be opened? The host's owner decides; the engine asks before it dials. */
 export interface EgressPolicy {
   /**
-   * Throws a RelayError `denied` when `address`, once its host has resolved to `ip`, may not be dialled. `ip` is
-   * absent for kinds that have none.
+   * Throws a RelayError `denied` when `address`, once its host has resolved to `ip`, may not be dialled. `address` is
+   * the endpoint's scope; `ip` is canonical, and absent for kinds that have none.
    */
   check(address: Address, ip?: string): void
 }
+
+/** All addresses of a name, best first. */
+export type Lookup = (
+  host: string,
+) => Promise<readonly { readonly address: string; readonly family: number }[]>
 
 /** What an endpoint may use while it opens. */
 export interface OpenContext {
   /** Aborted when the relay stops waiting: an opening must then fail soon and leave nothing behind. */
   readonly signal: AbortSignal
   readonly egress: EgressPolicy
+  /** How names become addresses; the system's resolver if absent. */
+  readonly lookup?: Lookup
+  /**
+   * A listener asks for each arrival before it hands it over; `false`: it resets the arrival, which then does not
+   * count as the one connection of a listener without `fork`. All are admitted if absent.
+   */
+  readonly admit?: (peer: Peer) => boolean
+  /** A listener tells of arrivals that it had to reset for want of room, without asking. */
+  readonly turnedAway?: (cause: 'descriptors' | 'queue-full', peer: Peer) => void
 }
 
-/** Opens one channel a call. Rejects with a RelayError that names the address. */
+/**
+ * Opens one channel a call. Rejects with a RelayError that names the address. It bounds itself: what has a far side
+ * that may stay silent gives up after its connect-timeout, ten seconds unless the address says otherwise.
+ */
 export interface Dialer {
   dial(cx: OpenContext): Promise<Channel>
 }
@@ -76,6 +94,17 @@ export interface Endpoint {
   readonly scope: Address
   readonly dialer?: Dialer
   readonly acceptor?: Acceptor
+  /** What the address itself says about who may connect. The relay enforces it, beside its own limits. */
+  readonly admission?: AddressAdmission
+}
+
+export interface AddressAdmission {
+  /** Sources of these networks only. With both `range` and `allow`, of either. */
+  readonly range?: readonly Cidr[] | undefined
+  readonly allow?: readonly Cidr[] | undefined
+  readonly deny?: readonly Cidr[] | undefined
+  /** Served at a time; more wait until one is over. */
+  readonly maxChildren?: number | undefined
 }
 
 /** One row of THE TABLE. */

@@ -1,0 +1,27 @@
+import type { Address } from './address.ts'
+import type { EgressPolicy } from './endpoint.ts'
+import { RelayError } from './errors.ts'
+import { alwaysDenied } from './ip.ts'
+
+/** Does the host's owner name exactly this target? A pattern that merely covers it is not enough. */
+export type NamedExactly = (address: Address, ip: string) => boolean
+
+/** A policy with the targets that are always denied in front of it. Only an owner who names one lifts that. */
+export function guardEgress(policy: EgressPolicy, named: NamedExactly = () => false): EgressPolicy {
+  return {
+    check(address, ip) {
+      const why = ip === undefined ? undefined : alwaysDenied(ip)
+      if (why !== undefined && !named(address, ip!)) {
+        throw new RelayError('denied', {
+          what: ip === address.args[0] ? address.text : `${address.text} (${ip})`,
+          why,
+          fix: `If this host's owner means it, the ceiling must name exactly \`${ip}\``,
+        })
+      }
+      policy.check(address, ip)
+    },
+  }
+}
+
+/** All targets but those that are always denied: for a relay that its own user runs by hand. */
+export const openEgress: EgressPolicy = guardEgress({ check() {} })

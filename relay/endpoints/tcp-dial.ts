@@ -1,0 +1,160 @@
+import { lookup as systemLookup } from 'node:dns/promises'
+import { connect, isIP, type Socket } from 'node:net'
+import type { Address } from '../address.ts'
+import type { Channel, Lookup, OpenContext, Peer } from '../endpoint.ts'
+import { RelayError } from '../errors.ts'
+import { canonicalIp } from '../ip.ts'
+import type { connectOptions, socketOptions } from '../option-groups.ts'
+import type { OptionValues } from '../options.ts'
+import { startTimer } from '../timer.ts'
+import { nearlyFull, socketChannel } from './sockets.ts'
+import { applySocketOptions } from './tcp-options.ts'
+
+export interface TcpTarget {
+  /** As the ceiling sees it; also the name of the target in errors. */
+  readonly scope: Address
+  readonly host: string
+  readonly port: number
+  readonly family: 4 | 6 | undefined
+  readonly options: OptionValues<readonly [typeof socketOptions, typeof connectOptions]>
+}
+
+export const defaultConnectTimeoutMs = 10_000
+
+/**
+ * Dials a TCP target. The name is resolved once; every address that it has is checked, and the checked address is
+ * what is dialled, so a name that changes its mind in between changes nothing. Addresses are tried in the
+ * resolver's order and share the connect-timeout.
+ */
+export async function dialTcp(target: TcpTarget, cx: OpenContext): Promise<Channel> {
+  const { scope, port, options } = target
+  const deadline = performance.now() + (options.connectTimeout ?? defaultConnectTimeoutMs)
+  const left = () => Math.max(1, deadline - performance.now())
+  const candidates = await resolve(target, cx, left())
+  const localAddress = options.bind && (await localAddressOf(options.bind, target, cx, left()))
+  let failure: unknown
+  for (const [index, ip] of candidates.entries()) {
+    try {
+      cx.egress.check(scope, canonicalIp(ip))
+    } catch (denial) {
+      // A name may have a forbidden address beside good ones; its refusal matters when no other could be tried.
+      failure ??= denial
+      continue
+    }
+    try {
+      const share = left() / (candidates.length - index)
+      const local = { localAddress, localPort: options.sourceport }
+      const socket = await connected({ host: ip, port, ...local }, cx.signal, share, scope.text)
+      return checked(socket, target, cx)
+    } catch (error) {
+      failure = error
+      if (cx.signal.aborted || performance.now() >= deadline) break
+    }
+  }
+  if (cx.signal.aborted) throw RelayError.from(cx.signal.reason, scope.text)
+  throw RelayError.from(failure, scope.text)
+}
+
+/** The kernel's own word on who answered is checked too, before a byte is sent. */
+function checked(socket: Socket, target: TcpTarget, cx: OpenContext): Channel {
+  const ip = canonicalIp(socket.remoteAddress ?? '')
+  const peer: Peer = ip === undefined ? { text: target.scope.text } : { text: hostPort(ip, target.port), ip }
+  const channel = socketChannel(socket, peer)
+  try {
+    if (ip === undefined) {
+      throw new RelayError('reset', { what: target.scope.text, why: 'the far side was gone at once' })
+    }
+    cx.egress.check(target.scope, ip)
+    if (nearlyFull(socket, 'all')) {
+      const why = 'this process has hardly any free file descriptors left'
+      throw new RelayError('exhausted', { what: target.scope.text, why, fix: 'Raise `ulimit -n`' })
+    }
+    applySocketOptions(socket, target.options)
+    return channel
+  } catch (error) {
+    socket.destroy()
+    throw error
+  }
+}
+
+async function resolve(target: TcpTarget, cx: OpenContext, timeoutMs: number): Promise<readonly string[]> {
+  const { host, family, scope } = target
+  if (canonicalIp(host) !== undefined) return [host]
+  const found = await lookUp(host, cx, timeoutMs, scope.text)
+  const addresses = found.filter(entry => !family || entry.family === family).map(entry => entry.address)
+  if (addresses.length > 0) return addresses
+  const why = family && found.length > 0 ? `${host} has no IPv${family} address` : `${host} has no address`
+  throw new RelayError('unresolved', { what: scope.text, why, fix: 'Check the name, or write an IP address' })
+}
+
+async function localAddressOf(bind: string, target: TcpTarget, cx: OpenContext, timeoutMs: number) {
+  if (canonicalIp(bind) !== undefined) return bind
+  const found = await lookUp(bind, cx, timeoutMs, target.scope.text)
+  const local = found.find(entry => !target.family || entry.family === target.family)
+  if (local) return local.address
+  throw new RelayError('unresolved', { what: target.scope.text, why: `\`bind=${bind}\` has no address` })
+}
+
+/** Resolves a name within a time and until the wait is called off: the system's resolver knows neither. */
+export async function lookUp(host: string, cx: OpenContext, timeoutMs: number, what: string) {
+  const lookup: Lookup = cx.lookup ?? (name => systemLookup(name, { all: true, order: 'verbatim' }))
+  const { promise: stopped, reject } = Promise.withResolvers<never>()
+  const onAbort = () => reject(RelayError.from(cx.signal.reason, what))
+  const why = `the resolver did not answer for ${host} within ${Math.round(timeoutMs)} ms`
+  const stopTimer = startTimer(timeoutMs, () => reject(new RelayError('timed-out', { what, why })))
+  cx.signal.addEventListener('abort', onAbort)
+  if (cx.signal.aborted) onAbort()
+  try {
+    return await Promise.race([lookup(host), stopped])
+  } catch (error) {
+    throw RelayError.from(error, what)
+  } finally {
+    stopTimer()
+    cx.signal.removeEventListener('abort', onAbort)
+  }
+}
+
+interface Way {
+  readonly host: string
+  readonly port: number
+  readonly localAddress: string | undefined
+  readonly localPort: number | undefined
+}
+
+function connected(way: Way, signal: AbortSignal, timeoutMs: number, target: string): Promise<Socket> {
+  const where = hostPort(way.host, way.port)
+  const what = target.endsWith(`:${where}`) ? target : `${target} (${where})`
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(RelayError.from(signal.reason, what))
+    // autoSelectFamily would start a second connection of its own; here is one address and one socket.
+    const { host, port, localAddress, localPort } = way
+    const local = { ...(localAddress && { localAddress }), ...(localPort && { localPort }) }
+    const socket = connect({ host, port, ...local, allowHalfOpen: true, autoSelectFamily: false })
+    const stopTimer = startTimer(timeoutMs, () => {
+      const why = `no answer within ${Math.round(timeoutMs)} ms`
+      failed(new RelayError('timed-out', { what, why }))
+    })
+    const settle = () => {
+      stopTimer()
+      signal.removeEventListener('abort', onAbort)
+      socket.off('error', failed)
+    }
+    const failed = (error: Error) => {
+      settle()
+      socket.on('error', () => {}).destroy()
+      reject(RelayError.from(error, what))
+    }
+    const onAbort = () => failed(RelayError.from(signal.reason, what))
+    signal.addEventListener('abort', onAbort)
+    socket.once('error', failed)
+    socket.once('connect', () => {
+      settle()
+      resolve(socket)
+    })
+  })
+}
+
+/** `10.0.0.1:80`, `[::1]:80`. */
+export function hostPort(host: string, port: number): string {
+  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`
+}

@@ -1,0 +1,331 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Admission, openAdmission, type RefusalCause } from './admission.ts'
+import { type Connection, type EndCause, type LiveConnection, openConnection } from './connection.ts'
+import type { Channel, EgressPolicy, Endpoint, Listener, Lookup } from './endpoint.ts'
+import { RelayError } from './errors.ts'
+import { dialOnce } from './once.ts'
+import type { PumpLimits } from './pump.ts'
+import { openScope } from './scope.ts'
+
+export type { RefusalCause } from './admission.ts'
+export type { Connection, EndCause } from './connection.ts'
+
+export interface RelayLimits {
+  readonly maxConnections?: number
+  /** New connections a second, in all. */
+  readonly ratePerSecond?: number
+  /** New connections a second from one source. */
+  readonly sourceRatePerSecond?: number
+  readonly idleTimeoutMs?: number
+  readonly maxConnectionAgeMs?: number
+  /** CIDRs; if there are any, only clients inside. */
+  readonly allowFrom?: readonly string[]
+  readonly denyFrom?: readonly string[]
+}
+
+export interface RelayPlan {
+  readonly id: string
+  readonly name: string
+  readonly listen: Endpoint
+  /** Tried in this order for each connection, until one opens. */
+  readonly targets: readonly Endpoint[]
+  readonly limits: RelayLimits
+}
+
+export type RelayState =
+  | { name: 'pending' }
+  | { name: 'ready'; local: readonly string[] }
+  /** It does not listen. With `retryAt` it will try again then; without, it will not. */
+  | { name: 'rejected'; error: RelayError; retryAt?: Date }
+  /** A listener without `fork` has served its one connection. */
+  | { name: 'done' }
+  | { name: 'closed'; reason: RelayError }
+
+/** Told of all that happens, in order. Must not throw. */
+export interface RelayObserver {
+  state(state: RelayState): void
+  /** Accepted and admitted; its target is not open yet. Each is followed by one `closed`. */
+  opened(connection: Connection): void
+  /** All its descriptors are gone. */
+  closed(connection: Connection, end: { cause: EndCause; error?: RelayError; durationMs: number }): void
+  refused(cause: RefusalCause, source: string): void
+  /** No target could be opened for this connection. */
+  failed(error: RelayError, source: string): void
+}
+
+export interface RelayContext {
+  readonly egress: EgressPolicy
+  readonly observer: RelayObserver
+  readonly lookup?: Lookup
+  newConnectionId(): string
+}
+
+/** Disposal is `abort` with the reason that it was stopped. */
+export interface RunningRelay extends AsyncDisposable {
+  readonly plan: RelayPlan
+  readonly state: RelayState
+  /** The last 16 transitions. */
+  readonly trace: readonly { at: Date; state: string }[]
+  /** Those being dialled included. */
+  readonly connections: ReadonlyMap<string, Connection>
+  /**
+   * At once, and for all. Connections from sources that are no longer allowed are cut, new timeouts hold for live
+   * connections too; lower caps and rates are for arrivals. Throws a RelayError `usage` on a bad CIDR, and then
+   * nothing has changed.
+   */
+  setLimits(limits: RelayLimits): void
+  /** True once the descriptors of that connection are closed; false if there is no such connection. */
+  cut(connectionId: string, reason: RelayError): Promise<boolean>
+  /** Closes listener and connections now; resolves when every descriptor is gone. Repeating it changes nothing. */
+  abort(reason: RelayError): Promise<{ listenersClosed: number; connectionsCut: number }>
+  /** Stops listening and lets live connections finish, for as long as they take. `abort` may overtake it. */
+  close(): Promise<void>
+}
+
+const longestTrace = 16
+
+/** Starts a relay. It listens as soon as it can; what keeps it from listening is its state, and it tries again. */
+export function openRelay(
+  plan: RelayPlan,
+  { egress, observer, lookup, newConnectionId }: RelayContext,
+): RunningRelay {
+  const listening = openScope()
+  const conversations = openScope()
+  const live = new Map<string, { readonly connection: LiveConnection; readonly done: Promise<void> }>()
+  const connections = new Map<string, Connection>()
+  const limits: { -readonly [K in keyof PumpLimits]: PumpLimits[K] } = {}
+  const trace: { at: Date; state: string }[] = []
+  const dialing = lookup ? { egress, lookup } : { egress }
+
+  let state: RelayState = { name: 'pending' }
+  let admission: Admission | undefined
+  let listener: Listener | undefined
+  /** Admitted by the listener, and not yet taken from it. */
+  let arriving = 0
+  /** Once set, nothing may live: see `accept`. */
+  let mark: RelayError | undefined
+  let connectionsCut = 0
+  let freed: (() => void) | undefined
+  let aborted: Promise<{ listenersClosed: number; connectionsCut: number }> | undefined
+
+  const setState = (next: RelayState) => {
+    state = next
+    trace.push({ at: new Date(), state: next.name })
+    if (trace.length > longestTrace) trace.shift()
+    observer.state(next)
+  }
+
+  /**
+   * Registered first, the mark checked second; `abort` marks first and closes what is registered second. Whichever
+   * way the two interleave, one of them sees the other, so no connection slips between.
+   */
+  const accept = (client: Channel) => {
+    arriving = Math.max(0, arriving - 1)
+    const id = newConnectionId()
+    const scope = conversations.child()
+    const parts = { id, relayId: plan.id, client, targets: plan.targets, limits, scope, cx: dialing }
+    const connection = openConnection(parts)
+    connections.set(id, connection.listed)
+    const { promise: done, resolve } = Promise.withResolvers<void>()
+    live.set(id, { connection, done })
+    observer.opened(connection.listed)
+    if (mark) cutMarked(connection, mark)
+    else if (admission?.sourceRefusal(client.peer.ip)) connection.cut(noLongerAllowed(connection.listed))
+    void connection
+      .run(error => observer.failed(error, connection.listed.source))
+      .then(end => {
+        connections.delete(id)
+        live.delete(id)
+        observer.closed(connection.listed, end)
+        freed?.()
+        resolve()
+      })
+  }
+
+  const cutMarked = (connection: LiveConnection, reason: RelayError) => {
+    connectionsCut++
+    connection.cut(reason)
+  }
+
+  const admit = ({ ip, text }: Channel['peer']): boolean => {
+    const cause = admission?.refusal(ip, live.size + arriving)
+    if (cause) observer.refused(cause, text)
+    else arriving++
+    return cause === undefined
+  }
+
+  /** `max-children` lets further clients wait in the listener's queue until one of the served has gone. */
+  const slotFree = async () => {
+    const { maxChildren = Infinity } = plan.listen.admission ?? {}
+    while (live.size >= maxChildren && !listening.signal.aborted) {
+      await new Promise<void>(resolve => {
+        freed = resolve
+      })
+    }
+  }
+
+  const allGone = async () => {
+    for (const { done } of live.values()) await done
+  }
+
+  const listen = (): Promise<Listener> => {
+    const cx = {
+      ...dialing,
+      signal: listening.signal,
+      admit,
+      turnedAway: (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text),
+    }
+    if (plan.listen.acceptor) return plan.listen.acceptor.listen(cx)
+    return dialOnce(plan.listen, cx)
+  }
+
+  const checkPlan = () => {
+    const { acceptor, dialer, address } = plan.listen
+    const what = `relay ${plan.name}`
+    if (!acceptor && !dialer) {
+      throw new RelayError('unsupported', { what, why: `${address.text} cannot be opened on this host` })
+    }
+    if (plan.targets.length === 0) {
+      throw new RelayError('usage', { what, why: 'it has no target', fix: 'Name at least one' })
+    }
+    const closed = plan.targets.find(target => !target.dialer)
+    if (closed) {
+      throw new RelayError('usage', { what, why: `${closed.address.text} cannot be a target` })
+    }
+    if (!admission) applyLimits(plan.limits)
+  }
+
+  const applyLimits = (next: RelayLimits): Connection[] => {
+    const cut = admission?.update(next, connections.values()) ?? []
+    admission ??= openAdmission(plan.listen.admission ?? {}, next)
+    limits.idleMs = next.idleTimeoutMs
+    limits.lifetimeMs = next.maxConnectionAgeMs
+    return cut
+  }
+
+  /** Serves until the listener ends by itself, is stopped, or breaks. */
+  const serve = async (opened: Listener) => {
+    const arrivals = opened[Symbol.asyncIterator]()
+    for (;;) {
+      await slotFree()
+      const next = await arrivals.next()
+      if (next.done) return
+      accept(next.value)
+    }
+  }
+
+  const listenAndServe = async () => {
+    try {
+      listener = await listen()
+      if (listening.signal.aborted) return
+      arriving = 0
+      setState({ name: 'ready', local: [listener.local] })
+      await serve(listener)
+    } finally {
+      await listener?.[Symbol.asyncDispose]()
+      listener = undefined
+    }
+  }
+
+  const run = async () => {
+    for (let failures = 0; !listening.signal.aborted; failures++) {
+      const before = state
+      try {
+        checkPlan()
+        await listenAndServe()
+        if (listening.signal.aborted) return
+        await allGone()
+        if (!mark) setState({ name: 'done' })
+        return
+      } catch (thrown) {
+        if (listening.signal.aborted) return
+        const listened = state !== before
+        const error = RelayError.from(thrown, `relay ${plan.name}`)
+        if (isFinal(error, listened)) return setState({ name: 'rejected', error })
+        if (listened) failures = 0
+        const delay = backoffMs(failures)
+        setState({ name: 'rejected', error, retryAt: new Date(Date.now() + delay) })
+        await sleep(delay, undefined, { signal: listening.signal }).catch(() => {})
+      }
+    }
+  }
+  // The caller holds the relay before its observer hears of it.
+  const running = Promise.resolve().then(run)
+
+  const stopListening = (reason: RelayError) => {
+    listening.abort(reason)
+    freed?.()
+    return listener?.[Symbol.asyncDispose]()
+  }
+
+  const over = (reason: RelayError) => {
+    if (state.name !== 'closed' && !(state.name === 'done' && reason.code === 'closed')) {
+      setState({ name: 'closed', reason })
+    }
+  }
+
+  const abort = async (reason: RelayError) => {
+    mark = reason
+    const listenersClosed = listener ? 1 : 0
+    const stopped = stopListening(reason)
+    for (const { connection } of live.values()) cutMarked(connection, reason)
+    await stopped
+    await running
+    await allGone()
+    over(reason)
+    return { listenersClosed, connectionsCut }
+  }
+
+  return {
+    plan,
+    get state() {
+      return state
+    },
+    trace,
+    connections,
+    setLimits(next) {
+      for (const refused of applyLimits(next)) live.get(refused.id)?.connection.cut(noLongerAllowed(refused))
+      for (const { connection } of live.values()) connection.recheck()
+    },
+    async cut(connectionId, reason) {
+      const found = live.get(connectionId)
+      if (!found) return false
+      found.connection.cut(reason)
+      await found.done
+      return true
+    },
+    abort(reason) {
+      aborted ??= abort(reason)
+      return aborted
+    },
+    async close() {
+      const reason = new RelayError('closed', { what: `relay ${plan.name}`, why: 'it was closed' })
+      await stopListening(reason)
+      await running
+      await allGone()
+      if (!mark) over(reason)
+    },
+    async [Symbol.asyncDispose]() {
+      await this.abort(new RelayError('closed', { what: `relay ${plan.name}`, why: 'it was stopped' }))
+      await listening[Symbol.asyncDispose]()
+      await conversations[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function noLongerAllowed({ source }: Connection): RelayError {
+  return new RelayError('revoked', {
+    what: `the connection of ${source}`,
+    why: 'the relay no longer allows its source',
+  })
+}
+
+/** Wrong words stay wrong, and a listener that nobody came to has given up as it was told to. */
+function isFinal({ code }: RelayError, listened: boolean): boolean {
+  return code === 'usage' || code === 'unsupported' || (listened && code === 'timed-out')
+}
+
+/** Full jitter: anything up to a bound that doubles from one second to thirty, so that a fleet does not retry in step. */
+function backoffMs(failures: number): number {
+  return Math.random() * Math.min(30_000, 1_000 * 2 ** Math.min(failures, 5))
+}
