@@ -1,0 +1,138 @@
+import { type Address, parseAddress, parseTarget, shown } from '../address.ts'
+import type { Endpoint, EndpointKind } from '../endpoint.ts'
+import { RelayError } from '../errors.ts'
+import { nearest } from '../nearest.ts'
+import { privilegeOptions } from '../option-groups.ts'
+import { checkOptions } from '../options.ts'
+import { type AbsentKind, absentKinds } from './absent.ts'
+import { aliases } from './aliases.ts'
+import { memoryKinds } from './memory.ts'
+import { tcpKinds } from './tcp.ts'
+
+/** THE TABLE: every kind of address there is. The grammar, the help, the reference and the tests read it. */
+export const kinds: readonly EndpointKind[] = [...tcpKinds, ...memoryKinds]
+
+const byName = index(kinds)
+const absentByName = index(absentKinds.filter(({ keyword }) => !byName.has(keyword)))
+
+/** The row of a keyword or of one of its aliases, in any letter case; undefined where there is none. */
+export function kindOf(keyword: string): EndpointKind | undefined {
+  const name = keyword.toUpperCase()
+  return byName.get(aliases.get(name) ?? name)
+}
+
+/** What is known of a keyword that this build has no row for: of those that socat has, enough to speak of them. */
+export function absentKindOf(keyword: string): AbsentKind | undefined {
+  return absentByName.get(keyword.toUpperCase())
+}
+
+/** A two-faced target: the same endpoint twice, unless the target was a dual address `READ!!WRITE`. */
+export interface BoundTarget {
+  readonly read: Endpoint
+  readonly write: Endpoint
+}
+
+/**
+ * Validates an address completely and opens nothing. Throws a RelayError that says what is wrong and what would be
+ * right. An address on another host (`@AGENT/…`) is validated likewise; its endpoint carries no dialer and no
+ * acceptor, for whoever holds the tunnels dials it.
+ */
+export function bindAddress(text: string | Address): Endpoint {
+  const address = typeof text === 'string' ? parseAddress(text) : text
+  const kind = kindOf(address.keyword)
+  if (!kind) throw unknownKeyword(address)
+  checkOptions(address, [...kind.groups, privilegeOptions], ownersOf)
+  const endpoint = kind.bind(address)
+  if (address.host === undefined) return endpoint
+  return { address, scope: { ...endpoint.scope, host: address.host } }
+}
+
+/** `bindAddress` for the end of a relay that waits for connections. */
+export function bindListen(text: string | Address): Endpoint {
+  const address = typeof text === 'string' ? parseAddress(text) : text
+  const kind = kindOf(address.keyword)
+  if (kind?.role === 'target') {
+    const listener = kindOf(`${kind.keyword}-LISTEN`) ?? kinds.find(({ role }) => role === 'listen')
+    throw misplaced(address, `${kind.keyword} connects; it cannot wait for connections`, {
+      fix: listener ? `Start the relay with a listening address, e.g. \`${listener.syntax}\`` : undefined,
+    })
+  }
+  if (address.host !== undefined) {
+    throw misplaced(address, 'a relay listens on the agents it is created on', {
+      fix: `Leave out \`@${address.host}/\` and add \`--on ${address.host}\``,
+    })
+  }
+  return bindAddress(address)
+}
+
+/** `bindAddress` for the end of a relay that is connected to; takes dual addresses too. */
+export function bindTarget(text: string): BoundTarget {
+  const { read, write } = parseTarget(text)
+  const bound = bindTargetAddress(read)
+  return { read: bound, write: write === read ? bound : bindTargetAddress(write) }
+}
+
+function bindTargetAddress(address: Address): Endpoint {
+  const kind = kindOf(address.keyword)
+  if (kind?.role === 'listen') {
+    const target = kindOf(kind.keyword.replace(/-LISTEN$/, ''))
+    throw misplaced(address, `${kind.keyword} waits for connections; a target is connected to`, {
+      fix:
+        target && target !== kind
+          ? `Write \`${target.syntax}\`, or make it the relay's first address`
+          : undefined,
+    })
+  }
+  return bindAddress(address)
+}
+
+function misplaced({ text }: Address, why: string, { fix }: { fix: string | undefined }): RelayError {
+  return new RelayError('usage', { what: `address \`${shown(text)}\``, why, fix })
+}
+
+function unknownKeyword({ keyword, text }: Address): RelayError {
+  const what = `address \`${shown(text)}\``
+  const absent = absentKindOf(keyword)
+  if (absent) {
+    const fix = absent.instead ?? '`fleetcat addresses` lists the kinds that it has'
+    return new RelayError('unsupported', {
+      what,
+      why: `fleetcat does not have the kind ${absent.keyword}`,
+      fix,
+    })
+  }
+  const why = `there is no kind of address called \`${keyword}\``
+  return new RelayError('usage', { what, why, fix: suggestKeyword(keyword) })
+}
+
+/** The advice for a keyword that does not exist. */
+export function suggestKeyword(keyword: string): string {
+  const near = nearest(keyword, [...byName.keys(), ...absentByName.keys()])
+  return near ? `Did you mean \`${near}\`?` : '`fleetcat addresses` lists all kinds'
+}
+
+/** The keywords whose kinds have an option of this name and support it. */
+function ownersOf(option: string): string[] {
+  const has = ({ groups }: EndpointKind) =>
+    groups.some(group =>
+      Object.values(group.options).some(
+        ({ name, aliases, unsupported }) => !unsupported && (name === option || aliases.includes(option)),
+      ),
+    )
+  const absent = [...new Set(absentByName.values())].filter(({ options }) => options?.includes(option))
+  return [...kinds.filter(has), ...absent].map(({ keyword }) => keyword)
+}
+
+function index<K extends { keyword: string; aliases: readonly string[] }>(
+  rows: readonly K[],
+): Map<string, K> {
+  const rowOf = new Map<string, K>()
+  for (const row of rows) {
+    for (const name of [row.keyword, ...row.aliases]) {
+      const taken = rowOf.get(name)
+      if (taken) throw new Error(`${row.keyword} and ${taken.keyword} both claim the keyword ${name}`)
+      rowOf.set(name, row)
+    }
+  }
+  return rowOf
+}

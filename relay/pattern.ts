@@ -1,0 +1,239 @@
+import { type Address, addressError, formatAddress, type Option, parseAddress } from './address.ts'
+import { absentKindOf, kindOf, suggestKeyword } from './endpoints/index.ts'
+import type { RelayError } from './errors.ts'
+import { glob, isOpen, literalGlob } from './glob.ts'
+import { type Cidr, canonicalIp, contains, embeddedIpv4, parseCidr } from './ip.ts'
+import { canonicalOptions } from './options.ts'
+import { readPort } from './ports.ts'
+
+/**
+ * A line of a ceiling: an address with stars in it. `TCP-LISTEN:10.0.0.0/8:8000-8999`, `TCP:*.example.com:443`,
+ * `OPEN:/var/log/app/**,rdonly`, `@db-1/TCP:127.0.0.1:5432`.
+ */
+export interface Pattern {
+  readonly text: string
+  readonly keyword: string
+  /** Which agents of `@AGENT/`; a pattern without it speaks of addresses without it. */
+  readonly host?: (agent: string) => boolean
+  readonly args: readonly ArgPattern[]
+  readonly options: readonly Option[]
+}
+
+type ArgPattern =
+  | { readonly is: 'anything' }
+  | { readonly is: 'network'; readonly cidr: Cidr }
+  | { readonly is: 'name'; readonly matches: (name: string) => boolean }
+  | { readonly is: 'ports'; readonly from: number; readonly to: number }
+  | {
+      readonly is: 'text'
+      readonly literal: boolean
+      readonly text: string
+      readonly matches: (text: string) => boolean
+    }
+
+/** `by-address`: it depends on what the host name resolves to, which is known when the address is opened. */
+export type Verdict = 'yes' | 'no' | 'by-address'
+
+/**
+ * In doubt a permit does not match and a forbid does. A permit covers no option that it does not mention; a forbid
+ * covers the address whatever its options, a kind that is as wide as its own or wider, and a listener on all
+ * addresses when it names one of them.
+ */
+export type Sense = 'permit' | 'forbid'
+
+/** Reads a pattern. Throws a RelayError `usage` that says what is wrong and what would be right. */
+export function parsePattern(text: string): Pattern {
+  const [, agents, rest = ''] = /^(?:@([^/]*)\/)?(.*)$/s.exec(text) ?? []
+  const address = parseAddress(rest)
+  const refuse = (why: string, fix: string) => addressError(text, 0, { why, fix })
+  if (agents !== undefined && !/^[a-z0-9*][a-z0-9*._-]*$/i.test(agents)) {
+    throw refuse('`@` names agents and an address there', 'Write e.g. `@db-*/TCP:127.0.0.1:5432`')
+  }
+  if (address.host !== undefined) throw refuse('an address is placed on one agent', 'Write one `@AGENT/`')
+  const row = kindOf(address.keyword) ?? absentKindOf(address.keyword)
+  if (!row)
+    throw refuse(`there is no kind of address called \`${address.keyword}\``, suggestKeyword(address.keyword))
+  const shape = shapeOf(row.syntax)
+  if (shape === 'host-port' && address.options.length > 0) {
+    throw refuse(
+      `a pattern for ${row.keyword} has no options: it covers them all`,
+      'Remove the comma and what follows',
+    )
+  }
+  const args =
+    shape === 'host-port'
+      ? readHostsAndPort(address, row.syntax, refuse)
+      : readTexts(address, row.syntax, refuse)
+  const host = agents === undefined ? {} : { host: wide(agents.toLowerCase()) }
+  const options = 'groups' in row ? canonicalOptions(address, row.groups) : address.options
+  return { text, keyword: row.keyword, ...host, args, options }
+}
+
+/**
+ * Does the pattern cover this scope (see `Endpoint.scope`)? `ip` is what the host resolved to, once that is known;
+ * without it a name under a pattern of networks is `by-address`.
+ */
+export function matches(pattern: Pattern, scope: Address, ip?: string, sense: Sense = 'permit'): Verdict {
+  if (!coversKind(pattern.keyword, scope.keyword, sense)) return 'no'
+  if (pattern.host ? scope.host === undefined || !pattern.host(scope.host) : scope.host !== undefined)
+    return 'no'
+  if (pattern.args.length !== scope.args.length) return 'no'
+  if (!coversOptions(pattern.options, scope.options, sense)) return 'no'
+  let verdict: Verdict = 'yes'
+  for (const [at, arg] of pattern.args.entries()) {
+    const one = matchArg(arg, scope.args[at]!, { ip: at === 0 ? ip : undefined, sense, scope })
+    if (one === 'no') return 'no'
+    if (one === 'by-address') verdict = one
+  }
+  return verdict
+}
+
+/** The very line that permits exactly this scope. */
+export function patternFor(scope: Address): string {
+  const kind = kindOf(scope.keyword) ?? absentKindOf(scope.keyword)
+  const isText = kind !== undefined && shapeOf(kind.syntax) === 'text'
+  const args = isText ? scope.args.map(literalGlob) : scope.args.map(bracketed)
+  const options = scope.options.map(({ value, ...option }) =>
+    value === undefined ? option : { ...option, value: literalGlob(value) },
+  )
+  return formatAddress({ ...scope, args, options })
+}
+
+/** Does the pattern name this very IP, and not just a network that holds it? Always-denied targets ask for that. */
+export function namesExactly(pattern: Pattern, ip: string): boolean {
+  const [first] = pattern.args
+  return (
+    first?.is === 'network' && first.cidr.bits === first.cidr.bytes.length * 8 && contains(first.cidr, ip)
+  )
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') && !host.startsWith('[') ? `[${host}]` : host
+}
+
+type Refuse = (why: string, fix: string) => RelayError
+
+function shapeOf(syntax: string): 'host-port' | 'text' {
+  return syntax.includes('<port>') ? 'host-port' : 'text'
+}
+
+/** Every kind with a port has a scope of hosts and a port: a listener's host is where it is bound. */
+function readHostsAndPort({ keyword, args }: Address, syntax: string, refuse: Refuse): ArgPattern[] {
+  const wanted = Math.max(2, syntax.split(':').length - 1)
+  if (args.length !== wanted) {
+    const stars = Array.from({ length: wanted }, () => '*').join(':')
+    throw refuse(
+      `it has ${args.length} of ${wanted} parts after the keyword`,
+      `Write e.g. \`${keyword}:${stars}\``,
+    )
+  }
+  return args.map((arg, at) =>
+    at === args.length - 1 ? readPorts(arg, refuse) : readHostPattern(arg, refuse),
+  )
+}
+
+function readPorts(text: string, refuse: Refuse): ArgPattern {
+  if (text === '*') return { is: 'anything' }
+  const [, first = text, last = first] = /^(\d+)-(\d+)$/.exec(text) ?? []
+  const [from, to] = [readPort(first), readPort(last)]
+  if (from !== undefined && to !== undefined && from <= to) return { is: 'ports', from, to }
+  throw refuse(`\`${text}\` is no port or range of ports`, 'Write e.g. `8080`, `8000-8999` or `*`')
+}
+
+function readHostPattern(text: string, refuse: Refuse): ArgPattern {
+  if (text === '*') return { is: 'anything' }
+  if (text.includes('/') || canonicalIp(text) !== undefined) return { is: 'network', cidr: parseCidr(text) }
+  const name = text.toLowerCase().replace(/\.$/, '')
+  if (/^[a-z0-9_*.-]{1,253}$/.test(name) && !/^[\d.*]+$/.test(name))
+    return { is: 'name', matches: wide(name) }
+  throw refuse(
+    `\`${text}\` is no host`,
+    'Write `*`, an IP, a network like `10.0.0.0/8`, or a name like `*.example.com`',
+  )
+}
+
+function readTexts({ keyword, args }: Address, syntax: string, refuse: Refuse): ArgPattern[] {
+  const takesOne = syntax.includes(':')
+  if (args.length > 0 && !takesOne) throw refuse(`${keyword} takes no arguments`, `Write \`${keyword}\``)
+  if (args.length === 0 && takesOne && !syntax.includes('[')) {
+    throw refuse(`${keyword} has an argument`, `Write e.g. \`${keyword}:**\` for any`)
+  }
+  return args.map(text => ({ is: 'text', literal: !isOpen(text), text, matches: glob(text) }))
+}
+
+/** A name has no segments: one star stands for any text, dots included. */
+function wide(pattern: string): (text: string) => boolean {
+  return glob(pattern.replace(/\*+/g, '**'))
+}
+
+function coversKind(pattern: string, scope: string, sense: Sense): boolean {
+  const covers = (wider: string, narrower: string) =>
+    wider === narrower || (kindOf(narrower)?.covers?.includes(wider) ?? false)
+  const keyword = kindOf(scope)?.keyword ?? scope
+  return covers(pattern, keyword) || (sense === 'forbid' && covers(keyword, pattern))
+}
+
+/** Options that only take something away: a permit need not mention them. */
+const narrowing = new Set(['rdonly'])
+
+function coversOptions(pattern: readonly Option[], scope: readonly Option[], sense: Sense): boolean {
+  const fits = (a: Option, b: Option) =>
+    a.name === b.name && (a.value === undefined ? b.value === undefined : glob(a.value)(b.value ?? ''))
+  if (!pattern.every(option => scope.some(other => fits(option, other)))) return false
+  if (sense === 'forbid') return true
+  return scope.every(other => narrowing.has(other.name) || pattern.some(option => fits(option, other)))
+}
+
+interface Asked {
+  readonly ip: string | undefined
+  readonly sense: Sense
+  readonly scope: Address
+}
+
+function matchArg(arg: ArgPattern, text: string, { ip, sense, scope }: Asked): Verdict {
+  switch (arg.is) {
+    case 'anything':
+      return 'yes'
+    case 'ports': {
+      const port = readPort(text)
+      return port !== undefined && port >= arg.from && port <= arg.to ? 'yes' : 'no'
+    }
+    case 'network':
+      return matchNetwork(arg.cidr, text, { ip, sense, scope })
+    case 'name':
+      return canonicalIp(text) === undefined && arg.matches(text.toLowerCase().replace(/\.$/, ''))
+        ? 'yes'
+        : 'no'
+    case 'text':
+      return matchText(arg, text, sense) ? 'yes' : 'no'
+  }
+}
+
+function matchNetwork(cidr: Cidr, text: string, { ip, sense, scope }: Asked): Verdict {
+  const literal = canonicalIp(text)
+  const listens = kindOf(scope.keyword)?.role === 'listen'
+  const isEverywhere = text === '*' || (listens && (literal === '0.0.0.0' || literal === '::'))
+  if (isEverywhere && sense === 'forbid') return 'yes'
+  if (text === '*') return 'no'
+  const known = ip ?? literal
+  if (known === undefined) return 'by-address'
+  const carried = sense === 'forbid' ? embeddedIpv4(known) : undefined
+  return contains(cidr, known) || (carried !== undefined && contains(cidr, carried)) ? 'yes' : 'no'
+}
+
+function matchText(arg: ArgPattern & { is: 'text' }, text: string, sense: Sense): boolean {
+  const isExact = arg.matches(text)
+  if (sense === 'forbid') return isExact || (text.startsWith('/') && arg.matches(flattened(text)))
+  // `/var/log/../../etc` begins like what a star permits, and is not there.
+  return isExact && (arg.literal || !/(^|[/\s])\.\.($|[/\s])/.test(text))
+}
+
+/** A path without `.`, `..` and doubled slashes. */
+function flattened(path: string): string {
+  const kept: string[] = []
+  for (const segment of path.split('/')) {
+    if (segment === '..') kept.pop()
+    else if (segment !== '' && segment !== '.') kept.push(segment)
+  }
+  return `/${kept.join('/')}`
+}
