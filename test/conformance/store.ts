@@ -126,6 +126,7 @@ export function storeConformance(name: string, open: (options?: StoreOptions) =>
           'b',
           'a',
           'a/é',
+          'a/\u{e000}',
           'a/\u{d7ff}',
           'a/\u{10ffff}x',
         ]
