@@ -170,7 +170,9 @@ export interface Apply {
 
 export interface RevokeOrder {
   revocationId: string;
-  target: { $case: "relayId"; value: string } | { $case: "connectionId"; value: string } | undefined;
+  target: { $case: "relayId"; value: string } | { $case: "connectionId"; value: string } | //
+  /** All that this agent runs; after the receipt the controller lets it go. */
+  { $case: "agent"; value: string } | undefined;
   reason: string;
   revision: bigint;
 }
@@ -1856,6 +1858,9 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
       case "connectionId":
         writer.uint32(26).string(message.target.value);
         break;
+      case "agent":
+        writer.uint32(50).string(message.target.value);
+        break;
     }
     if (message.reason !== "") {
       writer.uint32(34).string(message.reason);
@@ -1906,6 +1911,14 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
             message.target = { $case: "connectionId", value: reader.string() };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.target = { $case: "agent", value: reader.string() };
+            continue;
+          }
           case 4: {
             if (tag !== 34) {
               break;
@@ -1950,6 +1963,12 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
       case "connectionId": {
         if (object.target?.value !== undefined && object.target?.value !== null) {
           message.target = { $case: "connectionId", value: object.target.value };
+        }
+        break;
+      }
+      case "agent": {
+        if (object.target?.value !== undefined && object.target?.value !== null) {
+          message.target = { $case: "agent", value: object.target.value };
         }
         break;
       }

@@ -1,0 +1,121 @@
+import { X509Certificate } from 'node:crypto'
+import type { OperatorServiceService } from '#gen/fleetcat/v1/operator.ts'
+import { fingerprintOf } from '#identity/keys.ts'
+import { identityOf } from '#identity/name.ts'
+import { RelayError } from '#relay/errors.ts'
+import type { Logger } from '#telemetry/log.ts'
+import type { Mirror } from './mirror.ts'
+import { type Role, roles } from './records.ts'
+
+/** Who makes a call. All of it comes from the verified certificate. */
+export interface Caller {
+  readonly kind: 'agent' | 'operator'
+  readonly name: string
+  readonly expiresAt: Date
+}
+
+/** What a call must show of its connection. */
+interface Call {
+  getAuthContext(): { sslPeerCertificate?: { raw: Buffer } }
+  getPeer(): string
+}
+
+/** Lets a call in, or throws a RelayError that says why not. The only place where that is decided. */
+export interface Access {
+  operator(call: Call, method: string): Caller
+  agent(call: Call, method: string): Caller
+}
+
+/** The least role that may call each method. A method that is missing here does not compile. */
+const least: Record<keyof OperatorServiceService, Role> = {
+  getStatus: 'viewer',
+  whoAmI: 'viewer',
+  renewCertificate: 'viewer',
+  listRelays: 'viewer',
+  watchRelays: 'viewer',
+  listAgents: 'viewer',
+  watchAgents: 'viewer',
+  listConnections: 'viewer',
+  watchConnections: 'viewer',
+  watchRevocation: 'viewer',
+  listRevocations: 'viewer',
+  createRelay: 'operator',
+  applyRelays: 'operator',
+  revoke: 'operator',
+  createToken: 'admin',
+  listTokens: 'admin',
+  revokeToken: 'admin',
+}
+
+export function openAccess({
+  cluster,
+  mirror,
+  log,
+}: {
+  cluster: string
+  mirror: Mirror
+  log: Logger
+}): Access {
+  function known(call: Call, method: string, wanted: 'agent' | 'operator'): Caller {
+    const raw = call.getAuthContext().sslPeerCertificate?.raw
+    if (!raw)
+      throw new RelayError('unauthenticated', { what: method, why: 'the call came without a certificate' })
+    const certificate = new X509Certificate(raw)
+    const identity = identityOf(certificate)
+    const { kind, name } = identity
+    if (identity.cluster !== cluster || kind !== wanted) {
+      log.warn(
+        { event: 'alert.wrong-kind', kind, name, method, peer: call.getPeer() },
+        'a call with the wrong kind of certificate',
+      )
+      throw new RelayError('denied', {
+        what: method,
+        why: `a certificate of ${kind}/${name} does not serve for it`,
+      })
+    }
+    const record = (kind === 'agent' ? mirror.agents : mirror.operators).get(name)?.value
+    if (!record || record.revoked) {
+      throw new RelayError('unauthenticated', {
+        what: `${kind}/${name}`,
+        why: record?.revoked
+          ? `it was revoked by ${record.revoked.by} at ${record.revoked.at}`
+          : 'the controller knows none of this name',
+        fix: 'Ask an admin for a new token',
+      })
+    }
+    const hash = fingerprintOf(certificate.publicKey)
+    if (!record.keys.some(key => key.hash === hash)) {
+      throw new RelayError('unauthenticated', {
+        what: `${kind}/${name}`,
+        why: 'its key is not one of those that the controller let in: it was replaced by a later enrolment',
+        fix: 'Ask an admin for a new token',
+      })
+    }
+    const expiresAt = certificate.validToDate
+    if (expiresAt.getTime() <= Date.now()) {
+      throw new RelayError('unauthenticated', {
+        what: `${kind}/${name}`,
+        why: `its certificate ended at ${expiresAt.toISOString()}`,
+      })
+    }
+    return { kind: wanted, name, expiresAt }
+  }
+
+  return {
+    agent: (call, method) => known(call, method, 'agent'),
+    operator(call, method) {
+      const caller = known(call, method, 'operator')
+      const role = mirror.operators.get(caller.name)?.value.role ?? 'viewer'
+      const needed = least[method as keyof typeof least] ?? 'admin'
+      if (roles.indexOf(role) < roles.indexOf(needed)) {
+        log.warn({ event: 'access.denied', operator: caller.name, role, method }, 'a call was denied')
+        throw new RelayError('denied', {
+          what: method,
+          why: `${caller.name} has the role ${role}, and this needs ${needed}`,
+          fix: `Ask an admin: fleetcat token create operator --name ${caller.name} --role ${needed}`,
+        })
+      }
+      return caller
+    },
+  }
+}

@@ -1,0 +1,75 @@
+import { readFile } from 'node:fs/promises'
+import { parse } from 'yaml'
+import { z } from 'zod'
+import { RelayError } from '#relay/errors.ts'
+import { nearest } from '#relay/nearest.ts'
+
+const units: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/** `24h`, `90s`, `1.5h` as milliseconds. */
+const duration = z
+  .string()
+  .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'not a duration such as 24h or 90s')
+  .transform(text => Number.parseFloat(text) * (units[text.replace(/[\d.]+/, '')] ?? 1))
+
+const schema = z.strictObject({
+  /** How long certificates live; each renews itself at half of it. */
+  certificates: z
+    .strictObject({
+      agent: duration.default(24 * 3_600_000),
+      operator: duration.default(12 * 3_600_000),
+      controller: duration.default(24 * 3_600_000),
+    })
+    .prefault({}),
+  /** What the one port allows to those who have not yet shown who they are. */
+  front: z
+    .strictObject({
+      handshake: duration.default(5_000),
+      'first-call': duration.default(10_000),
+      unfinished: z.int().positive().default(1_024),
+    })
+    .prefault({}),
+})
+
+export type ControllerConfig = z.output<typeof schema>
+
+const known = [
+  'certificates',
+  'agent',
+  'operator',
+  'controller',
+  'front',
+  'handshake',
+  'first-call',
+  'unfinished',
+]
+
+export async function readConfig(file: string | undefined): Promise<ControllerConfig> {
+  if (file === undefined) return schema.parse({})
+  let text: string
+  try {
+    text = await readFile(file, 'utf8')
+  } catch (thrown) {
+    throw RelayError.from(thrown, `configuration ${file}`)
+  }
+  let given: unknown
+  try {
+    given = parse(text, { prettyErrors: true }) ?? {}
+  } catch (thrown) {
+    throw new RelayError('usage', {
+      what: `configuration ${file}`,
+      why: (thrown as Error).message.split('\n')[0],
+    })
+  }
+  const result = schema.safeParse(given)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]
+  const where = issue?.path.join('.') || 'the top level'
+  const stranger = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined
+  const near = stranger && nearest(stranger, known)
+  throw new RelayError('usage', {
+    what: `configuration ${file}`,
+    why: stranger ? `there is no setting \`${stranger}\` at ${where}` : `${where}: ${issue?.message}`,
+    fix: near ? `Did you mean \`${near}\`?` : undefined,
+  })
+}

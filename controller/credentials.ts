@@ -1,0 +1,108 @@
+import { type KeyObject, X509Certificate } from 'node:crypto'
+import type { Authority } from '#identity/ca.ts'
+import { readCsr } from '#identity/csr.ts'
+import { fingerprintOf } from '#identity/keys.ts'
+import { RelayError } from '#relay/errors.ts'
+import type { Logger } from '#telemetry/log.ts'
+import { failureOf } from '#wire/failure.ts'
+import type { ControllerConfig } from './config.ts'
+import type { AgentRecord, OperatorRecord } from './records.ts'
+import type { Condition, Op, Store } from './store/store.ts'
+import type { Tables } from './tables.ts'
+
+export interface Signed {
+  readonly certificatePem: string
+  readonly authorityPem: string
+  readonly key: { readonly hash: string; readonly notAfter: string }
+}
+
+/** Certificates for agents and operators: of a request only the public key is taken. */
+export interface Credentials {
+  sign(kind: 'agent' | 'operator', name: string, csrDer: Uint8Array): Promise<Signed>
+  /** A new certificate for one who is let in already; the old key stays good until its own certificate ends. */
+  renew(
+    kind: 'agent' | 'operator',
+    name: string,
+    csrDer: Uint8Array,
+  ): Promise<{ certificatePem: string; authorityPem: string }>
+}
+
+interface Parts {
+  readonly authority: Authority
+  readonly store: Store
+  readonly tables: Tables
+  readonly lifetimes: ControllerConfig['certificates']
+  readonly log: Logger
+}
+
+export function openCredentials({ authority, store, tables, lifetimes, log }: Parts): Credentials {
+  async function sign(kind: 'agent' | 'operator', name: string, csrDer: Uint8Array): Promise<Signed> {
+    const publicKey = keyOf(csrDer)
+    const hash = fingerprintOf(publicKey)
+    const { row } = await tables.deadKeys.get(hash)
+    if (row) {
+      log.warn(
+        { event: 'alert.dead-key', kind, name, of: row.value.name },
+        'a revoked key asked for a certificate',
+      )
+      throw new RelayError('revoked', {
+        what: `certificate for ${kind}/${name}`,
+        why: `this key was revoked with ${row.value.kind}/${row.value.name} at ${row.value.at}`,
+        fix: 'Remove the old identity from the host, and join with a new token',
+      })
+    }
+    const certificatePem = await authority.issue({ kind, name, publicKey, lifetimeMs: lifetimes[kind] })
+    const notAfter = new X509Certificate(certificatePem).validToDate.toISOString()
+    return { certificatePem, authorityPem: authority.certificatePem, key: { hash, notAfter } }
+  }
+
+  return {
+    sign,
+    async renew(kind, name, csrDer) {
+      const signed = await sign(kind, name, csrDer)
+      for (;;) {
+        const [condition, op] =
+          kind === 'agent'
+            ? await withKey(tables.agents, name, signed)
+            : await withKey(tables.operators, name, signed)
+        const result = await store.txn([condition], [op])
+        if (!result.ok) continue
+        log.info(
+          { event: 'certificate.renewed', kind, name, until: signed.key.notAfter },
+          'certificate renewed',
+        )
+        return { certificatePem: signed.certificatePem, authorityPem: signed.authorityPem }
+      }
+    },
+  }
+}
+
+async function withKey<T extends AgentRecord | OperatorRecord>(
+  people: {
+    get(name: string): Promise<{ row?: { value: T; modRev: bigint } }>
+    put(name: string, value: T): Op
+    at(name: string, rev: bigint): Condition
+  },
+  name: string,
+  { key }: Signed,
+): Promise<[Condition, Op]> {
+  const { row } = await people.get(name)
+  if (!row || row.value.revoked) {
+    throw new RelayError('revoked', {
+      what: `certificate for ${name}`,
+      why: 'it was revoked',
+      fix: 'Ask an admin for a new token',
+    })
+  }
+  const now = Date.now()
+  const living = row.value.keys.filter(each => Date.parse(each.notAfter) > now && each.hash !== key.hash)
+  return [people.at(name, row.modRev), people.put(name, { ...row.value, keys: [...living, key].slice(-16) })]
+}
+
+function keyOf(csr: Uint8Array): KeyObject {
+  try {
+    return readCsr(Buffer.from(csr)).publicKey
+  } catch (thrown) {
+    throw failureOf(thrown, 'read the certificate request')
+  }
+}

@@ -1,0 +1,225 @@
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls'
+import { getExtensionData, readTlsClientHello } from 'read-tls-client-hello'
+import { RelayError } from '#relay/errors.ts'
+import type { Logger } from '#telemetry/log.ts'
+
+/** The ways in which a connection is turned away before it reaches any service. */
+export const turnAways = [
+  'not-tls',
+  'too-slow',
+  'crowded-out',
+  'handshake-failed',
+  'resumed-session',
+  'certificate-refused',
+  'no-call',
+  'tunnel-not-served',
+] as const
+export type TurnAway = (typeof turnAways)[number]
+
+export interface FrontLimits {
+  /** To send a whole ClientHello, and to finish the handshake, each. */
+  readonly handshakeMs: number
+  /** To make the first call after the handshake. */
+  readonly firstCallMs: number
+  /** Connections that have not finished their handshake. One more crowds out the oldest. */
+  readonly unfinished: number
+}
+
+export const frontLimits: FrontLimits = { handshakeMs: 5_000, firstCallMs: 10_000, unfinished: 1_024 }
+
+export interface FrontOptions {
+  readonly host: string
+  readonly port: number
+  readonly tls: TlsOptions
+  readonly limits?: FrontLimits
+  readonly log: Logger
+  /** With a certificate of ours. */
+  fleet(socket: TLSSocket): void
+  /** With no certificate at all. */
+  enrolment(socket: TLSSocket): void
+}
+
+/** The one port: tells apart who comes in, and lets nobody through to a server that is not theirs. */
+export interface Front extends AsyncDisposable {
+  readonly listening: string
+  readonly turnedAway: ReadonlyMap<TurnAway, number>
+  /** New handshakes use it; live connections are not touched. */
+  setCertificate(tls: TlsOptions): void
+  /** `peer` as gRPC names it has made a call: its first-call deadline is met. */
+  called(peer: string): void
+}
+
+const tunnelSuffix = '.tunnel.fleetcat'
+const handshakeRecord = 0x16
+const largestRecord = 16_384
+/** A fatal TLS alert, `unrecognized_name`: the clearest word that this layer has for "no such tunnel". */
+const unrecognizedName = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70])
+
+export async function openFront(options: FrontOptions): Promise<Front> {
+  const { log, limits = frontLimits } = options
+  const turnedAway = new Map<TurnAway, number>()
+  /** By peer; in the order of arrival. */
+  const unfinished = new Map<string, Socket>()
+  const open = new Set<Socket>()
+  const awaitingCall = new Map<string, NodeJS.Timeout>()
+
+  const tlsServer = createTlsServer({ ...options.tls, handshakeTimeout: limits.handshakeMs })
+  const server = createServer({ noDelay: true, pauseOnConnect: false }, socket => void receive(socket))
+
+  function turnAway(socket: Socket, cause: TurnAway, detail?: string): void {
+    turnedAway.set(cause, (turnedAway.get(cause) ?? 0) + 1)
+    unfinished.delete(peerOf(socket))
+    log.debug(
+      { event: 'front.turned-away', cause, peer: socket.remoteAddress, detail },
+      'connection turned away',
+    )
+    socket.destroy()
+  }
+
+  async function receive(socket: Socket): Promise<void> {
+    const peer = peerOf(socket)
+    open.add(socket)
+    unfinished.set(peer, socket)
+    const deadline = setTimeout(() => turnAway(socket, 'too-slow'), limits.handshakeMs)
+    socket.on('error', () => {})
+    socket.once('close', () => {
+      clearTimeout(deadline)
+      open.delete(socket)
+      unfinished.delete(peer)
+    })
+    if (unfinished.size > limits.unfinished) {
+      // Sockets that stall in crowds must not keep a real host out: the oldest makes room for the newest.
+      const [oldest] = unfinished.values()
+      if (oldest) turnAway(oldest, 'crowded-out')
+    }
+    const first = await firstBytes(socket)
+    if (!first) return
+    if (first[0] !== handshakeRecord) return refusePlain(socket, first)
+    if (first.length >= 5 && first.readUInt16BE(3) > largestRecord)
+      return turnAway(socket, 'not-tls', 'record too large')
+    let serverName: string | undefined
+    try {
+      serverName = getExtensionData(await readTlsClientHello(socket), 'server_name')?.serverName
+    } catch (thrown) {
+      if (!socket.destroyed) turnAway(socket, 'not-tls', String(thrown))
+      return
+    }
+    if (socket.destroyed) return
+    clearTimeout(deadline)
+    if (serverName?.endsWith(tunnelSuffix)) {
+      // The seam for tunnels: their bytes are joined here, unread, once this controller serves them.
+      socket.write(unrecognizedName)
+      return turnAway(socket, 'tunnel-not-served')
+    }
+    tlsServer.emit('connection', socket)
+  }
+
+  function refusePlain(socket: Socket, first: Buffer): void {
+    const line = first.toString('latin1')
+    if (line.startsWith('FCAT/1 ')) {
+      turnAwaySoon(socket, 'tunnel-not-served', 'FCAT/1 refused: this controller serves no tunnels\n')
+    } else if (/^[A-Z]{3,7} \S+ HTTP\/1/.test(line)) {
+      turnAwaySoon(
+        socket,
+        'not-tls',
+        'HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\n\r\n' +
+          'This is the port of a fleetcat controller. It speaks TLS, to agents and to the fleetcat command.\n',
+      )
+    } else {
+      turnAway(socket, 'not-tls')
+    }
+  }
+
+  /** Lets the parting words leave before the socket goes. */
+  function turnAwaySoon(socket: Socket, cause: TurnAway, words: string): void {
+    socket.end(words, () => turnAway(socket, cause))
+  }
+
+  tlsServer.on('tlsClientError', (error, socket) => {
+    // The raw socket below is what `open` and `unfinished` know; destroying the TLS socket destroys it too.
+    turnAway(socket, 'handshake-failed', error.message)
+  })
+
+  tlsServer.on('secureConnection', socket => {
+    const peer = peerOf(socket)
+    unfinished.delete(peer)
+    open.add(socket)
+    socket.on('error', () => {})
+    // A resumed session skips the client's certificate and yet counts as authorised.
+    if (socket.isSessionReused()) return turnAway(socket, 'resumed-session')
+    const anonymous = socket.getPeerX509Certificate() === undefined
+    if (!anonymous && !socket.authorized) {
+      log.warn(
+        {
+          event: 'front.certificate-refused',
+          peer: socket.remoteAddress,
+          why: String(socket.authorizationError),
+        },
+        'a certificate that is not of this cluster, or has expired, was refused',
+      )
+      return turnAway(socket, 'certificate-refused', String(socket.authorizationError))
+    }
+    awaitingCall.set(
+      peer,
+      setTimeout(() => turnAway(socket, 'no-call'), limits.firstCallMs),
+    )
+    socket.once('close', () => {
+      open.delete(socket)
+      called(peer)
+    })
+    if (anonymous) options.enrolment(socket)
+    else options.fleet(socket)
+  })
+
+  function called(peer: string): void {
+    clearTimeout(awaitingCall.get(peer))
+    awaitingCall.delete(peer)
+  }
+
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', thrown =>
+      reject(RelayError.from(thrown, `listen on ${options.host}:${options.port}`)),
+    )
+    server.listen(options.port, options.host, 1_024, resolve)
+  })
+  const { port } = server.address() as AddressInfo
+
+  return {
+    listening: `${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`,
+    turnedAway,
+    called,
+    setCertificate: tls => tlsServer.setSecureContext(tls),
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise(resolve => server.close(resolve))
+      // Neither `close` nor `closeAllConnections` ends what is live.
+      for (const socket of open) socket.destroy()
+      await closed
+      for (const timer of awaitingCall.values()) clearTimeout(timer)
+    },
+  }
+}
+
+/** As gRPC names the peer of a call. */
+function peerOf(socket: Socket): string {
+  return `${socket.remoteAddress}:${socket.remotePort}`
+}
+
+/** The first bytes, put back so that the next reader finds them too; nothing if the socket ends before. */
+function firstBytes(socket: Socket): Promise<Buffer | undefined> {
+  return new Promise(resolve => {
+    const look = () => {
+      const chunk: Buffer | null = socket.read()
+      if (!chunk) return
+      socket.off('readable', look)
+      socket.unshift(chunk)
+      resolve(chunk)
+    }
+    socket.on('readable', look)
+    socket.once('close', () => resolve(undefined))
+    socket.once('end', () => {
+      socket.destroy()
+      resolve(undefined)
+    })
+  })
+}

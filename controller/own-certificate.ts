@@ -1,0 +1,67 @@
+import { X509Certificate } from 'node:crypto'
+import type { TlsOptions } from 'node:tls'
+import type { Authority } from '#identity/ca.ts'
+import { generateKey, keyToPem, publicHalf } from '#identity/keys.ts'
+import { renewAt } from '#identity/renewal.ts'
+import { serverOptions } from '#identity/tls.ts'
+import type { Logger } from '#telemetry/log.ts'
+
+export interface OwnCertificate extends Disposable {
+  readonly tls: TlsOptions
+}
+
+interface Options {
+  readonly authority: Authority
+  readonly hosts: readonly string[]
+  readonly lifetimeMs: number
+  readonly log: Logger
+  /** A newer one is there, and new handshakes should use it. */
+  renewed(tls: TlsOptions): void
+}
+
+/** Node fires a timer of more than 24.8 days at once. */
+const longestTimerMs = 2 ** 31 - 1
+
+/** The controller's own certificate: a new key at each start and at half-life, never on disk. */
+export async function openOwnCertificate({
+  authority,
+  hosts,
+  lifetimeMs,
+  log,
+  renewed,
+}: Options): Promise<OwnCertificate> {
+  let timer: NodeJS.Timeout | undefined
+  let current: TlsOptions
+
+  async function make(): Promise<TlsOptions> {
+    const key = await generateKey()
+    const publicKey = publicHalf(key)
+    const cert = await authority.issue({
+      kind: 'controller',
+      name: 'controller',
+      publicKey,
+      lifetimeMs,
+      hosts,
+    })
+    const dueMs = renewAt(new X509Certificate(cert), new Date()).getTime() - Date.now()
+    timer = setTimeout(renew, Math.min(Math.max(dueMs, 1_000), longestTimerMs))
+    return serverOptions({ key: keyToPem(key), cert, ca: authority.certificatePem })
+  }
+
+  async function renew(): Promise<void> {
+    current = await make()
+    renewed(current)
+    log.info(
+      { event: 'certificate.renewed', kind: 'controller' },
+      'the certificate of the controller was renewed',
+    )
+  }
+
+  current = await make()
+  return {
+    get tls() {
+      return current
+    },
+    [Symbol.dispose]: () => clearTimeout(timer),
+  }
+}

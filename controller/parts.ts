@@ -1,0 +1,35 @@
+import type { Logger } from '#telemetry/log.ts'
+import type { Access } from './access.ts'
+import type { Credentials } from './credentials.ts'
+import type { FleetFile } from './fleet-file.ts'
+import type { Host, Hosts } from './hosts.ts'
+import type { Mirror } from './mirror.ts'
+import type { Placement } from './placement.ts'
+import type { Relays } from './relays.ts'
+import type { Revocations } from './revocations.ts'
+import type { Store } from './store/store.ts'
+import type { Tokens } from './tokens.ts'
+import type { Views } from './views.ts'
+
+/** What the services stand on. Made once, in main.ts, in the order in which each needs the ones before. */
+export interface Parts {
+  readonly cluster: string
+  readonly epoch: bigint
+  readonly startedAt: Date
+  readonly log: Logger
+  readonly store: Store
+  readonly mirror: Mirror
+  readonly hosts: Hosts
+  readonly placement: Placement
+  readonly views: Views
+  readonly relays: Relays
+  readonly fleetFile: FleetFile
+  readonly revocations: Revocations
+  readonly credentials: Credentials
+  readonly tokens: Tokens
+  readonly access: Access
+  /** Where agents and operators reach this controller. */
+  advertised(): string
+  /** Keeps on disk when this agent was last heard. */
+  seen(host: Host): Promise<void>
+}

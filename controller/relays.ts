@@ -1,0 +1,201 @@
+import { ChangeKind, type RelayChange, type RelayDraft } from '#gen/fleetcat/v1/operator.ts'
+import { type Relay, RelayLimits, RelaySpec } from '#gen/fleetcat/v1/relay.ts'
+import { bindListen, bindTarget } from '#relay/endpoints/index.ts'
+import { RelayError } from '#relay/errors.ts'
+import { parseCidr } from '#relay/ip.ts'
+import { nearest } from '#relay/nearest.ts'
+import { limitMs } from '#wire/duration.ts'
+import { checkLabel } from '#wire/labels.ts'
+import { newId } from './ids.ts'
+import type { Mirror } from './mirror.ts'
+import { parseSelector } from './selector.ts'
+import type { Store } from './store/store.ts'
+import type { Tables } from './tables.ts'
+
+/** Creating and changing relays: a draft is checked whole before anything is written. */
+export interface Relays {
+  create(
+    draft: RelayDraft | undefined,
+    by: string,
+    requestId: string,
+    dryRun: boolean,
+  ): Promise<{ relay: Relay; unchanged: boolean }>
+  /** One relay as `apply` wants it: made, changed or left alone. */
+  apply(draft: RelayDraft, by: string, requestId: string, dryRun: boolean): Promise<RelayChange>
+}
+
+const relayName = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/
+
+export function openRelays({
+  store,
+  tables,
+  mirror,
+}: {
+  store: Store
+  tables: Tables
+  mirror: Mirror
+}): Relays {
+  function check(draft: RelayDraft | undefined): { draft: RelayDraft; spec: RelaySpec } {
+    if (!draft?.spec) throw new RelayError('usage', { what: 'relay', why: 'it has no spec' })
+    const what = `relay/${draft.name}`
+    const spec = RelaySpec.fromPartial({
+      ...draft.spec,
+      limits: RelayLimits.fromPartial(draft.spec.limits ?? {}),
+    })
+    if (!relayName.test(draft.name)) {
+      throw new RelayError('usage', {
+        what: `relay name \`${draft.name}\``,
+        why: 'a name has 1 to 63 small letters, digits, `-` or `.`, and begins and ends with a letter or digit',
+      })
+    }
+    for (const [name, value] of Object.entries(draft.labels)) checkLabel(name, value, { host: true })
+    bindListen(spec.listen)
+    if (spec.targets.length === 0) throw new RelayError('usage', { what, why: 'it has no target address' })
+    for (const target of spec.targets) bindTarget(target)
+    checkAgents(what, spec)
+    checkLimits(what, spec.limits)
+    return { draft, spec }
+  }
+
+  function checkAgents(what: string, spec: RelaySpec): void {
+    if (spec.agents.length > 0 && spec.selector) {
+      throw new RelayError('usage', {
+        what,
+        why: 'it has both agents and a selector',
+        fix: 'Name the agents with --on, or choose them by label with -l',
+      })
+    }
+    if (spec.agents.length === 0 && !spec.selector) {
+      throw new RelayError('usage', {
+        what,
+        why: 'it says neither which agents run it nor a selector that finds them',
+        fix: `Add --on ${[...mirror.agents.keys()][0] ?? 'AGENT'}, or -l SELECTOR`,
+      })
+    }
+    parseSelector(spec.selector)
+    for (const agent of spec.agents) {
+      const record = mirror.agents.get(agent)?.value
+      if (!record) {
+        const near = nearest(agent, [...mirror.agents.keys()])
+        throw new RelayError('not-found', {
+          what: `agent/${agent}`,
+          why: 'no agent of this name has joined',
+          fix: near ? `Did you mean \`${near}\`?` : '`fleetcat agents` lists those that have',
+        })
+      }
+      if (record.revoked) {
+        throw new RelayError('revoked', {
+          what: `agent/${agent}`,
+          why: `it was revoked by ${record.revoked.by}`,
+        })
+      }
+    }
+  }
+
+  async function write(relay: Relay, modRev: bigint): Promise<boolean> {
+    const result = await store.txn(
+      [tables.relays.at(relay.name, modRev)],
+      [tables.relays.put(relay.name, relay)],
+    )
+    if (result.ok) await mirror.caughtUp(result.rev)
+    return result.ok
+  }
+
+  async function current(name: string) {
+    const { row } = await tables.relays.get(name)
+    return row
+  }
+
+  function fresh({ draft, spec }: ReturnType<typeof check>, by: string, requestId: string): Relay {
+    return {
+      name: draft.name,
+      id: newId('r'),
+      generation: 1n,
+      labels: draft.labels,
+      createdAt: new Date(),
+      createdBy: by,
+      reason: draft.reason,
+      spec,
+      requestId,
+    }
+  }
+
+  return {
+    async create(given, by, requestId, dryRun) {
+      const checked = check(given)
+      const made = fresh(checked, by, requestId)
+      const before = await current(made.name)
+      if (!before) {
+        if (dryRun || (await write(made, 0n))) return { relay: made, unchanged: false }
+      }
+      const there = (before ?? (await current(made.name)))?.value
+      if (there && equalSpecs(there, made)) return { relay: there, unchanged: there.requestId !== requestId }
+      throw new RelayError('conflict', {
+        what: `relay/${made.name}`,
+        why: 'a relay of this name is there already, and it is not the same',
+        fix: `\`fleetcat describe relay/${made.name}\` shows it; \`fleetcat apply\` changes it`,
+      })
+    },
+
+    async apply(given, by, requestId, dryRun) {
+      const checked = check(given)
+      for (;;) {
+        const row = await current(given.name)
+        const before = row?.value
+        const made = fresh(checked, by, requestId)
+        if (!before) {
+          if (dryRun || (await write(made, 0n))) return change(ChangeKind.CREATED, undefined, made)
+          continue
+        }
+        if (equalSpecs(before, made)) return change(ChangeKind.UNCHANGED, before, before)
+        const after: Relay = {
+          ...before,
+          generation: before.generation + (sameSpec(before, made) ? 0n : 1n),
+          labels: made.labels,
+          reason: made.reason || before.reason,
+          spec: made.spec,
+          requestId,
+        }
+        if (dryRun || (await write(after, row.modRev))) return change(ChangeKind.UPDATED, before, after)
+      }
+    },
+  }
+}
+
+function change(kind: ChangeKind, before: Relay | undefined, after: Relay): RelayChange {
+  return { kind, name: after.name, before, after, revocationId: '' }
+}
+
+function equalSpecs(a: Relay, b: Relay): boolean {
+  return sameSpec(a, b) && JSON.stringify(sortedLabels(a)) === JSON.stringify(sortedLabels(b))
+}
+
+function sortedLabels({ labels }: Relay): [string, string][] {
+  return Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1))
+}
+
+/** Equal when their bytes are: the encoding of one message by one build is always the same. */
+function sameSpec(a: Relay, b: Relay): boolean {
+  return Buffer.from(canonical(a)).equals(canonical(b))
+}
+
+function canonical({ spec }: Relay): Uint8Array {
+  const { agents = [], ...rest } = spec ?? {}
+  return RelaySpec.encode(RelaySpec.fromPartial({ ...rest, agents: [...new Set(agents)].sort() })).finish()
+}
+
+function checkLimits(what: string, limits: RelayLimits | undefined): void {
+  if (!limits) return
+  for (const cidr of [...limits.allowFrom, ...limits.denyFrom]) parseCidr(cidr)
+  if (!Number.isFinite(limits.ratePerSecond) || limits.ratePerSecond < 0) {
+    throw new RelayError('usage', { what, why: 'the rate must be a positive number of connections a second' })
+  }
+  for (const [name, duration] of [
+    ['idle timeout', limits.idleTimeout] as const,
+    ['connection age', limits.maxConnectionAge] as const,
+  ]) {
+    if (duration && limitMs(duration) === undefined && (duration.seconds !== 0n || duration.nanos !== 0)) {
+      throw new RelayError('usage', { what, why: `the ${name} must be positive` })
+    }
+  }
+}

@@ -1,0 +1,198 @@
+import type { RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
+import type { Receipt, Revocation } from '#gen/fleetcat/v1/relay.ts'
+import { RelayError } from '#relay/errors.ts'
+import { nearest } from '#relay/nearest.ts'
+import type { Hosts } from './hosts.ts'
+import { newId } from './ids.ts'
+import type { Mirror } from './mirror.ts'
+import type { Placement } from './placement.ts'
+import type { AgentRecord, OperatorRecord } from './records.ts'
+import type { Condition, Op, Store } from './store/store.ts'
+import type { Tables } from './tables.ts'
+
+/** Orders to cut: on disk before they are answered, and kept when what they name is gone. */
+export interface Revocations {
+  revoke(
+    order: { target: string; reason: string; requestId: string; dryRun: boolean },
+    by: string,
+  ): Promise<{
+    revocation: Revocation
+    unchanged: boolean
+  }>
+  /** The orders to which this agent has sent no receipt. */
+  pendingFor(agent: string): RevokeOrder[]
+  orderOf(revocation: Revocation): RevokeOrder
+  /** An agent's word that it is done. Passed over when it was never asked of that agent: false. */
+  noteReceipt(agent: string, receipt: Receipt): Promise<boolean>
+}
+
+interface Plan {
+  readonly targetId: string
+  readonly agents: string[]
+  readonly ifs: Condition[]
+  readonly ops: Op[]
+}
+
+interface Parts {
+  readonly store: Store
+  readonly tables: Tables
+  readonly mirror: Mirror
+  readonly hosts: Hosts
+  readonly placement: Placement
+}
+
+const kinds = ['relay', 'conn', 'agent', 'operator'] as const
+type TargetKind = (typeof kinds)[number]
+
+export function openRevocations({ store, tables, mirror, hosts, placement }: Parts): Revocations {
+  const plans: Record<TargetKind, (name: string, by: string, reason: string) => Promise<Plan | undefined>> = {
+    async relay(name) {
+      const { row } = await tables.relays.get(mirror.relaysById.get(name)?.name ?? name)
+      if (!row) return undefined
+      const reporting = [...hosts.all()].filter(host => host.reports.has(row.value.id)).map(host => host.name)
+      return {
+        targetId: row.value.id,
+        agents: [...new Set([...placement.agentsOf(row.value), ...reporting])],
+        ifs: [tables.relays.at(row.name, row.modRev)],
+        ops: [tables.relays.delete(row.name)],
+      }
+    },
+    async conn(id) {
+      const holder = [...hosts.all()].find(host => host.connections.has(id))
+      return holder && { targetId: id, agents: [holder.name], ifs: [], ops: [] }
+    },
+    async agent(name, by, reason) {
+      const { row } = await tables.agents.get(name)
+      if (!row || row.value.revoked) return undefined
+      const agents = hosts.get(name)?.session || mirror.seen.has(name) ? [name] : []
+      return struckOff('agent', agents, row, tables.agents, by, reason)
+    },
+    async operator(name, by, reason) {
+      const { row } = await tables.operators.get(name)
+      if (!row || row.value.revoked) return undefined
+      return struckOff('operator', [], row, tables.operators, by, reason)
+    },
+  }
+
+  /** The name keeps its row, its keys die with it, and no token that was minted for it works any more. */
+  function struckOff<T extends AgentRecord | OperatorRecord>(
+    kind: 'agent' | 'operator',
+    agents: string[],
+    row: { name: string; value: T; modRev: bigint },
+    people: { put(name: string, value: T): Op; at(name: string, rev: bigint): Condition },
+    by: string,
+    reason: string,
+  ): Plan {
+    const at = new Date().toISOString()
+    const tokens = [...mirror.tokens.values()].filter(
+      ({ value }) => value.kind === kind && value.name === row.name && !value.revoked,
+    )
+    return {
+      targetId: row.name,
+      agents,
+      ifs: [people.at(row.name, row.modRev)],
+      ops: [
+        people.put(row.name, { ...row.value, keys: [], revoked: { at, by, reason } }),
+        ...row.value.keys.map(({ hash }) => tables.deadKeys.put(hash, { kind, name: row.name, at })),
+        ...tokens.map(({ value }) => tables.tokens.put(value.id, { ...value, revoked: true })),
+      ],
+    }
+  }
+
+  function earlier(target: string, requestId?: string): Revocation | undefined {
+    const found = [...mirror.revocations.values()]
+      .map(({ value }) => value)
+      .filter(each => each.target === target && (requestId === undefined || each.requestId === requestId))
+    return found.sort((a, b) => (b.at?.getTime() ?? 0) - (a.at?.getTime() ?? 0))[0]
+  }
+
+  function unknown(kind: TargetKind, name: string): RelayError {
+    const names = {
+      relay: [...mirror.relays.keys()],
+      conn: [],
+      agent: [...mirror.agents.keys()],
+      operator: [...mirror.operators.keys()],
+    }[kind]
+    const near = nearest(name, names)
+    const list = { relay: 'list', conn: 'connections', agent: 'agents', operator: 'whoami' }[kind]
+    return new RelayError('not-found', {
+      what: `${kind}/${name}`,
+      why: kind === 'conn' ? 'no live connection has this id' : `there is no ${kind} of this name`,
+      fix: near ? `Did you mean \`${kind}/${near}\`?` : `\`fleetcat ${list}\` shows what there is`,
+    })
+  }
+
+  return {
+    async revoke({ target, reason, requestId, dryRun }, by) {
+      const { kind, name } = parseTarget(target)
+      if (requestId) {
+        const repeated = earlier(target, requestId)
+        if (repeated) return { revocation: repeated, unchanged: false }
+      }
+      for (;;) {
+        const plan = await plans[kind](name, by, reason)
+        if (!plan) {
+          const before = earlier(target)
+          if (before) return { revocation: before, unchanged: true }
+          throw unknown(kind, name)
+        }
+        const { targetId, agents, ifs, ops } = plan
+        const revocation: Revocation = {
+          id: newId('v'),
+          target,
+          targetId,
+          at: new Date(),
+          by,
+          reason,
+          agents,
+          requestId,
+        }
+        if (dryRun) return { revocation, unchanged: false }
+        const result = await store.txn(ifs, [...ops, tables.revocations.put(revocation.id, revocation)])
+        if (!result.ok) continue
+        await mirror.caughtUp(result.rev)
+        return { revocation, unchanged: false }
+      }
+    },
+
+    pendingFor(agent) {
+      return [...mirror.revocations.values()]
+        .filter(({ value }) => value.agents.includes(agent) && !mirror.receipt(value.id, agent))
+        .map(({ value }) => this.orderOf(value))
+    },
+
+    orderOf({ id, target, targetId, reason }) {
+      const { kind } = parseTarget(target)
+      const what: Record<TargetKind, RevokeOrder['target']> = {
+        relay: { $case: 'relayId', value: targetId },
+        conn: { $case: 'connectionId', value: targetId },
+        agent: { $case: 'agent', value: targetId },
+        operator: undefined,
+      }
+      return { revocationId: id, target: what[kind], reason, revision: mirror.rev }
+    },
+
+    async noteReceipt(agent, receipt) {
+      const revocation = mirror.revocations.get(receipt.revocationId)?.value
+      if (!revocation?.agents.includes(agent)) return false
+      const key = `${revocation.id}/${agent}`
+      await store.txn([tables.receipts.at(key, 0n)], [tables.receipts.put(key, receipt)])
+      return true
+    },
+  }
+}
+
+export function parseTarget(target: string): { kind: TargetKind; name: string } {
+  const at = target.indexOf('/')
+  const kind = kinds.find(each => each === target.slice(0, at))
+  const name = target.slice(at + 1)
+  if (at < 1 || !kind || name === '') {
+    const near = nearest(target.slice(0, at), kinds)
+    throw new RelayError('usage', {
+      what: `target \`${target}\``,
+      why: 'it is not of the form relay/NAME, conn/ID, agent/NAME or operator/NAME',
+      fix: at > 0 && near ? `Did you mean \`${near}/${name}\`?` : `For a relay write relay/${target}`,
+    })
+  }
+  return { kind, name }
+}

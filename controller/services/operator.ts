@@ -1,0 +1,109 @@
+import type { OperatorServiceService, RevocationView } from '#gen/fleetcat/v1/operator.ts'
+import { VerdictKind } from '#gen/fleetcat/v1/relay.ts'
+import { RelayError } from '#relay/errors.ts'
+import { version } from '#wire/version.ts'
+import type { Parts } from '../parts.ts'
+import { watching } from '../watching.ts'
+import type { Acts } from './handlers.ts'
+
+/** What the command line asks. Thin: each act decodes, delegates, and shows. */
+export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> {
+  const { mirror, hosts, views, relays, revocations, tokens, credentials } = parts
+  const fleet = [hosts.onChange, mirror.onChange]
+
+  function revocation(id: string): RevocationView {
+    const found = mirror.revocations.get(id)
+    if (!found)
+      throw new RelayError('not-found', { what: `revocation ${id}`, why: 'there is none of this id' })
+    return views.revocation(found.value)
+  }
+
+  return {
+    async getStatus() {
+      const all = [...hosts.all()]
+      return {
+        cluster: parts.cluster,
+        version,
+        startedAt: parts.startedAt,
+        clock: new Date(),
+        epoch: parts.epoch,
+        revision: mirror.rev,
+        agents: [...mirror.agents.values()].filter(({ value }) => !value.revoked).length,
+        agentsAttached: all.filter(host => host.session).length,
+        relays: mirror.relays.size,
+        connections: all.reduce((sum, host) => sum + (host.session ? host.connections.size : 0), 0),
+        advertised: parts.advertised(),
+      }
+    },
+
+    async whoAmI(_, caller) {
+      const role = mirror.operators.get(caller.name)?.value.role ?? ''
+      return { cluster: parts.cluster, name: caller.name, role, expiresAt: caller.expiresAt }
+    },
+
+    async renewCertificate({ csrDer }, caller) {
+      return credentials.renew('operator', caller.name, csrDer)
+    },
+
+    async createRelay({ draft, requestId, dryRun }, caller) {
+      const { relay, unchanged } = await relays.create(draft, caller.name, requestId, dryRun)
+      return { relay: views.relay(relay), unchanged }
+    },
+
+    async applyRelays(request, caller) {
+      return { changes: await parts.fleetFile.apply(request, caller.name) }
+    },
+
+    async listRelays({ filter }) {
+      return { relays: views.relays(filter) }
+    },
+
+    watchRelays: ({ filter }, _, signal) => watching(fleet, () => ({ relays: views.relays(filter) }), signal),
+
+    async listAgents({ selector, name }) {
+      return { agents: views.agents(selector, name) }
+    },
+
+    watchAgents: ({ selector }, _, signal) =>
+      watching(fleet, () => ({ agents: views.agents(selector) }), signal),
+
+    async listConnections({ filter }) {
+      return { connections: views.connections(filter) }
+    },
+
+    watchConnections: ({ filter }, _, signal) =>
+      watching([hosts.onChange], () => ({ connections: views.connections(filter) }), signal),
+
+    async revoke(request, caller) {
+      const { revocation: made, unchanged } = await revocations.revoke(request, caller.name)
+      return { revocation: views.revocation(made), unchanged }
+    },
+
+    async *watchRevocation({ id }, _, signal) {
+      for await (const seen of watching(fleet, () => revocation(id), signal, 20)) {
+        yield { revocation: seen }
+        // Nothing more will come soon of an agent that cannot be reached: that, too, is an answer.
+        if (seen.verdicts.every(({ kind, problem }) => kind !== VerdictKind.PENDING || problem)) return
+      }
+    },
+
+    async listRevocations({ id }) {
+      if (id) return { revocations: [revocation(id)] }
+      const all = [...mirror.revocations.values()].map(({ value }) => value)
+      all.sort((a, b) => (b.at?.getTime() ?? 0) - (a.at?.getTime() ?? 0))
+      return { revocations: all.map(views.revocation) }
+    },
+
+    async createToken(request, caller) {
+      return tokens.create(request, caller.name)
+    },
+
+    async listTokens() {
+      return { tokens: tokens.list() }
+    },
+
+    async revokeToken({ id }) {
+      return { view: await tokens.revoke(id) }
+    },
+  }
+}

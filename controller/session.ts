@@ -1,0 +1,168 @@
+import type { AttachResponse, CertificateGrant, RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
+import type { Mirror } from './mirror.ts'
+import { type Placement, toDesired } from './placement.ts'
+import type { Rev } from './store/store.ts'
+
+type Message = NonNullable<AttachResponse['message']>
+
+/** The outgoing half of one agent's stream. `send` answers false when the stream wants to drain first. */
+export interface Outlet {
+  send(message: AttachResponse): boolean
+  drained(): Promise<void>
+  end(): void
+}
+
+export type GoodbyeReason = 'fenced' | 'handed-over' | 'removed' | 'shutting-down'
+
+/**
+ * What has to be said to one attached agent. Nothing is queued but the ids of what changed: an agent that reads
+ * slowly gets the newest state once it reads, and past a bound of ids the whole snapshot instead.
+ */
+export interface AgentSession {
+  readonly bootId: string
+  readonly bootedAt: Date
+  /** The relays that changed; those that are none of this agent's concern are passed over. */
+  relaysChanged(ids: readonly string[]): void
+  /** The agent's own labels or record changed: what it has to run must be worked out anew. */
+  resync(): void
+  /** Goes out ahead of everything else. */
+  order(order: RevokeOrder): void
+  grant(grant: CertificateGrant): void
+  /** Says why and ends the stream once it is said. */
+  goodbye(reason: GoodbyeReason): void
+  /** The stream is gone. */
+  lost(): void
+}
+
+const mostDirty = 1_000
+
+export interface SessionOptions {
+  readonly agent: string
+  readonly bootId: string
+  readonly bootedAt: Date
+  readonly outlet: Outlet
+  readonly mirror: Mirror
+  readonly placement: Placement
+  readonly welcome: Message
+  /** Revocations of which this agent has sent no receipt. */
+  pendingOrders(): RevokeOrder[]
+  /** The ids to bring up to date when the agent resumes; nothing: it needs the whole. */
+  readonly resume: readonly string[] | undefined
+}
+
+export function openSession(options: SessionOptions): AgentSession {
+  const { agent, outlet, mirror, placement, resume } = options
+  const urgent: Message[] = [options.welcome]
+  const dirty = new Set<string>(resume)
+  /** The relays that this stream has told the agent to run. Of a resumed one, those that the agent kept. */
+  const told = new Set(resume ? placement.desiredOf(agent).map(desired => desired.relayId) : [])
+  let wholeNeeded = resume === undefined
+  let farewell: GoodbyeReason | undefined
+  let ended = false
+  let wake: (() => void) | undefined
+
+  if (resume) for (const order of options.pendingOrders()) urgent.push({ $case: 'revoke', value: order })
+
+  function nudge(): void {
+    wake?.()
+    wake = undefined
+  }
+
+  function next(): Message | undefined {
+    const first = urgent.shift()
+    if (first) return first
+    if (farewell) return undefined
+    if (wholeNeeded) return whole()
+    if (dirty.size > 0) return changes()
+    return undefined
+  }
+
+  function whole(): Message {
+    const relays = placement.desiredOf(agent)
+    wholeNeeded = false
+    dirty.clear()
+    told.clear()
+    for (const { relayId } of relays) told.add(relayId)
+    return { $case: 'sync', value: { revision: mirror.rev, revocations: options.pendingOrders(), relays } }
+  }
+
+  function changes(): Message | undefined {
+    const ids = [...dirty]
+    dirty.clear()
+    const changed = []
+    const removed = []
+    for (const id of ids) {
+      const relay = mirror.relaysById.get(id)
+      if (relay && placement.runsOn(relay, agent)) {
+        told.add(id)
+        changed.push(toDesired(relay))
+      } else if (told.delete(id) || resume?.includes(id)) removed.push(id)
+    }
+    if (changed.length === 0 && removed.length === 0) return undefined
+    return { $case: 'apply', value: { revision: mirror.rev, changed, removed } }
+  }
+
+  async function talk(): Promise<void> {
+    while (!ended) {
+      const message = next()
+      if (message) {
+        if (!outlet.send({ message })) await outlet.drained()
+      } else if (farewell) {
+        outlet.send({ message: { $case: 'goodbye', value: { reason: farewell } } })
+        outlet.end()
+        ended = true
+      } else {
+        await new Promise<void>(resolve => {
+          wake = resolve
+        })
+      }
+    }
+  }
+  void talk()
+
+  return {
+    bootId: options.bootId,
+    bootedAt: options.bootedAt,
+    relaysChanged(ids) {
+      for (const id of ids) {
+        const relay = mirror.relaysById.get(id)
+        if (told.has(id) || (relay && placement.runsOn(relay, agent))) dirty.add(id)
+      }
+      if (dirty.size > mostDirty) wholeNeeded = true
+      if (dirty.size > 0) nudge()
+    },
+    resync() {
+      wholeNeeded = true
+      nudge()
+    },
+    order(order) {
+      urgent.unshift({ $case: 'revoke', value: order })
+      nudge()
+    },
+    grant(grant) {
+      urgent.push({ $case: 'certificate', value: grant })
+      nudge()
+    },
+    goodbye(reason) {
+      farewell ??= reason
+      nudge()
+    },
+    lost() {
+      ended = true
+      nudge()
+    },
+  }
+}
+
+/** Where an agent that resumes must be brought up to date: the ids that changed since, or nothing for the whole. */
+export function resumeFrom(
+  mirror: Mirror,
+  agent: string,
+  epoch: bigint,
+  theirs: { epoch: bigint; rev: Rev },
+) {
+  const record = mirror.agents.get(agent)
+  if (theirs.rev === 0n || theirs.epoch !== epoch || !record || record.modRev > theirs.rev) return undefined
+  const changes = mirror.changesSince(theirs.rev)
+  return changes && [...new Set(changes.flatMap(change => change.relayIds))]
+}
