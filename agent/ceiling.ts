@@ -1,0 +1,112 @@
+import type { Address } from '#relay/address.ts'
+import type { EgressPolicy, Endpoint } from '#relay/endpoint.ts'
+import { RelayError } from '#relay/errors.ts'
+import { alwaysDenied, canonicalIp } from '#relay/ip.ts'
+import { matches, namesExactly, patternFor } from '#relay/pattern.ts'
+import { builtIn, type Rule, type Rules, rule } from './rules.ts'
+
+/**
+ * What this host agrees to open. The controller can never widen it. All three throw a RelayError `denied` that names
+ * the rule and prints the line that would permit it.
+ */
+export interface Ceiling extends EgressPolicy {
+  checkListen(endpoint: Endpoint): void
+  /** Before anything is resolved: what depends on an IP is left to `check`. */
+  checkTarget(endpoint: Endpoint): void
+  /** Takes effect at the next check; whoever holds open what is no longer permitted has to look again. */
+  replace(rules: Rules): void
+}
+
+const listeners = ['TCP', 'UDP', 'OPENSSL'].flatMap(kind =>
+  ['127.0.0.0/8', '[::1]', 'localhost'].map(host => `${kind}-LISTEN:${host}:*`),
+)
+const collectors = ['127.0.0.0/8', '[::1]', 'localhost'].flatMap(host => [
+  `UDP-RECV:${host}:*`,
+  `UDP-RECVFROM:${host}:*`,
+])
+const targets = ['TCP', 'UDP', 'UDP-SENDTO', 'UDP-DATAGRAM', 'OPENSSL'].map(kind => `${kind}:*:*`)
+const inside = ['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME']
+const defaults = [...listeners, ...collectors, ...targets, ...inside].map(text => rule(text, builtIn))
+
+export function openCeiling(rules: Rules): Ceiling {
+  let { permit, forbid } = rules
+
+  /** `ip` is absent while a name is not resolved yet; `undecided` is then good enough for a target. */
+  function check(scope: Address, ip: string | undefined, role: 'listen' | 'target') {
+    const early = role === 'target' && ip === undefined
+    const forbidding = forbid.find(({ pattern }) => {
+      const answer = matches(pattern, scope, ip, 'forbid')
+      return answer === 'yes' || (answer === 'by-address' && !early)
+    })
+    if (forbidding) throw forbidden(scope, forbidding)
+    if (role === 'target') checkAlwaysDenied(scope, ip ?? literalIp(scope))
+    const permitted = [...permit, ...defaults].some(({ pattern }) => {
+      const answer = matches(pattern, scope, ip)
+      return answer === 'yes' || (answer === 'by-address' && early)
+    })
+    if (!permitted) throw notPermitted(scope, ip, role)
+  }
+
+  function checkAlwaysDenied(scope: Address, ip: string | undefined) {
+    const reason = ip === undefined ? undefined : alwaysDenied(ip)
+    if (ip === undefined || reason === undefined) return
+    const exact = permit.some(
+      ({ pattern }) => namesExactly(pattern, ip) && matches(pattern, scope, ip) === 'yes',
+    )
+    if (!exact) throw reserved(scope, ip, reason)
+  }
+
+  return {
+    check: (address, ip) => check(address, ip, 'target'),
+    checkListen: ({ scope }) => check(scope, undefined, 'listen'),
+    checkTarget: ({ scope }) => check(scope, undefined, 'target'),
+    replace(rules) {
+      permit = rules.permit
+      forbid = rules.forbid
+    },
+  }
+}
+
+function forbidden(scope: Address, { text, from }: Rule): RelayError {
+  return new RelayError('denied', {
+    what: nameOf(scope),
+    why: `the host's ceiling forbids ${text} (${from})`,
+    fix: 'Choose another address, or change that line there',
+  })
+}
+
+function reserved(scope: Address, ip: string, reason: string): RelayError {
+  return new RelayError('denied', {
+    what: nameOf(scope),
+    why: `the host's ceiling has no target at ${ip}: ${reason}`,
+    fix: `If it is meant, permit it there by its own address: ${line(patternFor({ ...scope, args: [bracketed(ip), ...scope.args.slice(1)] }))}`,
+  })
+}
+
+function notPermitted(scope: Address, ip: string | undefined, role: 'listen' | 'target'): RelayError {
+  const place = scope.args.join(':')
+  const seen = ip === undefined || place.includes(ip) ? '' : ` (${ip})`
+  const thing =
+    role === 'listen' && place
+      ? `listener on ${place}`
+      : `${role === 'listen' ? 'listener' : 'target'} ${nameOf(scope)}`
+  return new RelayError('denied', {
+    what: nameOf(scope),
+    why: `the host's ceiling has no ${thing}${seen}`,
+    fix: `Permit it there: ${line(patternFor(scope))}${loopback(scope, role)}`,
+  })
+}
+
+const line = (pattern: string) => `add "${pattern}" under permit: in agent.yaml`
+
+/** Listeners on the network have a harmless sibling that needs no line at all. */
+function loopback({ keyword, args }: Address, role: 'listen' | 'target'): string {
+  const network = role === 'listen' && /^(TCP|UDP|OPENSSL)[46]?-/.test(keyword) && args.length === 2
+  return network ? `, or listen with bind=${keyword.includes('6') ? '[::1]' : '127.0.0.1'}` : ''
+}
+
+const nameOf = ({ keyword, args }: Address) => [keyword, ...args].join(':')
+
+const literalIp = ({ args }: Address) => (args[0] === undefined ? undefined : canonicalIp(args[0]))
+
+const bracketed = (ip: string) => (ip.includes(':') ? `[${ip}]` : ip)

@@ -1,0 +1,47 @@
+import type { EgressPolicy } from '#relay/endpoint.ts'
+import { RelayError } from '#relay/errors.ts'
+import type { Connection, RelayPlan } from '#relay/relay.ts'
+
+/** The ceiling as one relay asks it, with a memory of where it let the relay's connections go. */
+export interface RelayEgress extends EgressPolicy {
+  /** Why the ceiling as it is now would not let this connection go where it may have gone; undefined if it would. */
+  refusal(connection: Connection): RelayError | undefined
+  /** No connection is live: nothing need be remembered. */
+  forget(): void
+}
+
+/**
+ * A name that resolves to several addresses is judged by all that it was dialled at: in doubt a connection is cut.
+ */
+export function relayEgress({ targets }: Pick<RelayPlan, 'targets'>, ceiling: EgressPolicy): RelayEgress {
+  const dialled = new Map<string, Set<string | undefined>>()
+
+  return {
+    check(address, ip) {
+      ceiling.check(address, ip)
+      const ips = dialled.get(address.text)
+      if (ips) ips.add(ip)
+      else dialled.set(address.text, new Set([ip]))
+    },
+    refusal({ target }) {
+      for (const { scope } of targets.filter(({ address }) => address.text === target)) {
+        for (const ip of dialled.get(scope.text) ?? []) {
+          const why = refusalOf(() => ceiling.check(scope, ip), target)
+          if (why) return why
+        }
+      }
+      return undefined
+    },
+    forget: () => dialled.clear(),
+  }
+}
+
+/** A target as a whole was permitted before: what is asked here is only where names have led. */
+function refusalOf(check: () => void, what: string): RelayError | undefined {
+  try {
+    check()
+    return undefined
+  } catch (thrown) {
+    return RelayError.from(thrown, what)
+  }
+}

@@ -1,0 +1,176 @@
+import { randomUUID } from 'node:crypto'
+import { kinds } from '#relay/endpoints/index.ts'
+import { RelayError } from '#relay/errors.ts'
+import type { Logger } from '#telemetry/log.ts'
+import { version } from '#wire/version.ts'
+import { openCeiling } from './ceiling.ts'
+import { type Config, readConfig } from './config.ts'
+import { openDialler } from './dial.ts'
+import { checkOwnerLabels, hostLabels } from './host.ts'
+import { checkUsable, identityDirectory, obtainIdentity } from './identity.ts'
+import { openMetrics } from './metrics.ts'
+import { openOutbox } from './outbox.ts'
+import { openReconciler } from './reconciler.ts'
+import { openRenewal } from './renewal.ts'
+import { openRevocations } from './revocations.ts'
+import { openRoster } from './roster.ts'
+import { type Rules, rule } from './rules.ts'
+import { openSession } from './session.ts'
+
+export interface AgentOptions {
+  readonly dataDir: string
+  /** Default: agent.yaml in the data directory, if it is there. */
+  readonly configFile?: string
+  /** Further lines of the ceiling, from the command line of the host's owner. */
+  readonly permit?: readonly string[]
+  /** The text of a join token; not used once the host has joined. */
+  readonly join?: string
+  readonly name?: string
+  readonly hostLabels?: Readonly<Record<string, string>>
+  /** `host:port` of the metrics. */
+  readonly metrics?: string
+  /** Addresses of the controllers, in place of those that the token gave. */
+  readonly controller?: readonly string[]
+  readonly log: Logger
+}
+
+/** An agent that runs until it is closed or sent away. Disposal closes it. */
+export interface RunningAgent extends AsyncDisposable {
+  readonly name: string
+  /** `host:port` where the metrics are, if they were asked for. */
+  readonly metrics: string | undefined
+  /** The first Sync is applied. Rejects with a RelayError when the agent ends before. */
+  readonly ready: Promise<void>
+  /** Resolves once the agent has ended and all its relays are closed; with a reason when it did not ask for it. */
+  readonly stopped: Promise<{ why: RelayError | undefined }>
+  /** Reads agent.yaml anew and cuts what it no longer permits. Rejects with a RelayError, and then the old one stays. */
+  reload(): Promise<void>
+  /** Lets live connections finish for a moment, says goodbye, and closes everything. */
+  close(): Promise<void>
+}
+
+const drainMs = 2_000
+
+/** Rejects with a RelayError that says what to do when the host has no identity, or its owner's file is wrong. */
+export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  const { dataDir, log } = options
+  const bootedAt = new Date()
+  let config = await readConfig(options)
+  checkOwnerLabels(options.hostLabels ?? {})
+  const ceiling = openCeiling(rulesOf(config, options))
+  const held = { identity: await obtainIdentity({ ...options, controllers: options.controller ?? [] }) }
+  const { name } = held.identity.identity
+  await using starting = new AsyncDisposableStack()
+
+  const roster = starting.use(openRoster({ due: () => outbox.connectionsChanged() }))
+  const reconciler = starting.use(
+    openReconciler({
+      agent: name,
+      ceiling,
+      roster,
+      isRevoked: id => revocations.has(id),
+      changed: id => outbox.relayChanged(id),
+      log,
+    }),
+  )
+  const revocations = openRevocations({
+    relay: reconciler.cutRelay,
+    connection: reconciler.cutConnection,
+    log,
+  })
+  const outbox = openOutbox({ relays: reconciler.relays, report: reconciler.report, connections: roster })
+  const metrics =
+    options.metrics === undefined
+      ? undefined
+      : starting.use(
+          await openMetrics(options.metrics, { reconciler, roster, isAttached: () => session.attached }),
+        )
+
+  const addresses = options.controller?.length ? options.controller : addressesOf(held.identity.details)
+  const boot = { bootId: randomUUID(), bootedAt, version, capabilities: kinds.map(({ keyword }) => keyword) }
+  const session = starting.use(
+    openSession({
+      agent: name,
+      dialler: openDialler(addresses, () => {
+        checkUsable(held.identity, dataDir)
+        return held.identity
+      }),
+      hello: () => ({ ...boot, hostLabels: hostLabels({ ...config.labels, ...options.hostLabels }) }),
+      reconciler,
+      revocations,
+      outbox,
+      log,
+    }),
+  )
+  starting.use(openRenewal({ directory: identityDirectory(dataDir), held, session, log }))
+
+  const parts = starting.move()
+  let closing: Promise<void> | undefined
+  const shut = () => {
+    closing ??= parts.disposeAsync()
+    return closing
+  }
+
+  const stopped = session.stopped.then(async ({ why }) => {
+    if (why) log.error({ err: why }, 'the agent stops')
+    await shut()
+    return { why }
+  })
+  const ready = Promise.race([
+    session.synced,
+    stopped.then(({ why }) => {
+      throw (
+        why ?? new RelayError('closed', { what: `agent ${name}`, why: 'it was closed before it was ready' })
+      )
+    }),
+  ])
+  // Nobody has to wait for it.
+  ready.catch(() => {})
+
+  async function reload() {
+    let next: Config
+    try {
+      next = await readConfig(options)
+    } catch (refusal) {
+      log.error({ err: refusal }, 'configuration not reloaded: the old one stays')
+      throw refusal
+    }
+    const labelled = JSON.stringify(next.labels) !== JSON.stringify(config.labels)
+    config = next
+    ceiling.replace(rulesOf(config, options))
+    await reconciler.recheck()
+    log.info({ permit: config.permit.length, forbid: config.forbid.length }, 'configuration reloaded')
+    if (labelled) await session.handOver()
+  }
+
+  async function close() {
+    await reconciler.drain(drainMs)
+    await session.leave('shutting-down')
+    await stopped
+  }
+
+  return {
+    name,
+    metrics: metrics?.local,
+    ready,
+    stopped,
+    reload,
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+/** Both are the host owner's word. */
+function rulesOf({ permit, forbid }: Rules, options: AgentOptions): Rules {
+  return { permit: [...permit, ...(options.permit ?? []).map(text => rule(text, '--permit'))], forbid }
+}
+
+function addressesOf(details: Readonly<Record<string, string | readonly string[]>>): readonly string[] {
+  const { controllers } = details
+  if (typeof controllers === 'object' && controllers.length > 0) return controllers
+  throw new RelayError('usage', {
+    what: 'the identity of this host',
+    why: 'it does not say where the controller is',
+    fix: 'Name it with --controller HOST:PORT',
+  })
+}

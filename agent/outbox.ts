@@ -1,0 +1,130 @@
+import type { AttachRequest, ConnectionEvents } from '#gen/fleetcat/v1/agent.ts'
+import type { Receipt, RelayReport } from '#gen/fleetcat/v1/relay.ts'
+
+type Message = NonNullable<AttachRequest['message']>
+
+/** Where messages go. `write` answers false when nothing more should be written before `drained` is called. */
+export interface Writer {
+  write(message: AttachRequest): boolean
+}
+
+export interface OutboxSources {
+  readonly relays: () => Iterable<string>
+  readonly report: (relayId: string) => RelayReport | undefined
+  readonly connections: { take(): ConnectionEvents | undefined; restart(): void }
+}
+
+/**
+ * What the controller has yet to hear. It holds no queue of events: reports are flags that are read when they can be
+ * written, connections are the roster's, so that a slow controller costs no memory. Receipts alone wait in line.
+ */
+export interface Outbox {
+  /** From now on to this writer, which knows nothing yet: every relay is reported, and every connection. */
+  attach(writer: Writer): void
+  /** Nothing is written until the next `attach`. Has no effect once another writer took over. */
+  detach(writer: Writer): void
+  /** The writer takes more. */
+  drained(writer: Writer): void
+  relayChanged(relayId: string): void
+  connectionsChanged(): void
+  receipt(receipt: Receipt): void
+  applied(revision: bigint): void
+  pulse(): void
+}
+
+const reportsInOne = 500
+
+export function openOutbox(sources: OutboxSources): Outbox {
+  let writer: Writer | undefined
+  let full = false
+  let scheduled = false
+  const receipts: Receipt[] = []
+  const dirty = new Set<string>()
+  let applied: bigint | undefined
+  let appliedDue = false
+  let pulseDue = false
+
+  function next(): Message | undefined {
+    const receipt = receipts.shift()
+    if (receipt) return { $case: 'receipt', value: receipt }
+    const reports = takeReports()
+    if (reports.length > 0) return { $case: 'reports', value: { reports } }
+    if (appliedDue && applied !== undefined) {
+      appliedDue = false
+      return { $case: 'applied', value: { revision: applied } }
+    }
+    const connections = sources.connections.take()
+    if (connections) return { $case: 'connections', value: connections }
+    if (pulseDue) {
+      pulseDue = false
+      return { $case: 'pulse', value: { clock: new Date() } }
+    }
+    return undefined
+  }
+
+  function takeReports(): RelayReport[] {
+    const reports: RelayReport[] = []
+    for (const id of dirty) {
+      if (reports.length === reportsInOne) break
+      dirty.delete(id)
+      const report = sources.report(id)
+      if (report) reports.push(report)
+    }
+    return reports
+  }
+
+  function flush() {
+    while (writer && !full) {
+      const message = next()
+      if (!message) return
+      full = !writer.write({ message })
+    }
+  }
+
+  /** At the end of this turn of the event loop: what changes together goes out together. */
+  function soon() {
+    if (scheduled || !writer || full) return
+    scheduled = true
+    setImmediate(() => {
+      scheduled = false
+      flush()
+    })
+  }
+
+  return {
+    attach(next) {
+      writer = next
+      full = false
+      for (const id of sources.relays()) dirty.add(id)
+      appliedDue = applied !== undefined
+      sources.connections.restart()
+      flush()
+    },
+    detach(old) {
+      if (writer === old) writer = undefined
+    },
+    drained(who) {
+      if (writer !== who) return
+      full = false
+      flush()
+    },
+    relayChanged(relayId) {
+      dirty.add(relayId)
+      soon()
+    },
+    connectionsChanged: soon,
+    receipt(receipt) {
+      receipts.push(receipt)
+      flush()
+    },
+    applied(revision) {
+      applied = revision
+      appliedDue = true
+      soon()
+    },
+    pulse() {
+      pulseDue = true
+      soon()
+    },
+  }
+}

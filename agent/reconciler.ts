@@ -1,0 +1,338 @@
+import type { Desired } from '#gen/fleetcat/v1/agent.ts'
+import type { RelayReport } from '#gen/fleetcat/v1/relay.ts'
+import { RelayError } from '#relay/errors.ts'
+import { openRelay, type RelayPlan, type RunningRelay } from '#relay/relay.ts'
+import type { Logger } from '#telemetry/log.ts'
+import { pause } from './backoff.ts'
+import type { Ceiling } from './ceiling.ts'
+import { connectionIds } from './connection-ids.ts'
+import { type RelayEgress, relayEgress } from './egress.ts'
+import { sameAddresses, toPlan } from './plan.ts'
+import { toReport } from './report.ts'
+import { type Cut, nothingCut } from './revocations.ts'
+import type { Roster } from './roster.ts'
+import { storyOf } from './story.ts'
+
+export interface ReconcilerContext {
+  /** How messages call this host. */
+  readonly agent: string
+  readonly ceiling: Ceiling
+  readonly roster: Pick<Roster, 'live' | 'opened' | 'closed'>
+  /** Relays that were revoked: asked for or not, they stay closed. */
+  readonly isRevoked: (relayId: string) => boolean
+  /** The report of this relay has changed. */
+  readonly changed: (relayId: string) => void
+  readonly log: Logger
+}
+
+/**
+ * Brings what runs in line with what is desired. Level-triggered: only the last word about a relay counts. Each relay
+ * has one worker at a time; different relays do not wait for each other.
+ */
+export interface Reconciler extends AsyncDisposable {
+  /** All there is: what is absent closes. Resolves when every relay has opened or been refused. Never rejects. */
+  sync(relays: readonly Desired[]): Promise<void>
+  /** Changes only. Resolves and never rejects as `sync`. */
+  apply(changed: readonly Desired[], removed: readonly string[]): Promise<void>
+  /** Cuts now, ahead of any work in progress. The caller has marked the id as revoked before. */
+  cutRelay(relayId: string, reason: RelayError): Promise<Cut>
+  cutConnection(connectionId: string, reason: RelayError): Promise<Cut>
+  /** Looks at every relay and connection again: the ceiling has changed. */
+  recheck(): Promise<void>
+  /** Stops listening, opens nothing more, and lets live connections finish for so long. Disposal cuts the rest. */
+  drain(ms: number): Promise<void>
+  relays(): Iterable<string>
+  report(relayId: string): RelayReport | undefined
+  /** How many relays are in each state. */
+  states(): ReadonlyMap<string, number>
+  /** Refusals of every relay since this boot, by cause. */
+  readonly refusals: ReadonlyMap<string, number>
+}
+
+interface Running {
+  readonly relay: RunningRelay
+  readonly egress: RelayEgress
+}
+
+/** One relay: what is desired of it, and how far that is done. */
+interface Slot {
+  readonly id: string
+  desired: Desired | undefined
+  /** The last desire that has been dealt with, one way or the other. */
+  done: Desired | undefined
+  running: Running | undefined
+  refused: RelayError | undefined
+  recheck: boolean
+  worker: Promise<void> | undefined
+  waiting: (() => void)[]
+  readonly refusals: Map<string, number>
+}
+
+export function openReconciler(cx: ReconcilerContext): Reconciler {
+  const slots = new Map<string, Slot>()
+  const refusals = new Map<string, number>()
+  const newConnectionId = connectionIds()
+  const counts = openCounts(cx.changed)
+  let stopping = false
+
+  function want(id: string, desired: Desired | undefined): Promise<void> {
+    if (stopping && desired) return Promise.resolve()
+    let slot = slots.get(id)
+    if (!slot) {
+      if (!desired) return Promise.resolve()
+      slot = newSlot(id)
+      slots.set(id, slot)
+    }
+    slot.desired = desired
+    return work(slot)
+  }
+
+  /** Resolves when nothing is left to do and the relay has said how it fares. */
+  async function work(slot: Slot): Promise<void> {
+    // Asked again after each wait: a desire may arrive between a worker's last look and its end.
+    do {
+      slot.worker ??= converge(slot).finally(() => {
+        slot.worker = undefined
+      })
+      await slot.worker
+    } while (isUnfinished(slot))
+    while (slots.has(slot.id) && slot.running?.relay.state.name === 'pending')
+      await new Promise<void>(resolve => slot.waiting.push(resolve))
+  }
+
+  const isUnfinished = (slot: Slot) =>
+    slots.get(slot.id) === slot && (slot.recheck || !slot.desired || slot.done !== slot.desired)
+
+  async function converge(slot: Slot): Promise<void> {
+    while (isUnfinished(slot)) {
+      slot.recheck = false
+      const { desired } = slot
+      if (!desired) {
+        await close(
+          slot,
+          new RelayError('closed', { what: `relay/${slot.done?.name ?? slot.id}`, why: 'removed' }),
+        )
+        if (slot.desired) continue
+        slots.delete(slot.id)
+        wake(slot)
+        if (slot.done) cx.log.info({ relay: slot.done.name, relayId: slot.id }, 'relay removed')
+        return
+      }
+      const plan = permitted(slot, desired)
+      if (plan instanceof RelayError) await refuse(slot, desired, plan)
+      else await run(slot, desired, plan)
+    }
+  }
+
+  function permitted({ id }: Slot, desired: Desired): RelayPlan | RelayError {
+    try {
+      if (cx.isRevoked(id)) throw new RelayError('revoked', { what: 'the relay', why: 'it was revoked' })
+      const plan = toPlan(desired)
+      cx.ceiling.checkListen(plan.listen)
+      for (const target of plan.targets) cx.ceiling.checkTarget(target)
+      return plan
+    } catch (thrown) {
+      const what = `relay/${desired.name} on ${cx.agent} rejected`
+      return RelayError.from(thrown, what).within(what)
+    }
+  }
+
+  async function refuse(slot: Slot, desired: Desired, why: RelayError): Promise<void> {
+    await close(slot, why)
+    slot.done = desired
+    const isNews = slot.refused?.message !== why.message
+    slot.refused = why
+    if (isNews) cx.log.warn({ relay: desired.name, relayId: slot.id, err: why }, 'relay rejected')
+    told(slot)
+  }
+
+  async function run(slot: Slot, desired: Desired, plan: RelayPlan): Promise<void> {
+    const { running, done } = slot
+    if (running && done && sameAddresses(done, desired)) {
+      const problem = changeLimits(running, plan)
+      if (problem) return refuse(slot, desired, problem)
+      slot.done = desired
+      told(slot)
+      return cutWhatIsNoLongerPermitted(running)
+    }
+    await close(
+      slot,
+      new RelayError('closed', { what: `relay/${desired.name}`, why: 'its addresses changed' }),
+    )
+    // A revocation, another desire or another ceiling may have come while the old relay closed.
+    if (slot.recheck || slot.desired !== desired || cx.isRevoked(slot.id)) return
+    slot.done = desired
+    slot.refused = undefined
+    const egress = relayEgress(plan, cx.ceiling)
+    slot.running = { egress, relay: open(slot, plan, egress) }
+    told(slot)
+  }
+
+  function open(slot: Slot, plan: RelayPlan, egress: RelayEgress): RunningRelay {
+    const story = storyOf(cx.log, plan)
+    const relay = openRelay(plan, {
+      egress,
+      newConnectionId,
+      observer: {
+        state(state) {
+          story.state(state)
+          told(slot)
+        },
+        opened(connection) {
+          cx.roster.opened(connection)
+          story.opened(connection)
+        },
+        closed(connection, ending) {
+          cx.roster.closed(connection, ending)
+          story.closed(connection, ending)
+          if (relay.connections.size === 0) egress.forget()
+        },
+        refused(cause, source) {
+          count(slot, cause)
+          story.refused(cause, source)
+        },
+        failed(error, source) {
+          count(slot, error.code)
+          story.failed(error, source)
+        },
+      },
+    })
+    return relay
+  }
+
+  async function close(slot: Slot, reason: RelayError): Promise<Cut> {
+    const { running } = slot
+    if (!running) return nothingCut
+    const cut = await running.relay.abort(reason)
+    await running.relay[Symbol.asyncDispose]()
+    if (slot.running === running) slot.running = undefined
+    return cut
+  }
+
+  async function cutWhatIsNoLongerPermitted({ relay, egress }: Running): Promise<void> {
+    const cuts = [...relay.connections.values()].map(async connection => {
+      const why = egress.refusal(connection)
+      if (why) await relay.cut(connection.id, why)
+    })
+    await Promise.all(cuts)
+  }
+
+  function count(slot: Slot, cause: string) {
+    slot.refusals.set(cause, (slot.refusals.get(cause) ?? 0) + 1)
+    refusals.set(cause, (refusals.get(cause) ?? 0) + 1)
+    counts.add(slot.id)
+  }
+
+  function told(slot: Slot) {
+    wake(slot)
+    cx.changed(slot.id)
+  }
+
+  function wake(slot: Slot) {
+    for (const resolve of slot.waiting.splice(0)) resolve()
+  }
+
+  const all = async (work: Promise<void>[]) => {
+    await Promise.all(work)
+  }
+
+  return {
+    refusals,
+    sync(relays) {
+      const wanted = new Set(relays.map(({ relayId }) => relayId))
+      const absent = [...slots.keys()].filter(id => !wanted.has(id))
+      return all([...absent.map(id => want(id, undefined)), ...relays.map(d => want(d.relayId, d))])
+    },
+    apply: (changed, removed) =>
+      all([...removed.map(id => want(id, undefined)), ...changed.map(d => want(d.relayId, d))]),
+    async cutRelay(relayId, reason) {
+      const slot = slots.get(relayId)
+      if (!slot) return nothingCut
+      slot.desired = undefined
+      const cut = await close(slot, reason)
+      await work(slot)
+      return cut
+    },
+    async cutConnection(connectionId, reason) {
+      const relayId = cx.roster.live.get(connectionId)?.relayId
+      const running = relayId === undefined ? undefined : slots.get(relayId)?.running?.relay
+      const done = await running?.cut(connectionId, reason)
+      return done ? { listenersClosed: 0, connectionsCut: 1 } : nothingCut
+    },
+    recheck: () =>
+      all(
+        [...slots.values()].map(slot => {
+          slot.recheck = true
+          return work(slot)
+        }),
+      ),
+    relays: () => slots.keys(),
+    states() {
+      const states = new Map<string, number>()
+      for (const { running, refused } of slots.values()) {
+        const state = refused ? 'rejected' : (running?.relay.state.name ?? 'pending')
+        states.set(state, (states.get(state) ?? 0) + 1)
+      }
+      return states
+    },
+    report(relayId) {
+      const slot = slots.get(relayId)
+      return (
+        slot &&
+        toReport({ ...slot, relayId, generation: slot.done?.generation ?? 0n, running: slot.running?.relay })
+      )
+    },
+    async drain(ms) {
+      stopping = true
+      const running = [...slots.values()].flatMap(slot => (slot.running ? [slot.running.relay.close()] : []))
+      const patience = new AbortController()
+      await Promise.race([Promise.all(running), pause(ms, patience.signal)])
+      patience.abort()
+    },
+    async [Symbol.asyncDispose]() {
+      stopping = true
+      counts[Symbol.dispose]()
+      await all([...slots.keys()].map(id => want(id, undefined)))
+    },
+  }
+}
+
+function changeLimits({ relay }: Running, { name, limits }: RelayPlan): RelayError | undefined {
+  try {
+    relay.setLimits(limits)
+    return undefined
+  } catch (thrown) {
+    return RelayError.from(thrown, `relay/${name}`)
+  }
+}
+
+const newSlot = (id: string): Slot => ({
+  id,
+  desired: undefined,
+  done: undefined,
+  running: undefined,
+  refused: undefined,
+  recheck: false,
+  worker: undefined,
+  waiting: [],
+  refusals: new Map(),
+})
+
+/** Refusals come in floods: relays that count them are reported again a few times a second at most. */
+function openCounts(changed: (relayId: string) => void) {
+  const counted = new Set<string>()
+  let timer: NodeJS.Timeout | undefined
+  return {
+    add(relayId: string) {
+      counted.add(relayId)
+      timer ??= setTimeout(() => {
+        timer = undefined
+        for (const id of counted) changed(id)
+        counted.clear()
+      }, 250)
+    },
+    [Symbol.dispose]() {
+      clearTimeout(timer)
+    },
+  }
+}

@@ -1,0 +1,47 @@
+import { type RelayReport, RelayState as StateMessage } from '#gen/fleetcat/v1/relay.ts'
+import type { RelayError } from '#relay/errors.ts'
+import type { RelayState, RunningRelay } from '#relay/relay.ts'
+import { toProblem } from '#wire/problem.ts'
+
+export interface RelayFacts {
+  readonly relayId: string
+  readonly generation: bigint
+  readonly running: RunningRelay | undefined
+  /** Why it does not run here at all. */
+  readonly refused: RelayError | undefined
+  readonly refusals: ReadonlyMap<string, number>
+}
+
+/** How a relay fares here, in the words of the wire. */
+export function toReport({ relayId, generation, running, refused, refusals }: RelayFacts): RelayReport {
+  return {
+    relayId,
+    generation,
+    local: [],
+    problem: undefined,
+    retryAt: undefined,
+    ...(refused ? ended(refused) : running ? stateOf(running.state) : { state: StateMessage.PENDING }),
+    trace: running?.trace.map(({ at, state }) => ({ at, state })) ?? [],
+    refusals: Object.fromEntries([...refusals].map(([cause, count]) => [cause, BigInt(count)])),
+  }
+}
+
+function stateOf(state: RelayState): Pick<RelayReport, 'state'> & Partial<RelayReport> {
+  switch (state.name) {
+    case 'pending':
+      return { state: StateMessage.PENDING }
+    case 'ready':
+      return { state: StateMessage.READY, local: [...state.local] }
+    case 'rejected':
+      return { state: StateMessage.REJECTED, problem: toProblem(state.error), retryAt: state.retryAt }
+    case 'done':
+      return { state: StateMessage.DONE }
+    case 'closed':
+      return ended(state.reason)
+  }
+}
+
+function ended(why: RelayError): Pick<RelayReport, 'state' | 'problem'> {
+  const state = why.code === 'revoked' ? StateMessage.REVOKED : StateMessage.REJECTED
+  return { state, problem: toProblem(why) }
+}

@@ -1,0 +1,86 @@
+import type { RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
+import type { Receipt } from '#gen/fleetcat/v1/relay.ts'
+import { RelayError } from '#relay/errors.ts'
+import type { Logger } from '#telemetry/log.ts'
+import { toDuration } from '#wire/duration.ts'
+import { toProblem } from '#wire/problem.ts'
+
+export interface Cut {
+  readonly listenersClosed: number
+  readonly connectionsCut: number
+}
+
+export const nothingCut: Cut = { listenersClosed: 0, connectionsCut: 0 }
+
+export interface Cutters {
+  relay(relayId: string, reason: RelayError): Promise<Cut>
+  connection(connectionId: string, reason: RelayError): Promise<Cut>
+  readonly log: Logger
+}
+
+export interface Revocations {
+  /** Nothing with this id may open on this host again. */
+  has(relayId: string): boolean
+  /**
+   * Marks first, then cuts. Never rejects: the receipt says what went wrong. The same order again gets the same
+   * receipt, for the first one may have been lost on the way.
+   */
+  obey(order: RevokeOrder): Promise<Receipt>
+}
+
+/** How many receipts are kept for an order that comes again. */
+const remembered = 10_000
+
+export function openRevocations({ relay, connection, log }: Cutters): Revocations {
+  const relays = new Set<string>()
+  const receipts = new Map<string, Promise<Receipt>>()
+
+  async function cut({ target }: RevokeOrder, reason: RelayError): Promise<Cut> {
+    if (target?.$case === 'relayId') return relay(target.value, reason)
+    if (target?.$case === 'connectionId') return connection(target.value, reason)
+    throw new RelayError('unsupported', {
+      what: 'this revocation',
+      why: 'the controller names a target that this agent does not know',
+      fix: 'Update fleetcat on this host',
+    })
+  }
+
+  async function carryOut(order: RevokeOrder): Promise<Receipt> {
+    const started = performance.now()
+    const reason = new RelayError('revoked', { what: 'revoked', why: order.reason })
+    const outcome = await cut(order, reason).catch(thrown => RelayError.from(thrown, 'the revocation'))
+    const ms = performance.now() - started
+    const failed = outcome instanceof RelayError ? outcome : undefined
+    const { listenersClosed, connectionsCut } = outcome instanceof RelayError ? nothingCut : outcome
+    const fields = {
+      revocation: order.revocationId,
+      target: order.target?.value,
+      listenersClosed,
+      connectionsCut,
+    }
+    if (failed) log.error({ ...fields, err: failed }, 'revoke order failed')
+    else log.info({ ...fields, ms: Math.round(ms * 10) / 10, reason: order.reason }, 'revoke order done')
+    return {
+      revocationId: order.revocationId,
+      listenersClosed,
+      connectionsCut,
+      took: toDuration(ms),
+      at: new Date(),
+      problem: failed && toProblem(failed),
+    }
+  }
+
+  return {
+    has: relayId => relays.has(relayId),
+    obey(order) {
+      if (order.target?.$case === 'relayId') relays.add(order.target.value)
+      const known = receipts.get(order.revocationId)
+      if (known) return known
+      const receipt = carryOut(order)
+      receipts.set(order.revocationId, receipt)
+      const [oldest] = receipts.keys()
+      if (receipts.size > remembered && oldest !== undefined) receipts.delete(oldest)
+      return receipt
+    },
+  }
+}

@@ -1,0 +1,180 @@
+import type { ConnectionClosed, ConnectionEvents, Traffic } from '#gen/fleetcat/v1/agent.ts'
+import type { Connection as ConnectionMessage } from '#gen/fleetcat/v1/relay.ts'
+import type { Connection, RelayObserver } from '#relay/relay.ts'
+import { toDuration } from '#wire/duration.ts'
+import { toProblem } from '#wire/problem.ts'
+
+export type Ending = Parameters<RelayObserver['closed']>[1]
+
+export interface RosterOptions {
+  /** Called when `take` has something to give. */
+  readonly due: () => void
+  readonly batchMs?: number
+  readonly trafficMs?: number
+  /** Connections in one message, and closings kept while nobody takes them. */
+  readonly chunk?: number
+}
+
+/** Every live connection of every relay of this host, and what the controller has yet to hear of them. */
+export interface Roster extends Disposable {
+  readonly live: ReadonlyMap<string, Connection>
+  /** Since this boot. */
+  readonly totals: { readonly connections: number; readonly bytesIn: number; readonly bytesOut: number }
+  opened(connection: Connection): void
+  closed(connection: Connection, ending: Ending): void
+  /** The next message, or undefined when nothing is due. What it holds counts as told. */
+  take(): ConnectionEvents | undefined
+  /** Whoever takes from now on knows nothing: the next message is a snapshot. */
+  restart(): void
+}
+
+export function openRoster({ due, batchMs = 50, trafficMs = 1_000, chunk = 2_000 }: RosterOptions): Roster {
+  const live = new Map<string, Connection>()
+  const told = new Map<string, { bytesIn: number; bytesOut: number }>()
+  const untold = new Set<string>()
+  let closings: ConnectionClosed[] = []
+  let traffic: string[] = []
+  let brief = 0
+  let snapshot = true
+  let batchDue = false
+  let batch: NodeJS.Timeout | undefined
+  const past = { connections: 0, bytesIn: 0, bytesOut: 0 }
+
+  const ticker = setInterval(() => {
+    traffic = [...told.keys()].filter(id => moved(live.get(id)!, told.get(id)!))
+    if (traffic.length > 0) due()
+  }, trafficMs)
+
+  function changed() {
+    if (batchDue) return due()
+    batch ??= setTimeout(() => {
+      batch = undefined
+      batchDue = true
+      due()
+    }, batchMs)
+  }
+
+  function restart() {
+    snapshot = true
+    closings = []
+    traffic = []
+    told.clear()
+    untold.clear()
+    for (const id of live.keys()) untold.add(id)
+    due()
+  }
+
+  function takeOpened(): ConnectionMessage[] {
+    const opened: ConnectionMessage[] = []
+    for (const id of untold) {
+      if (opened.length === chunk) break
+      untold.delete(id)
+      const connection = live.get(id)!
+      told.set(id, { bytesIn: connection.bytesIn, bytesOut: connection.bytesOut })
+      opened.push(toMessage(connection))
+    }
+    return opened
+  }
+
+  function takeTraffic(): Traffic[] {
+    const moves: Traffic[] = []
+    for (const id of traffic.splice(0, chunk)) {
+      const connection = live.get(id)
+      const before = told.get(id)
+      if (!connection || !before) continue
+      before.bytesIn = connection.bytesIn
+      before.bytesOut = connection.bytesOut
+      moves.push({ id, ...bytes(connection), idle: idle(connection) })
+    }
+    return moves
+  }
+
+  return {
+    live,
+    get totals() {
+      const sum = { ...past }
+      for (const { bytesIn, bytesOut } of live.values()) {
+        sum.bytesIn += bytesIn
+        sum.bytesOut += bytesOut
+      }
+      return sum
+    },
+    opened(connection) {
+      past.connections++
+      live.set(connection.id, connection)
+      untold.add(connection.id)
+      changed()
+    },
+    closed(connection, ending) {
+      if (!live.delete(connection.id)) return
+      past.bytesIn += connection.bytesIn
+      past.bytesOut += connection.bytesOut
+      told.delete(connection.id)
+      if (untold.delete(connection.id)) brief++
+      else closings.push(closing(connection, ending))
+      // Nobody takes for so long that a fresh list is shorter than the story so far.
+      if (closings.length > chunk) restart()
+      else changed()
+    },
+    take() {
+      const first = snapshot
+      if (first || batchDue) {
+        snapshot = false
+        const events = {
+          snapshot: first,
+          opened: takeOpened(),
+          closed: closings,
+          traffic: takeTraffic(),
+          brief: BigInt(brief),
+        }
+        closings = []
+        brief = 0
+        batchDue = untold.size > 0
+        if (first || events.opened.length + events.closed.length + events.traffic.length > 0 || events.brief)
+          return events
+      }
+      const moves = takeTraffic()
+      return moves.length > 0
+        ? { snapshot: false, opened: [], closed: [], traffic: moves, brief: 0n }
+        : undefined
+    },
+    restart,
+    [Symbol.dispose]() {
+      clearInterval(ticker)
+      clearTimeout(batch)
+    },
+  }
+}
+
+const moved = (now: Connection, before: { bytesIn: number; bytesOut: number }) =>
+  now.bytesIn !== before.bytesIn || now.bytesOut !== before.bytesOut
+
+const bytes = ({ bytesIn, bytesOut }: Connection) => ({
+  bytesIn: BigInt(bytesIn),
+  bytesOut: BigInt(bytesOut),
+})
+
+const idle = ({ lastActiveAt }: Connection) => toDuration(Math.max(0, Date.now() - lastActiveAt.getTime()))
+
+function toMessage(connection: Connection): ConnectionMessage {
+  return {
+    id: connection.id,
+    relayId: connection.relayId,
+    source: connection.source,
+    target: connection.target,
+    tlsIdentity: connection.tlsIdentity ?? '',
+    openedAt: connection.openedAt,
+    idle: idle(connection),
+    ...bytes(connection),
+  }
+}
+
+function closing(connection: Connection, { cause, error, durationMs }: Ending): ConnectionClosed {
+  return {
+    id: connection.id,
+    cause,
+    ...bytes(connection),
+    duration: toDuration(durationMs),
+    problem: error && toProblem(error),
+  }
+}

@@ -1,0 +1,254 @@
+import type { CertificateGrant, Hello } from '#gen/fleetcat/v1/agent.ts'
+import { RelayError } from '#relay/errors.ts'
+import type { Logger } from '#telemetry/log.ts'
+import { type Attachment, attach, type End, type Order } from './attachment.ts'
+import { openBackoff, pause } from './backoff.ts'
+import type { Dialler } from './dial.ts'
+import { adviceFor, finalWord, isRejection, olderController } from './farewells.ts'
+import type { Outbox } from './outbox.ts'
+import type { Reconciler } from './reconciler.ts'
+import type { Revocations } from './revocations.ts'
+
+export interface SessionContext {
+  readonly agent: string
+  /** Opened anew for each stream. */
+  readonly dialler: Dialler
+  readonly hello: () => Omit<Hello, 'epoch' | 'revision' | 'clock'>
+  readonly reconciler: Pick<Reconciler, 'sync' | 'apply'>
+  readonly revocations: Pick<Revocations, 'obey'>
+  readonly outbox: Outbox
+  readonly log: Logger
+  readonly pulseMs?: number
+}
+
+/** Keeps this agent attached to its controller, for as long as both want it. */
+export interface Session extends AsyncDisposable {
+  readonly attached: boolean
+  /** The first Sync is applied. */
+  readonly synced: Promise<void>
+  /** Resolves when the session will not come back: with the reason, or without one after `leave`. */
+  readonly stopped: Promise<{ why: RelayError | undefined }>
+  /** Resolves with the controller's answer. Rejects with a RelayError when the stream ends or time runs out before. */
+  requestCertificate(csrDer: Buffer, timeoutMs: number): Promise<CertificateGrant>
+  /** Opens a second stream with the identity of this moment and lets the first one end; nothing else notices. */
+  handOver(): Promise<void>
+  /** Says goodbye and ends. */
+  leave(reason: string): Promise<void>
+}
+
+/** A stream that lived this long was a good one: the next try starts without waiting. */
+const goodMs = 5_000
+const oldStreamMs = 10_000
+
+export function openSession(cx: SessionContext): Session {
+  const { log, outbox } = cx
+  const over = new AbortController()
+  const synced = Promise.withResolvers<void>()
+  const stopped = Promise.withResolvers<{ why: RelayError | undefined }>()
+  const lossBackoff = openBackoff({ baseMs: 200, capMs: 10_000 })
+  const rejectionBackoff = openBackoff({ baseMs: 4_000, capMs: 60_000 })
+  const seen = { epoch: 0n, revision: 0n }
+  let current: Attachment | undefined
+  let handingOver: Promise<unknown> | undefined
+  const retiring = new Set<Attachment>()
+  let applying: Promise<unknown> = Promise.resolve()
+  let grant: PromiseWithResolvers<CertificateGrant> | undefined
+  let lastFailure = ''
+
+  async function open(): Promise<Attachment | End> {
+    try {
+      return await attach({
+        client: cx.dialler.open(),
+        hello: { ...cx.hello(), ...seen, clock: new Date() },
+        signal: over.signal,
+        welcomed,
+        received,
+        drained: attachment => outbox.drained(attachment),
+      })
+    } catch (thrown) {
+      return { how: 'lost', error: RelayError.from(thrown, 'the session with the controller') }
+    }
+  }
+
+  function welcomed(attachment: Attachment) {
+    const { welcome } = attachment
+    if (over.signal.aborted) throw RelayError.from(over.signal.reason, 'the session')
+    if (welcome.epoch < seen.epoch)
+      throw olderController(`its epoch is ${welcome.epoch}, and this agent has seen ${seen.epoch}`)
+    if (welcome.epoch > seen.epoch) seen.revision = 0n
+    seen.epoch = welcome.epoch
+    current = attachment
+    lastFailure = ''
+    const { resumed, cluster, labels, clock } = welcome
+    log.info({ cluster, resumed, labels }, resumed ? 'session resumed' : 'session attached')
+    warnOfClock(clock)
+    outbox.attach(attachment)
+  }
+
+  function received(order: Order, attachment: Attachment) {
+    // An order to cut is good from whichever stream it comes; what to run is the newest stream's to say.
+    if (order.$case === 'revoke') return void cx.revocations.obey(order.value).then(outbox.receipt)
+    if (attachment !== current) return
+    if (order.$case === 'certificate') return grant?.resolve(order.value)
+    const { revision } = order.value
+    if (order.$case === 'apply') {
+      // A stream that took over may repeat what the old one has delivered.
+      if (revision < seen.revision) return
+      advance(revision, cx.reconciler.apply(order.value.changed, order.value.removed))
+      return
+    }
+    if (revision < seen.revision) {
+      attachment.abandon(
+        olderController(`its revision is ${revision}, and this agent has seen ${seen.revision}`),
+      )
+      return
+    }
+    // Each is marked at once, so nothing of it can open while the others are cut.
+    const cuts = order.value.revocations.map(revocation =>
+      cx.revocations.obey(revocation).then(outbox.receipt),
+    )
+    advance(revision, Promise.all([...cuts, cx.reconciler.sync(order.value.relays)])).then(synced.resolve)
+  }
+
+  function advance(revision: bigint, work: Promise<unknown>): Promise<void> {
+    seen.revision = revision
+    const { epoch } = seen
+    const applied = Promise.all([applying, work]).then(() => {
+      if (seen.epoch === epoch) outbox.applied(revision)
+    })
+    applying = applied
+    return applied
+  }
+
+  function warnOfClock(theirs: Date | undefined) {
+    if (!theirs || Math.abs(Date.now() - theirs.getTime()) < 60_000) return
+    log.warn({ here: new Date(), there: theirs }, 'the clocks of this host and of the controller differ')
+  }
+
+  async function run() {
+    while (!over.signal.aborted) {
+      const since = performance.now()
+      const opened = await open()
+      const end = 'how' in opened ? opened : await tenure(opened)
+      if (over.signal.aborted) return
+      const final = end.how === 'goodbye' ? finalWord(end.reason, cx.agent) : undefined
+      if (final) return stop(final)
+      if (performance.now() - since > goodMs) {
+        lossBackoff.reset()
+        rejectionBackoff.reset()
+      }
+      await pause(judge(end), over.signal)
+    }
+  }
+
+  /** From a welcome to the end, over any number of hand-overs. */
+  async function tenure(first: Attachment): Promise<End> {
+    let mine = first
+    for (;;) {
+      const end = await mine.ended
+      await handingOver
+      if (!current || current === mine) {
+        current = undefined
+        outbox.detach(mine)
+        grant?.reject(new RelayError('unavailable', { what: 'the renewal', why: 'the session ended' }))
+        return end
+      }
+      mine = current
+    }
+  }
+
+  /** Says what happened, once for each kind of trouble, and how long to wait. */
+  function judge(end: End): number {
+    if (end.how === 'goodbye') {
+      log.warn({ reason: end.reason }, 'session ended by the controller')
+      return lossBackoff.next()
+    }
+    const { error } = end
+    cx.dialler.failed()
+    const rejected = isRejection(error)
+    const repeated = lastFailure === error.message
+    lastFailure = error.message
+    if (rejected)
+      log.error({ err: error, fix: adviceFor(error) }, 'the controller does not accept this agent')
+    else if (repeated) log.debug({ why: error.message }, 'session lost')
+    else log.warn({ why: error.message }, 'session lost')
+    // At least a little: a controller that says no at once would be asked without pause.
+    return rejected ? 1_000 + rejectionBackoff.next() : lossBackoff.next()
+  }
+
+  function stop(why: RelayError | undefined) {
+    over.abort(why ?? new RelayError('closed', { what: 'the session', why: 'the agent stops' }))
+    clearInterval(pulse)
+    const reason = new RelayError('closed', { what: 'the old stream', why: 'the agent stops' })
+    for (const old of retiring) old.abandon(reason)
+    stopped.resolve({ why })
+  }
+
+  async function retire(old: Attachment) {
+    const patience = setTimeout(
+      () => old.abandon(new RelayError('closed', { what: 'the old stream', why: 'a new one took over' })),
+      oldStreamMs,
+    )
+    retiring.add(old)
+    const end = await old.ended
+    retiring.delete(old)
+    clearTimeout(patience)
+    log.debug({ end: end.how }, 'old stream ended after the hand-over')
+  }
+
+  const pulse = setInterval(() => outbox.pulse(), cx.pulseMs ?? 5_000)
+  const running = run()
+
+  async function leave(reason: string) {
+    const last = current
+    current = undefined
+    if (last) outbox.detach(last)
+    stop(undefined)
+    await last?.leave(reason)
+    await running
+  }
+
+  return {
+    get attached() {
+      return current !== undefined
+    },
+    synced: synced.promise,
+    stopped: stopped.promise,
+    async requestCertificate(csrDer, timeoutMs) {
+      if (!current)
+        throw new RelayError('unavailable', { what: 'the renewal', why: 'no session with the controller' })
+      const mine = Promise.withResolvers<CertificateGrant>()
+      grant = mine
+      const patience = setTimeout(
+        () => mine.reject(new RelayError('timed-out', { what: 'the renewal', why: 'no answer in time' })),
+        timeoutMs,
+      )
+      current.write({ message: { $case: 'certificateRequest', value: { csrDer } } })
+      try {
+        return await mine.promise
+      } finally {
+        clearTimeout(patience)
+        if (grant === mine) grant = undefined
+      }
+    },
+    async handOver() {
+      const old = current
+      // Without a stream the next one has the new identity anyway.
+      if (!old || handingOver) return
+      const opening = open()
+      handingOver = opening
+      const opened = await opening
+      handingOver = undefined
+      if (!('how' in opened)) return void retire(old)
+      if (opened.how === 'lost') throw opened.error
+      throw new RelayError('unavailable', {
+        what: 'the hand-over',
+        why: `the controller said goodbye: ${opened.reason}`,
+      })
+    },
+    leave,
+    async [Symbol.asyncDispose]() {
+      await leave('shutting-down')
+    },
+  }
+}

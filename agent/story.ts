@@ -1,0 +1,33 @@
+import type { RelayObserver, RelayPlan } from '#relay/relay.ts'
+import type { Logger } from '#telemetry/log.ts'
+
+/** One line for each turn in the life of a relay and of its connections. */
+export function storyOf(log: Logger, { id, name }: RelayPlan): RelayObserver {
+  const relay = { relay: name, relayId: id }
+  let lastRejection = ''
+
+  return {
+    state(state) {
+      if (state.name === 'ready') {
+        lastRejection = ''
+        log.info({ ...relay, local: state.local }, 'relay applied')
+      }
+      if (state.name === 'rejected' && state.error.message !== lastRejection) {
+        // Said once, not at each retry.
+        lastRejection = state.error.message
+        log.warn({ ...relay, err: state.error, retryAt: state.retryAt }, 'relay rejected')
+      }
+      if (state.name === 'done') log.info(relay, 'relay done')
+    },
+    opened: ({ id: connection, source, target }) =>
+      log.info({ relay: name, connection, source, target }, 'connection opened'),
+    closed({ id: connection, source, target, bytesIn, bytesOut, tlsIdentity }, { cause, error, durationMs }) {
+      const about = { relay: name, connection, source, target, ...(tlsIdentity && { tlsIdentity }) }
+      const why = error && { why: error.message }
+      const ms = Math.round(durationMs)
+      log.info({ ...about, bytesIn, bytesOut, ms, cause, ...why }, 'connection closed')
+    },
+    refused: (cause, source) => log.debug({ relay: name, source, cause }, 'connection refused'),
+    failed: (error, source) => log.warn({ relay: name, source, err: error }, 'connection failed'),
+  }
+}

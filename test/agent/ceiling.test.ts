@@ -1,0 +1,97 @@
+import { describe, expect, test } from 'vitest'
+import { openCeiling } from '#agent/ceiling.ts'
+import type { Endpoint } from '#relay/endpoint.ts'
+import { bindListen, bindTarget } from '#relay/endpoints/index.ts'
+import type { RelayError } from '#relay/errors.ts'
+import { permit } from './resources.ts'
+
+const target = (text: string): Endpoint => bindTarget(text).read
+const ceiling = (lines: string[] = [], forbidden: string[] = []) =>
+  openCeiling({ permit: permit(...lines), forbid: permit(...forbidden) })
+
+function refusal(act: () => void): string | undefined {
+  try {
+    act()
+  } catch (thrown) {
+    expect((thrown as RelayError).code).toBe('denied')
+    return (thrown as RelayError).message
+  }
+  return undefined
+}
+
+describe('listeners', () => {
+  test.each([
+    ['TCP4-LISTEN:8080,bind=127.0.0.1', [], true],
+    ['TCP-LISTEN:8080,bind=127.9.9.9,fork', [], true],
+    ['TCP6-LISTEN:8080,bind=[::1]', [], true],
+    ['TCP4-LISTEN:8080,bind=localhost', [], true],
+    ['TCP4-LISTEN:8080', [], false],
+    ['TCP-LISTEN:8080,bind=10.0.0.1', [], false],
+    ['TCP6-LISTEN:8080,bind=[::]', [], false],
+    ['MEMORY-LISTEN:a', [], false],
+    ['MEMORY-LISTEN:a', ['MEMORY-LISTEN:*'], true],
+    ['TCP4-LISTEN:8080', ['TCP-LISTEN:0.0.0.0:8080'], true],
+    ['TCP4-LISTEN:8081', ['TCP-LISTEN:0.0.0.0:8080'], false],
+    ['TCP-LISTEN:8500,bind=10.1.2.3', ['TCP-LISTEN:10.0.0.0/8:8000-8999'], true],
+    ['TCP-LISTEN:9000,bind=10.1.2.3', ['TCP-LISTEN:10.0.0.0/8:8000-8999'], false],
+    ['TCP-LISTEN:8500,bind=web.example.com', ['TCP-LISTEN:10.0.0.0/8:8000-8999'], false],
+  ])('%s with %j: %j', (text, lines, permitted) => {
+    expect(refusal(() => ceiling(lines).checkListen(bindListen(text))) === undefined).toBe(permitted)
+  })
+
+  test('the refusal prints the line that permits it, and the way without one', () => {
+    expect(refusal(() => ceiling().checkListen(bindListen('TCP4-LISTEN:8080,fork')))).toBe(
+      'TCP4-LISTEN:0.0.0.0:8080: the host\'s ceiling has no listener on 0.0.0.0:8080. Permit it there: add "TCP4-LISTEN:0.0.0.0:8080" under permit: in agent.yaml, or listen with bind=127.0.0.1',
+    )
+  })
+})
+
+describe('targets', () => {
+  test.each([
+    ['TCP:example.com:80', undefined, [], [], true],
+    ['TCP4:10.0.0.1:80', '10.0.0.1', [], [], true],
+    ['TCP:10.66.1.1:80', undefined, [], ['TCP:10.66.0.0/16:*'], false],
+    ['TCP:db.example.com:80', undefined, [], ['TCP:10.66.0.0/16:*'], true],
+    ['TCP:db.example.com:80', '10.66.1.1', [], ['TCP:10.66.0.0/16:*'], false],
+    ['TCP:db.example.com:80', '10.67.1.1', [], ['TCP:10.66.0.0/16:*'], true],
+    ['TCP4:db.example.com:80', '10.66.1.1', ['TCP:db.example.com:80'], ['TCP:10.66.0.0/16:*'], false],
+    ['TCP:169.254.169.254:80', undefined, [], [], false],
+    ['TCP:0xa9fea9fe:80', undefined, [], [], false],
+    ['TCP:169.254.169.254:80', undefined, ['TCP:169.254.0.0/16:*'], [], false],
+    ['TCP:169.254.169.254:80', undefined, ['TCP:169.254.169.254:80'], [], true],
+    ['TCP:169.254.169.254:81', undefined, ['TCP:169.254.169.254:80'], [], false],
+    ['TCP:metadata:80', '169.254.169.254', ['TCP:metadata:80'], [], false],
+    ['TCP:[::ffff:169.254.169.254]:80', undefined, [], [], false],
+    ['TCP:[64:ff9b::a9fe:a9fe]:80', undefined, [], [], false],
+    ['TCP:0.0.0.0:80', undefined, [], [], false],
+    ['MEMORY:a', undefined, [], [], false],
+    ['MEMORY:a', undefined, ['MEMORY:*'], [], true],
+  ])('%s at %s with permit %j and forbid %j: %j', (text, ip, lines, forbidden, permitted) => {
+    const rules = ceiling(lines, forbidden)
+    const act = () => (ip ? rules.check(target(text).scope, ip) : rules.checkTarget(target(text)))
+    expect(refusal(act) === undefined).toBe(permitted)
+  })
+
+  test('each refusal names its rule', () => {
+    const forbidden = refusal(() =>
+      ceiling([], ['TCP:10.66.0.0/16:*']).checkTarget(target('TCP:10.66.1.1:80')),
+    )
+    expect(forbidden).toContain("the host's ceiling forbids TCP:10.66.0.0/16:* (the test)")
+    const reserved = refusal(() => ceiling().check(target('TCP:metadata:80').scope, '169.254.169.254'))
+    expect(reserved).toContain('add "TCP:169.254.169.254:80" under permit: in agent.yaml')
+    expect(refusal(() => ceiling().checkTarget(target('MEMORY:a')))).toContain('add "MEMORY:a" under permit:')
+  })
+})
+
+test('the printed line, once it is written, permits what was refused', () => {
+  for (const text of ['TCP4-LISTEN:8080', 'TCP6-LISTEN:8080,bind=[2001:db8::1]', 'MEMORY-LISTEN:a']) {
+    const line = /add "(.+?)" under/.exec(refusal(() => ceiling().checkListen(bindListen(text)))!)![1]!
+    expect(refusal(() => ceiling([line]).checkListen(bindListen(text)))).toBe(undefined)
+  }
+})
+
+test('a replaced ceiling holds from the next check on', () => {
+  const rules = ceiling()
+  rules.replace({ permit: permit(), forbid: permit('TCP:*:*') })
+  expect(refusal(() => rules.checkTarget(target('TCP:example.com:80')))).toContain('forbids')
+})

@@ -1,0 +1,73 @@
+import { pino } from 'pino'
+import { openCeiling } from '#agent/ceiling.ts'
+import { openReconciler } from '#agent/reconciler.ts'
+import { openRevocations } from '#agent/revocations.ts'
+import { openRoster } from '#agent/roster.ts'
+import { rule } from '#agent/rules.ts'
+import type { Desired } from '#gen/fleetcat/v1/agent.ts'
+
+export const silent = pino({ level: 'silent' })
+
+/** A log that keeps its lines, for tests that ask what was said. */
+export function keptLog() {
+  const lines: Record<string, unknown>[] = []
+  const log = pino({ level: 'debug' }, { write: line => void lines.push(JSON.parse(line)) })
+  return { log, lines, has: (text: string) => lines.some(({ msg }) => String(msg).includes(text)) }
+}
+
+export const desired = (relayId: string, more: Partial<Desired> = {}): Desired => ({
+  relayId,
+  name: relayId,
+  generation: 1n,
+  listen: 'TCP4-LISTEN:0,bind=127.0.0.1,fork',
+  targets: ['MEMORY:nobody'],
+  limits: undefined,
+  ...more,
+})
+
+export const memory = ['MEMORY:*', 'MEMORY-LISTEN:*']
+export const permit = (...lines: string[]) => lines.map(text => rule(text, 'the test'))
+
+/** Waits for a condition, and says which one did not come. */
+export async function until(what: string, condition: () => unknown, ms = 5_000): Promise<void> {
+  const deadline = performance.now() + ms
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+}
+
+/** The host's side without a session: ceiling, roster, revocations and reconciler, wired as in an agent. */
+export function openHost({
+  rules = { permit: permit(...memory), forbid: [] as ReturnType<typeof permit> },
+} = {}) {
+  const changed: string[] = []
+  const ceiling = openCeiling(rules)
+  const roster = openRoster({ due() {} })
+  const kept = keptLog()
+  const reconciler = openReconciler({
+    agent: 'edge-1',
+    ceiling,
+    roster,
+    isRevoked: id => revocations.has(id),
+    changed: id => void changed.push(id),
+    log: kept.log,
+  })
+  const revocations = openRevocations({
+    relay: reconciler.cutRelay,
+    connection: reconciler.cutConnection,
+    log: kept.log,
+  })
+  return {
+    ceiling,
+    roster,
+    reconciler,
+    revocations,
+    changed,
+    kept,
+    async [Symbol.asyncDispose]() {
+      await reconciler[Symbol.asyncDispose]()
+      roster[Symbol.dispose]()
+    },
+  }
+}
