@@ -24,6 +24,11 @@ export interface Channel extends AsyncDisposable {
   /** `datagram`: one chunk is one datagram, and stays one. */
   readonly framing: 'stream' | 'datagram'
   readonly peer: Peer
+  /**
+   * For what carries one way only. `source`: can only be read; what is meant for it is swallowed. `sink`: can only be
+   * written; its `stream` never ends by itself, and nobody waits for it to.
+   */
+  readonly oneWay?: 'source' | 'sink'
   /** Now, with RST where the kernel has one. May be called at any time, any number of times. */
   abort(reason: RelayError): void
 }

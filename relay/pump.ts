@@ -49,8 +49,7 @@ export function newMeter(): Meter {
  * aborted. Never throws. Whoever holds the channels disposes them afterwards; when the conversation did not end
  * by itself and bytes may be missing, both have been aborted by then, so that no peer takes a cut for an end.
  *
- * A channel that cannot be written to swallows what comes for it, for only a reader notices that its source has
- * gone. A channel that cannot be read counts as a direction that never began: its end is not passed on.
+ * What comes for a `source` is read all the same and dropped, for only a reader notices that its peer has gone.
  */
 export function pump(
   left: Channel,
@@ -64,13 +63,13 @@ export function pump(
   return new Promise(resolve => {
     let settled = false
     let timer: NodeJS.Timeout | undefined
-    const noForward = !a.readable && !a.readableEnded
-    const noBackward = !b.readable && !b.readableEnded
+    const noForward = left.oneWay === 'sink'
+    const noBackward = right.oneWay === 'sink'
     let forwardEnded = noForward
     let backwardEnded = noBackward
     let oneEnded = false
-    const aWrites = a.writable
-    const bWrites = b.writable
+    const aWrites = left.oneWay !== 'source'
+    const bWrites = right.oneWay !== 'source'
 
     // `data`, `write` and `drain` by hand: `pipe` carries half as many small messages. Nothing is allocated here.
     const onLeftData = (chunk: Buffer) => {

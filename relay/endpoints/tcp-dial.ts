@@ -65,6 +65,10 @@ function checked(socket: Socket, target: TcpTarget, cx: OpenContext): Channel {
       throw new RelayError('reset', { what: target.scope.text, why: 'the far side was gone at once' })
     }
     cx.egress.check(target.scope, ip)
+    if (socket.remotePort === socket.localPort && socket.remoteAddress === socket.localAddress) {
+      // Where nobody listens on a port of this very host, the kernel may pick that port for us and join us to ourselves.
+      throw new RelayError('refused', { what: target.scope.text, why: 'nothing listens there' })
+    }
     if (nearlyFull(socket, 'all')) {
       const why = 'this process has hardly any free file descriptors left'
       throw new RelayError('exhausted', { what: target.scope.text, why, fix: 'Raise `ulimit -n`' })

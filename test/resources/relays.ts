@@ -1,0 +1,90 @@
+import { openEgress } from '#relay/egress.ts'
+import type { EgressPolicy, Endpoint, Lookup } from '#relay/endpoint.ts'
+import { bindAddress } from '#relay/endpoints/index.ts'
+import type { RelayError } from '#relay/errors.ts'
+import {
+  type Connection,
+  type EndCause,
+  openRelay,
+  type RefusalCause,
+  type RelayLimits,
+  type RelayState,
+  type RunningRelay,
+} from '#relay/relay.ts'
+import { until } from './streams.ts'
+
+export interface TestRelay extends AsyncDisposable {
+  readonly relay: RunningRelay
+  /** The port that it listens on, once it is ready. */
+  readonly port: number
+  readonly states: readonly RelayState['name'][]
+  readonly opened: readonly Connection[]
+  readonly closed: readonly {
+    connection: Connection
+    cause: EndCause
+    error?: RelayError
+    durationMs: number
+  }[]
+  readonly refused: readonly { cause: RefusalCause; source: string }[]
+  readonly failed: readonly RelayError[]
+}
+
+export interface TestRelayParts {
+  readonly listen?: string | Endpoint
+  readonly targets: readonly (string | Endpoint)[]
+  readonly limits?: RelayLimits
+  readonly egress?: EgressPolicy
+  readonly lookup?: Lookup
+}
+
+/** A relay with everything that its observer was told. It need not be ready yet. */
+export function startRelay({ listen, targets, limits = {}, egress, lookup }: TestRelayParts): TestRelay {
+  const states: RelayState['name'][] = []
+  const opened: Connection[] = []
+  const closed: TestRelay['closed'][number][] = []
+  const refused: TestRelay['refused'][number][] = []
+  const failed: RelayError[] = []
+  const bound = (address: string | Endpoint) => (typeof address === 'string' ? bindAddress(address) : address)
+  let connections = 0
+  const relay = openRelay(
+    {
+      id: 'relay-1',
+      name: 'test',
+      listen: bound(listen ?? 'TCP4-LISTEN:0,bind=127.0.0.1,fork'),
+      targets: targets.map(bound),
+      limits,
+    },
+    {
+      egress: egress ?? openEgress,
+      ...(lookup && { lookup }),
+      newConnectionId: () => `connection-${++connections}`,
+      observer: {
+        state: state => states.push(state.name),
+        opened: connection => opened.push(connection),
+        closed: (connection, end) => closed.push({ connection, ...end }),
+        refused: (cause, source) => refused.push({ cause, source }),
+        failed: error => failed.push(error),
+      },
+    },
+  )
+  return {
+    relay,
+    get port() {
+      if (relay.state.name !== 'ready') throw new Error(`the relay is ${relay.state.name}`)
+      return Number(relay.state.local[0]?.split(':').at(-1))
+    },
+    states,
+    opened,
+    closed,
+    refused,
+    failed,
+    [Symbol.asyncDispose]: () => relay[Symbol.asyncDispose](),
+  }
+}
+
+/** The same, once it listens. */
+export async function openTestRelay(parts: TestRelayParts): Promise<TestRelay> {
+  const started = startRelay(parts)
+  await until('the relay is ready', () => started.relay.state.name === 'ready')
+  return started
+}
