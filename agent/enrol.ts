@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { access, constants, mkdir, rm } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { EnrollmentServiceClient, type EnrollResponse } from '#gen/fleetcat/v1/enrollment.ts'
 import { createCsr } from '#identity/csr.ts'
 import { type LoadedIdentity, loadIdentity, saveIdentity } from '#identity/files.ts'
@@ -54,7 +55,10 @@ export async function enrol({
     requireValid(validityOf(certificate), `the certificate of agent ${answer.name}`, new Date())
     const details = { cluster: answer.cluster, controllers: addresses }
     await saveIdentity(directory, { key: keyToPem(key), cert: answer.certificatePem, ca, details })
-    log.info({ agent: answer.name, cluster: answer.cluster, labels: answer.labels }, 'joined the fleet')
+    log.info(
+      { event: 'enrolled', agent: answer.name, cluster: answer.cluster, labels: answer.labels },
+      'joined the fleet',
+    )
     return (await loadIdentity(directory))!
   } catch (thrown) {
     await undo()
@@ -111,16 +115,31 @@ async function redeem(
     channelOptionsFor(address),
   )
   try {
-    const request = { tokenId: token.id, secret: token.secret, csrDer, name }
-    const answer = await unary(client, client.enroll, request, {
-      what: 'joining the fleet',
-      timeoutMs: patienceMs,
-    })
-    return { ca, answer }
+    const ask = (called: string) =>
+      unary(
+        client,
+        client.enroll,
+        { tokenId: token.id, secret: token.secret, csrDer, name: called },
+        { what: 'joining the fleet', timeoutMs: patienceMs },
+      )
+    try {
+      return { ca, answer: await ask(name) }
+    } catch (thrown) {
+      // A token may leave the name open; the host's own is then as good as any. Nothing is spent by the first question.
+      if (name || RelayError.from(thrown, 'joining the fleet').code !== 'usage') throw thrown
+      return { ca, answer: await ask(nameOfHost()) }
+    }
   } finally {
     client.close()
   }
 }
+
+const nameOfHost = () =>
+  hostname()
+    .toLowerCase()
+    .replace(/[^a-z0-9.-]+/g, '-')
+    .slice(0, 63)
+    .replace(/^[.-]+|[.-]+$/g, '')
 
 function split(address: string): { host: string; port: number } {
   const [, host, port] = /^\[?([^\]]*?)\]?:(\d{1,5})$/.exec(address) ?? []

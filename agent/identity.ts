@@ -36,13 +36,16 @@ export async function obtainIdentity(options: IdentityOptions): Promise<LoadedId
     if (state === 'valid') {
       if (options.join)
         options.log.info(
-          { agent: identity.name, cluster: identity.cluster },
+          { event: 'identity.present', agent: identity.name, cluster: identity.cluster },
           'joined already: the token is not used',
         )
       return present
     }
     if (state === 'not-yet-valid' || !options.join) throw unusable(present, options.dataDir)
-    options.log.warn({ agent: identity.name }, 'the identity has expired: joining anew')
+    options.log.warn(
+      { event: 'identity.expired', agent: identity.name },
+      'the identity has expired: joining anew',
+    )
     return await joinFleet(options, directory)
   } catch (thrown) {
     throw failureOf(thrown, `the identity in ${directory}`)

@@ -4,7 +4,7 @@ import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { version } from '#wire/version.ts'
 import { openCeiling } from './ceiling.ts'
-import { type Config, readConfig } from './config.ts'
+import { readConfig } from './config.ts'
 import { openDialler } from './dial.ts'
 import { checkOwnerLabels, hostLabels } from './host.ts'
 import { checkUsable, identityDirectory, obtainIdentity } from './identity.ts'
@@ -112,7 +112,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   }
 
   const stopped = session.stopped.then(async ({ why }) => {
-    if (why) log.error({ err: why }, 'the agent stops')
+    if (why) log.error({ event: 'agent.stopped', error: why }, 'the agent stops')
     await shut()
     return { why }
   })
@@ -128,18 +128,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   ready.catch(() => {})
 
   async function reload() {
-    let next: Config
-    try {
-      next = await readConfig(options)
-    } catch (refusal) {
-      log.error({ err: refusal }, 'configuration not reloaded: the old one stays')
-      throw refusal
-    }
+    const next = await readConfig(options)
     const labelled = JSON.stringify(next.labels) !== JSON.stringify(config.labels)
     config = next
     ceiling.replace(rulesOf(config, options))
     await reconciler.recheck()
-    log.info({ permit: config.permit.length, forbid: config.forbid.length }, 'configuration reloaded')
+    log.info(
+      { event: 'config.reloaded', permit: config.permit.length, forbid: config.forbid.length },
+      'configuration reloaded',
+    )
     if (labelled) await session.handOver()
   }
 

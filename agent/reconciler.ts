@@ -8,6 +8,7 @@ import type { Ceiling } from './ceiling.ts'
 import { connectionIds } from './connection-ids.ts'
 import { type RelayEgress, relayEgress } from './egress.ts'
 import { sameAddresses, toPlan } from './plan.ts'
+import { openRefusals } from './refusals.ts'
 import { toReport } from './report.ts'
 import { type Cut, nothingCut } from './revocations.ts'
 import type { Roster } from './roster.ts'
@@ -65,14 +66,12 @@ interface Slot {
   recheck: boolean
   worker: Promise<void> | undefined
   waiting: (() => void)[]
-  readonly refusals: Map<string, number>
 }
 
 export function openReconciler(cx: ReconcilerContext): Reconciler {
   const slots = new Map<string, Slot>()
-  const refusals = new Map<string, number>()
   const newConnectionId = connectionIds()
-  const counts = openCounts(cx.changed)
+  const refusals = openRefusals(cx.changed)
   let stopping = false
 
   function want(id: string, desired: Desired | undefined): Promise<void> {
@@ -114,8 +113,10 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
         )
         if (slot.desired) continue
         slots.delete(slot.id)
+        refusals.forget(slot.id)
         wake(slot)
-        if (slot.done) cx.log.info({ relay: slot.done.name, relayId: slot.id }, 'relay removed')
+        if (slot.done)
+          cx.log.info({ event: 'relay.removed', relay: slot.done.name, relayId: slot.id }, 'relay removed')
         return
       }
       const plan = permitted(slot, desired)
@@ -142,7 +143,11 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     slot.done = desired
     const isNews = slot.refused?.message !== why.message
     slot.refused = why
-    if (isNews) cx.log.warn({ relay: desired.name, relayId: slot.id, err: why }, 'relay rejected')
+    if (isNews)
+      cx.log.warn(
+        { event: 'relay.rejected', relay: desired.name, relayId: slot.id, error: why },
+        'relay rejected',
+      )
     told(slot)
   }
 
@@ -188,11 +193,11 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
           if (relay.connections.size === 0) egress.forget()
         },
         refused(cause, source) {
-          count(slot, cause)
+          refusals.count(slot.id, cause)
           story.refused(cause, source)
         },
         failed(error, source) {
-          count(slot, error.code)
+          refusals.count(slot.id, error.code)
           story.failed(error, source)
         },
       },
@@ -217,12 +222,6 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     await Promise.all(cuts)
   }
 
-  function count(slot: Slot, cause: string) {
-    slot.refusals.set(cause, (slot.refusals.get(cause) ?? 0) + 1)
-    refusals.set(cause, (refusals.get(cause) ?? 0) + 1)
-    counts.add(slot.id)
-  }
-
   function told(slot: Slot) {
     wake(slot)
     cx.changed(slot.id)
@@ -237,7 +236,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
   }
 
   return {
-    refusals,
+    refusals: refusals.total,
     sync(relays) {
       const wanted = new Set(relays.map(({ relayId }) => relayId))
       const absent = [...slots.keys()].filter(id => !wanted.has(id))
@@ -279,7 +278,13 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       const slot = slots.get(relayId)
       return (
         slot &&
-        toReport({ ...slot, relayId, generation: slot.done?.generation ?? 0n, running: slot.running?.relay })
+        toReport({
+          relayId,
+          generation: slot.done?.generation ?? 0n,
+          running: slot.running?.relay,
+          refused: slot.refused,
+          refusals: refusals.of(relayId),
+        })
       )
     },
     async drain(ms) {
@@ -291,8 +296,8 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     },
     async [Symbol.asyncDispose]() {
       stopping = true
-      counts[Symbol.dispose]()
       await all([...slots.keys()].map(id => want(id, undefined)))
+      refusals[Symbol.dispose]()
     },
   }
 }
@@ -315,24 +320,4 @@ const newSlot = (id: string): Slot => ({
   recheck: false,
   worker: undefined,
   waiting: [],
-  refusals: new Map(),
 })
-
-/** Refusals come in floods: relays that count them are reported again a few times a second at most. */
-function openCounts(changed: (relayId: string) => void) {
-  const counted = new Set<string>()
-  let timer: NodeJS.Timeout | undefined
-  return {
-    add(relayId: string) {
-      counted.add(relayId)
-      timer ??= setTimeout(() => {
-        timer = undefined
-        for (const id of counted) changed(id)
-        counted.clear()
-      }, 250)
-    },
-    [Symbol.dispose]() {
-      clearTimeout(timer)
-    },
-  }
-}

@@ -48,7 +48,11 @@ export function openRenewal({ directory, held, session, log }: RenewalContext): 
         const left = expiresAt.getTime() - Date.now()
         const wait = (0.5 + Math.random()) * Math.min(600_000, Math.max(500, left / 10))
         const retryAt = new Date(Date.now() + wait)
-        if (!signal.aborted) log.error({ err: failureOf(thrown, 'the renewal'), expiresAt, retryAt }, trouble)
+        if (!signal.aborted)
+          log.error(
+            { event: 'certificate.trouble', error: failureOf(thrown, 'the renewal'), expiresAt, retryAt },
+            trouble,
+          )
         await pause(wait, signal)
       }
     }
@@ -63,7 +67,10 @@ export function openRenewal({ directory, held, session, log }: RenewalContext): 
       throw new RelayError('denied', { what: 'the new certificate', why: 'it is of somebody else' })
     await saveIdentity(directory, { key: keyToPem(key), cert: certificatePem, ca: authorityPem, details })
     held.identity = (await loadIdentity(directory))!
-    log.info({ until: held.identity.certificate.validToDate }, 'certificate renewed')
+    log.info(
+      { event: 'certificate.renewed', until: held.identity.certificate.validToDate },
+      'certificate renewed',
+    )
   }
 
   const running = run()

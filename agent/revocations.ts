@@ -58,8 +58,12 @@ export function openRevocations({ relay, connection, log }: Cutters): Revocation
       listenersClosed,
       connectionsCut,
     }
-    if (failed) log.error({ ...fields, err: failed }, 'revoke order failed')
-    else log.info({ ...fields, ms: Math.round(ms * 10) / 10, reason: order.reason }, 'revoke order done')
+    if (failed) log.error({ event: 'revocation.failed', ...fields, error: failed }, 'revoke order failed')
+    else
+      log.info(
+        { event: 'revocation.done', ...fields, ms: Math.round(ms * 10) / 10, reason: order.reason },
+        'revoke order done',
+      )
     return {
       revocationId: order.revocationId,
       listenersClosed,

@@ -80,7 +80,10 @@ export function openSession(cx: SessionContext): Session {
     current = attachment
     lastFailure = ''
     const { resumed, cluster, labels, clock } = welcome
-    log.info({ cluster, resumed, labels }, resumed ? 'session resumed' : 'session attached')
+    log.info(
+      { event: resumed ? 'session.resumed' : 'session.attached', cluster, resumed, labels },
+      resumed ? 'session resumed' : 'session attached',
+    )
     warnOfClock(clock)
     outbox.attach(attachment)
   }
@@ -122,7 +125,10 @@ export function openSession(cx: SessionContext): Session {
 
   function warnOfClock(theirs: Date | undefined) {
     if (!theirs || Math.abs(Date.now() - theirs.getTime()) < 60_000) return
-    log.warn({ here: new Date(), there: theirs }, 'the clocks of this host and of the controller differ')
+    log.warn(
+      { event: 'clock.differs', here: new Date(), there: theirs },
+      'the clocks of this host and of the controller differ',
+    )
   }
 
   async function run() {
@@ -160,7 +166,7 @@ export function openSession(cx: SessionContext): Session {
   /** Says what happened, once for each kind of trouble, and how long to wait. */
   function judge(end: End): number {
     if (end.how === 'goodbye') {
-      log.warn({ reason: end.reason }, 'session ended by the controller')
+      log.warn({ event: 'session.goodbye', reason: end.reason }, 'session ended by the controller')
       return lossBackoff.next()
     }
     const { error } = end
@@ -169,9 +175,12 @@ export function openSession(cx: SessionContext): Session {
     const repeated = lastFailure === error.message
     lastFailure = error.message
     if (rejected)
-      log.error({ err: error, fix: adviceFor(error) }, 'the controller does not accept this agent')
-    else if (repeated) log.debug({ why: error.message }, 'session lost')
-    else log.warn({ why: error.message }, 'session lost')
+      log.error(
+        { event: 'session.rejected', error, fix: adviceFor(error) },
+        'the controller does not accept this agent',
+      )
+    else if (repeated) log.debug({ event: 'session.lost', why: error.message }, 'session lost')
+    else log.warn({ event: 'session.lost', why: error.message }, 'session lost')
     // At least a little: a controller that says no at once would be asked without pause.
     return rejected ? 1_000 + rejectionBackoff.next() : lossBackoff.next()
   }
@@ -193,7 +202,7 @@ export function openSession(cx: SessionContext): Session {
     const end = await old.ended
     retiring.delete(old)
     clearTimeout(patience)
-    log.debug({ end: end.how }, 'old stream ended after the hand-over')
+    log.debug({ event: 'session.handed-over', end: end.how }, 'old stream ended after the hand-over')
   }
 
   const pulse = setInterval(() => outbox.pulse(), cx.pulseMs ?? 5_000)

@@ -10,24 +10,32 @@ export function storyOf(log: Logger, { id, name }: RelayPlan): RelayObserver {
     state(state) {
       if (state.name === 'ready') {
         lastRejection = ''
-        log.info({ ...relay, local: state.local }, 'relay applied')
+        log.info({ event: 'relay.applied', ...relay, local: state.local }, 'relay applied')
       }
       if (state.name === 'rejected' && state.error.message !== lastRejection) {
         // Said once, not at each retry.
         lastRejection = state.error.message
-        log.warn({ ...relay, err: state.error, retryAt: state.retryAt }, 'relay rejected')
+        log.warn(
+          { event: 'relay.rejected', ...relay, error: state.error, retryAt: state.retryAt },
+          'relay rejected',
+        )
       }
-      if (state.name === 'done') log.info(relay, 'relay done')
+      if (state.name === 'done') log.info({ event: 'relay.done', ...relay }, 'relay done')
     },
     opened: ({ id: connection, source, target }) =>
-      log.info({ relay: name, connection, source, target }, 'connection opened'),
+      log.info({ event: 'connection.opened', relay: name, connection, source, target }, 'connection opened'),
     closed({ id: connection, source, target, bytesIn, bytesOut, tlsIdentity }, { cause, error, durationMs }) {
       const about = { relay: name, connection, source, target, ...(tlsIdentity && { tlsIdentity }) }
       const why = error && { why: error.message }
       const ms = Math.round(durationMs)
-      log.info({ ...about, bytesIn, bytesOut, ms, cause, ...why }, 'connection closed')
+      log.info(
+        { event: 'connection.closed', ...about, bytesIn, bytesOut, ms, cause, ...why },
+        'connection closed',
+      )
     },
-    refused: (cause, source) => log.debug({ relay: name, source, cause }, 'connection refused'),
-    failed: (error, source) => log.warn({ relay: name, source, err: error }, 'connection failed'),
+    refused: (cause, source) =>
+      log.debug({ event: 'connection.refused', relay: name, source, cause }, 'connection refused'),
+    failed: (error, source) =>
+      log.warn({ event: 'connection.failed', relay: name, source, error }, 'connection failed'),
   }
 }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { identityDirectory, obtainIdentity } from '#agent/identity.ts'
@@ -30,6 +31,12 @@ test('a token buys an identity that only its owner can read, and that knows the 
   const directory = identityDirectory(fleet.dataDir)
   expect((await stat(directory)).mode & 0o777).toBe(0o700)
   expect((await stat(join(directory, 'identity.pem'))).mode & 0o777).toBe(0o600)
+})
+
+test('a host without a name, with a token that has none, is called as the host is', async () => {
+  await using fleet = await openFleet({ nameless: true })
+  const got = await obtainIdentity({ dataDir: fleet.dataDir, join: fleet.token(), log: silent })
+  expect(got.identity.name).toBe(hostname().toLowerCase())
 })
 
 test('a restart with the same token uses the identity that is there', async () => {

@@ -12,7 +12,7 @@ import { openController } from './controller.ts'
 const hour = 3_600_000
 
 /** A controller over TLS with an authority of its own that lets agents join, once a token, and a data directory for one. */
-export async function openFleet({ lifetimeMs = hour, clock = () => new Date() } = {}) {
+export async function openFleet({ lifetimeMs = hour, clock = () => new Date(), nameless = false } = {}) {
   const authority = await createAuthority({ cluster: 'test' })
   const key = await generateKey()
   const leaf = await authority.issue({
@@ -35,6 +35,10 @@ export async function openFleet({ lifetimeMs = hour, clock = () => new Date() } 
     async ({ request }, answer) => {
       if (used.has(request.tokenId)) {
         answer({ code: status.PERMISSION_DENIED, details: 'the token is used up' })
+        return
+      }
+      if (nameless && !request.name) {
+        answer({ code: status.INVALID_ARGUMENT, details: 'neither the token nor the newcomer says a name' })
         return
       }
       used.add(request.tokenId)
