@@ -366,7 +366,7 @@ test('a name that turns to a forbidden address is refused for that connection', 
 test('no connection slips between accept and abort, in ten thousand interleavings', {
   timeout: 120_000,
 }, async () => {
-  const moment = fc.integer({ min: 0, max: 6 })
+  const moment = fc.integer({ min: 0, max: latest })
   const interleaving = fc.record({
     arrivals: fc.array(moment, { minLength: 1, maxLength: 4 }),
     abort: moment,
@@ -376,6 +376,7 @@ test('no connection slips between accept and abort, in ten thousand interleaving
       const held: Channel[] = []
       const { endpoint: listen, arrive } = manualListener(held)
       const test = startRelay({ listen, targets: [immediateTarget(held)] })
+      while (test.relay.state.name !== 'ready') await null
       const coming = arrivals.map(async when => {
         await at(when)
         arrive()
@@ -389,7 +390,7 @@ test('no connection slips between accept and abort, in ten thousand interleaving
       expect(test.closed.length).toBe(test.opened.length)
       expect(test.relay.state.name).toBe('closed')
     }),
-    { numRuns: 10_000 },
+    { numRuns: 10_000, timeout: 5_000, endOnFailure: true },
   )
 })
 
@@ -401,7 +402,7 @@ test('no TCP connection outlives an abort, whenever it comes', async () => {
     const { port } = test
     const dial = () => openClient(port, { from: '127.0.0.2' }).catch(() => undefined)
     const clients = Array.from({ length: 3 }, dial)
-    await at(round % 7)
+    await at(round % (latest + 1))
     await test.relay.abort(revoked)
     expect(test.closed.length).toBe(test.opened.length)
     for (const client of await Promise.all(clients)) {
@@ -413,13 +414,14 @@ test('no TCP connection outlives an abort, whenever it comes', async () => {
   await until('the server has lost them all', () => server.sockets.size === 0)
 })
 
-/** A few kinds of "a little later", so that two things interleave in every order. */
+const latest = 14
+
+/** A little later, by so many steps of the loop that two things interleave in every order: microtasks, ticks, turns. */
 async function at(moment: number): Promise<void> {
-  if (moment === 1) await null
-  if (moment === 2) for (let i = 0; i < 5; i++) await null
-  if (moment === 3) await new Promise<void>(resolve => process.nextTick(resolve))
-  if (moment === 4) for (let i = 0; i < 20; i++) await null
-  if (moment >= 5) for (let i = 4; i < moment; i++) await new Promise(resolve => setImmediate(resolve))
+  if (moment === latest) return new Promise(resolve => process.nextTick(resolve))
+  if (moment > latest - 3)
+    for (let i = latest - 3; i < moment; i++) await new Promise(resolve => setImmediate(resolve))
+  else for (let i = 0; i < moment; i++) await null
 }
 
 /** A listener whose arrivals the test makes by hand. `held` gets all channels that the relay was given. */
