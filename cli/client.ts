@@ -1,0 +1,103 @@
+import type { ChannelOptions } from '@grpc/grpc-js'
+import { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
+import { RelayError } from '#relay/errors.ts'
+import { unary } from '#wire/call.ts'
+import { channelCredentials, channelOptions } from '#wire/channel.ts'
+import type { Context } from './config.ts'
+import { chosenContext } from './contexts.ts'
+import { type Credentials, readCredentials, tlsOptions } from './credentials.ts'
+
+export interface FleetOptions {
+  readonly context?: string
+}
+
+/** An operator's line to a controller. */
+export interface Fleet extends AsyncDisposable {
+  readonly context: Context
+  readonly credentials: Credentials
+  readonly operator: OperatorServiceClient
+}
+
+/** Opens the chosen fleet, does the work, and afterwards renews the operator's certificate if that is due. */
+export async function withFleet<T>(
+  { context: asked }: FleetOptions,
+  work: (operator: OperatorServiceClient, fleet: Fleet) => Promise<T>,
+): Promise<T> {
+  await using fleet = await openFleet(await chosenContext(asked))
+  try {
+    return await work(fleet.operator, fleet)
+  } catch (thrown) {
+    throw advised(thrown, fleet.context)
+  } finally {
+    if (fleet.credentials.pastHalfLife) await (await import('./renewal.ts')).renew(fleet)
+  }
+}
+
+/** Rejects with a RelayError when there is no usable certificate, or none of several controllers answers. */
+export async function openFleet(context: Context): Promise<Fleet> {
+  const credentials = await readCredentials(context)
+  const operator = await connect(context, credentials)
+  return {
+    context,
+    credentials,
+    operator,
+    async [Symbol.asyncDispose]() {
+      operator.close()
+    },
+  }
+}
+
+/** How long one of several controllers may take to answer before the next is tried. */
+const patienceMs = 3_000
+
+/** With one address the first call itself finds out whether somebody is there. */
+async function connect({ name, addresses }: Context, { identity }: Credentials) {
+  const failures: string[] = []
+  for (const address of addresses) {
+    const client = new OperatorServiceClient(
+      address,
+      channelCredentials(tlsOptions(identity)),
+      optionsFor(address),
+    )
+    if (addresses.length === 1) return client
+    try {
+      await unary(client, client.getStatus, {}, { what: `controller ${address}`, timeoutMs: patienceMs })
+      return client
+    } catch (thrown) {
+      client.close()
+      const error = RelayError.from(thrown, `controller ${address}`)
+      if (error.code !== 'unavailable' && error.code !== 'timed-out') throw error
+      failures.push(`${address} (${error.why || error.what})`)
+    }
+  }
+  throw new RelayError('unavailable', {
+    what: `the controllers of context ${name}`,
+    why: `none of them answers: ${failures.join(', ')}`,
+  })
+}
+
+/** A proxy of the environment cannot reach what runs on this very host. */
+export const optionsFor = (address: string): ChannelOptions => ({
+  ...channelOptions,
+  'grpc.enable_http_proxy': /^(127\.|localhost:|\[::1\])/.test(address) ? 0 : 1,
+})
+
+/** Adds what to do to failures that mean "nobody there" or "nobody known". */
+function advised(thrown: unknown, { name, addresses, localAgent }: Context): unknown {
+  if (!(thrown instanceof RelayError) || thrown.fix) return thrown
+  const { code, what, why } = thrown
+  if (code === 'unavailable') {
+    const start = localAgent ? 'Start it with `fleetcat up`' : 'Start it, or see to the network between'
+    const fix = `${start}, or choose another fleet: \`fleetcat contexts\``
+    return new RelayError(code, {
+      what,
+      why: `the controller of context ${name} (${addresses.join(', ')}) does not answer: ${why}`,
+      fix,
+      cause: thrown,
+    })
+  }
+  if (code === 'unauthenticated') {
+    return new RelayError(code, { what, why, fix: 'Log in anew: `fleetcat login TOKEN`', cause: thrown })
+  }
+  return thrown
+}

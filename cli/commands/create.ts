@@ -1,0 +1,165 @@
+import { randomUUID } from 'node:crypto'
+import type { Command } from 'commander'
+import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
+import { collect, define, withContext } from '../command.ts'
+import { parseDuration } from '../duration.ts'
+import { note, usage } from '../failure.ts'
+import { type OutputOptions, print, renderItem, withOutput } from '../output/print.ts'
+import type { LimitsItem } from '../views/relay.ts'
+
+interface Options extends OutputOptions {
+  readonly context?: string
+  readonly on?: string[]
+  readonly selector?: string
+  readonly allowFrom?: string[]
+  readonly denyFrom?: string[]
+  readonly maxConnections?: number
+  readonly rate?: number
+  readonly idleTimeout?: string
+  readonly maxConnectionAge?: string
+  readonly label?: string[]
+  readonly reason?: string
+  readonly wait?: true
+  readonly timeout?: number
+  readonly dryRun?: true
+}
+
+export function command(): Command {
+  return withContext(
+    withOutput(
+      define('create', 'Starts a relay on one or many agents. Addresses are written as socat writes them.', [
+        'fleetcat create web TCP4-LISTEN:8080,bind=127.0.0.1,fork TCP4:example.com:80',
+        'fleetcat create db --on edge-1 TCP4-LISTEN:5432,bind=127.0.0.1,fork TCP4:10.0.0.5:5432 TCP4:10.0.0.6:5432',
+        'fleetcat create dns -l site=paris TCP4-LISTEN:5353,bind=127.0.0.1,fork TCP4:9.9.9.9:53 --wait',
+      ])
+        .argument('<name>', 'the name of the relay')
+        .argument('<listen>', 'the address that waits for connections')
+        .argument('<address...>', 'the targets: where they go; several are tried in order')
+        .option('--on <agent>', 'run it on this agent (repeatable)', collect)
+        .option('-l, --selector <selector>', 'run it on all agents that match, now and later')
+        .option('--allow-from <cidr>', 'only sources in this network may connect (repeatable)', collect)
+        .option('--deny-from <cidr>', 'sources in this network may not connect (repeatable)', collect)
+        .option(
+          '--max-connections <n>',
+          'at most so many at a time on each agent',
+          positive('--max-connections'),
+        )
+        .option('--rate <n/s>', 'at most so many new connections a second on each agent', rate)
+        .option(
+          '--idle-timeout <duration>',
+          'close a connection that is silent for so long',
+          duration('--idle-timeout'),
+        )
+        .option(
+          '--max-connection-age <duration>',
+          'close a connection that is so old',
+          duration('--max-connection-age'),
+        )
+        .option('--label <name=value>', 'a label of the relay (repeatable)', collect)
+        .option('--reason <text>', 'why, for those who read the list')
+        .option('--wait', 'return once every agent has answered')
+        .option('--timeout <duration>', 'with --wait: give up after this (default: 30s)', text =>
+          parseDuration(text, '--timeout'),
+        )
+        .option('--dry-run', 'check everything, change nothing'),
+      { headers: false },
+    ),
+  ).action(create)
+}
+
+function positive(option: string) {
+  return (text: string) => {
+    const n = Number(text)
+    if (!/^\d+$/.test(text) || n < 1 || n > 0xffff_ffff)
+      throw usage(`${option} ${text}`, 'it is not a whole number above 0')
+    return n
+  }
+}
+
+/** The text is kept: it is what the relay's limits are written as. */
+function duration(option: string) {
+  return (text: string) => {
+    parseDuration(text, option)
+    return text
+  }
+}
+
+function rate(text: string): number {
+  const n = Number(/^(\d+(?:\.\d+)?)(\/s)?$/.exec(text)?.[1])
+  if (!(n > 0)) throw usage(`--rate ${text}`, 'it is not a rate', 'Write for example --rate 50/s')
+  return n
+}
+
+async function create(name: string, listen: string, targets: string[], options: Options): Promise<void> {
+  const { on = [], selector = '', label = [], timeout, wait } = options
+  if (on.length > 0 && selector) {
+    throw usage(
+      'fleetcat create',
+      'both --on and -l are given',
+      'Name the agents with --on, or find them with -l',
+    )
+  }
+  if (timeout !== undefined && !wait)
+    throw usage('fleetcat create', '--timeout has nothing to limit', 'Add --wait')
+  if (wait && options.dryRun)
+    throw usage('fleetcat create', 'a dry run makes nothing to wait for', 'Leave out --wait')
+  const [{ toDraft }, { parseLabel }] = await Promise.all([import('../draft.ts'), import('#wire/labels.ts')])
+  const labels = Object.fromEntries(label.map(text => parseLabel(text, { host: true })))
+  const description = {
+    name,
+    labels,
+    reason: options.reason ?? '',
+    spec: { listen, targets, agents: on, selector, limits: limits(options) },
+  }
+  const draft = await toDraft(description)
+  const [{ withFleet }, { onlyAgent }, { unary }, { relayItem }] = await Promise.all([
+    import('../client.ts'),
+    import('../placement.ts'),
+    import('#wire/call.ts'),
+    import('../views/relay.ts'),
+  ])
+  await withFleet(options, async operator => {
+    if (on.length === 0 && !selector) draft.spec!.agents = [await onlyAgent(operator, `relay/${name}`)]
+    const request = { draft, requestId: randomUUID(), dryRun: options.dryRun ?? false }
+    const answer = await unary(operator, operator.createRelay, request, { what: `create relay/${name}` })
+    if (wait) return waited(operator, name, answer.unchanged, options)
+    const item = relayItem(answer.relay!)
+    const done = options.dryRun
+      ? answer.unchanged
+        ? 'unchanged (dry run)'
+        : 'would be created (dry run)'
+      : answer.unchanged
+        ? 'unchanged'
+        : 'created'
+    print(await renderItem(item, `relay/${name}`, options.output, () => `relay/${name} ${done}\n`))
+    if (item.status.agents.length === 0 && !options.dryRun) {
+      note('No agent matches it yet; it starts on each that will. `fleetcat agents` shows their labels.')
+    }
+  })
+}
+
+function limits(options: Options): LimitsItem {
+  const { allowFrom, denyFrom, maxConnections, rate, idleTimeout, maxConnectionAge } = options
+  return {
+    ...(allowFrom && { allowFrom }),
+    ...(denyFrom && { denyFrom }),
+    ...(maxConnections && { maxConnections }),
+    ...(rate && { ratePerSecond: rate }),
+    ...(idleTimeout && { idleTimeout }),
+    ...(maxConnectionAge && { maxConnectionAge }),
+  }
+}
+
+async function waited(
+  operator: OperatorServiceClient,
+  name: string,
+  unchanged: boolean,
+  options: Options,
+): Promise<void> {
+  const [{ untilReady }, { showOutcome }] = await Promise.all([
+    import('../readiness.ts'),
+    import('../outcome.ts'),
+  ])
+  const outcome = await untilReady(operator, name, options.timeout ?? 30_000)
+  await showOutcome(outcome, `relay/${name} ${unchanged ? 'unchanged' : 'created'}`, options.output)
+}

@@ -1,0 +1,57 @@
+import type { RelayDraft } from '#gen/fleetcat/v1/operator.ts'
+import { parseCidr } from '#relay/ip.ts'
+import { toDuration } from '#wire/duration.ts'
+import { checkLabel } from '#wire/labels.ts'
+import { parseDuration } from './duration.ts'
+import { usage } from './failure.ts'
+import type { LimitsItem, SpecItem } from './views/relay.ts'
+
+/** A relay as a person describes it, on the command line or in a file. */
+export interface Description {
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly reason: string
+  readonly spec: SpecItem
+}
+
+/** Checks what can be checked without the fleet, so that a slip is answered at once. Throws a RelayError. */
+export async function toDraft({ name, labels, reason, spec }: Description): Promise<RelayDraft> {
+  const { bindListen, bindTarget } = await import('#relay/endpoints/index.ts')
+  if (spec.agents.length > 0 && spec.selector) {
+    throw usage(
+      `relay/${name}`,
+      'it names agents and a selector',
+      'Keep one: agents by name, or a selector that finds them',
+    )
+  }
+  bindListen(spec.listen)
+  for (const target of spec.targets) bindTarget(target)
+  for (const [label, value] of Object.entries(labels)) checkLabel(label, value, { host: true })
+  return {
+    name,
+    labels: { ...labels },
+    reason,
+    spec: {
+      listen: spec.listen,
+      targets: [...spec.targets],
+      agents: [...spec.agents],
+      selector: spec.selector,
+      limits: limits(spec.limits),
+    },
+  }
+}
+
+function limits(given: LimitsItem) {
+  const { allowFrom = [], denyFrom = [], maxConnections = 0, ratePerSecond = 0 } = given
+  for (const network of [...allowFrom, ...denyFrom]) parseCidr(network)
+  const duration = (text: string | undefined, what: string) =>
+    text === undefined ? undefined : toDuration(parseDuration(text, what))
+  return {
+    allowFrom: [...allowFrom],
+    denyFrom: [...denyFrom],
+    maxConnections,
+    ratePerSecond,
+    idleTimeout: duration(given.idleTimeout, 'idle timeout'),
+    maxConnectionAge: duration(given.maxConnectionAge, 'connection age'),
+  }
+}

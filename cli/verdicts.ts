@@ -1,0 +1,98 @@
+import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
+import { RelayError } from '#relay/errors.ts'
+import { messages, unary } from '#wire/call.ts'
+import { exitCodes } from './exit-codes.ts'
+import { type Format, print, renderItem, renderList } from './output/print.ts'
+import { progress } from './output/progress.ts'
+import { table } from './output/table.ts'
+import { plainTable } from './readiness.ts'
+import { type RevocationItem, receiptColumns, revocationItem, revocations } from './views/revocation.ts'
+
+export interface Followed {
+  readonly revocation: RevocationItem
+  readonly overdue: boolean
+}
+
+/** Follows a revocation until every agent has its verdict, or the time is over. */
+export async function untilFinal(
+  operator: OperatorServiceClient,
+  id: string,
+  timeoutMs: number,
+): Promise<Followed> {
+  using waiting = progress()
+  const stream = operator.watchRevocation({ id })
+  let revocation: RevocationItem | undefined
+  let overdue = false
+  const timer = setTimeout(() => {
+    overdue = true
+    stream.cancel()
+  }, timeoutMs)
+  try {
+    for await (const answer of messages(stream, `follow revocation ${id}`)) {
+      if (!answer.revocation) continue
+      revocation = revocationItem(answer.revocation)
+      const open = pending(revocation)
+      if (open === 0) break
+      waiting.say(`${revocation.target}: waiting for ${open} of ${revocation.receipts.length} agents…`)
+    }
+  } catch (thrown) {
+    if (!overdue) throw thrown
+  } finally {
+    clearTimeout(timer)
+  }
+  if (revocation) return { revocation, overdue }
+  throw new RelayError(overdue ? 'timed-out' : 'unavailable', {
+    what: `follow revocation ${id}`,
+    why: overdue ? 'the controller did not say in time how it stands' : 'the controller ended the watch',
+    fix: 'The order stands. Look again with `fleetcat revocations`',
+  })
+}
+
+const pending = ({ receipts }: RevocationItem) =>
+  receipts.filter(({ verdict }) => verdict === 'pending').length
+
+/** The latest order that named this target. */
+export async function lastRevocation(
+  operator: OperatorServiceClient,
+  target: string,
+): Promise<RevocationItem> {
+  const answer = await unary(operator, operator.listRevocations, { id: '' }, { what: 'list the revocations' })
+  const found = answer.revocations.map(revocationItem).filter(item => item.target === target)
+  const last = found.sort((a, b) => (a.at ?? '').localeCompare(b.at ?? '')).at(-1)
+  if (last) return last
+  throw new RelayError('not-found', {
+    what: target,
+    why: 'it was never revoked',
+    fix: `Revoke it: fleetcat revoke ${target}`,
+  })
+}
+
+/** The answer to one or several orders: a row for each agent, and the exit code that they add up to. */
+export async function showVerdicts(
+  followed: readonly (Followed & { readonly said: string })[],
+  output: Format,
+): Promise<void> {
+  const [first] = followed
+  if (!first) return
+  const human = () => followed.map(verdictLines).join('')
+  if (followed.length === 1) {
+    const name = revocations.name(first.revocation)
+    print(await renderItem(first.revocation, name, output, human))
+  } else if (output === 'table' || output === 'wide') print(human())
+  else {
+    const items = followed.map(({ revocation }) => revocation)
+    print(await renderList(items, revocations, { output, headers: true }))
+  }
+  process.exitCode = Math.max(...followed.map(exitCode))
+}
+
+function verdictLines({ revocation, overdue, said }: Followed & { said: string }): string {
+  const { target, id, receipts } = revocation
+  const late = overdue ? `time is over; see \`fleetcat wait ${target} --for revoked\`\n` : ''
+  return `${target} ${said} (${id})\n${table(receipts, receiptColumns, plainTable())}${late}`
+}
+
+function exitCode({ revocation, overdue }: Followed): number {
+  if (overdue) return exitCodes.timedOut
+  return revocation.receipts.every(({ verdict }) => verdict === 'cut') ? exitCodes.ok : exitCodes.partial
+}

@@ -1,0 +1,105 @@
+import type { RevocationView } from '#gen/fleetcat/v1/operator.ts'
+import type { Verdict } from '#gen/fleetcat/v1/relay.ts'
+import { toMilliseconds } from '#wire/duration.ts'
+import { colourOfState } from '../output/colour.ts'
+import type { Presentation } from '../output/print.ts'
+import type { Column } from '../output/table.ts'
+import { since } from '../output/time.ts'
+import { problemText, time, verdictWord } from './words.ts'
+
+export interface ReceiptItem {
+  readonly agent: string
+  /** `pending`, `cut`, `fenced` or `refused`. */
+  readonly verdict: string
+  readonly listenersClosed: number
+  readonly connectionsCut: number
+  readonly ms: number | null
+  readonly fencedBy: string | null
+  readonly error: string | null
+}
+
+export interface RevocationItem {
+  readonly kind: 'Revocation'
+  readonly id: string
+  readonly target: string
+  readonly at: string | null
+  readonly by: string
+  readonly reason: string
+  readonly receipts: readonly ReceiptItem[]
+}
+
+export function revocationItem({ revocation, verdicts }: RevocationView): RevocationItem {
+  return {
+    kind: 'Revocation',
+    id: revocation?.id ?? '',
+    target: revocation?.target ?? '',
+    at: time(revocation?.at),
+    by: revocation?.by ?? '',
+    reason: revocation?.reason ?? '',
+    receipts: verdicts.map(receiptItem),
+  }
+}
+
+function receiptItem({ agent, kind, receipt, fencedBy, problem }: Verdict): ReceiptItem {
+  return {
+    agent,
+    verdict: verdictWord(kind),
+    listenersClosed: receipt?.listenersClosed ?? 0,
+    connectionsCut: receipt?.connectionsCut ?? 0,
+    ms: receipt?.took ? Math.round(toMilliseconds(receipt.took)) : null,
+    fencedBy: time(fencedBy),
+    error: problemText(problem ?? receipt?.problem),
+  }
+}
+
+/** `cut (2 connections, 1 listener, 4 ms)`, `fenced by 14:02:09`, `refused: …`, `pending`. */
+export function verdictText(receipt: ReceiptItem): string {
+  switch (receipt.verdict) {
+    case 'cut': {
+      const parts = [count(receipt.connectionsCut, 'connection'), count(receipt.listenersClosed, 'listener')]
+      if (receipt.ms !== null) parts.push(`${receipt.ms} ms`)
+      return `cut (${parts.join(', ')})`
+    }
+    case 'fenced':
+      return receipt.fencedBy ? `fenced by ${clock(receipt.fencedBy)}` : 'fenced'
+    default:
+      return receipt.error ? `${receipt.verdict}: ${receipt.error}` : receipt.verdict
+  }
+}
+
+export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`
+
+/** The reader's own clock, as on their wall. */
+const clock = (at: string) => new Date(at).toTimeString().slice(0, 8)
+
+export const receiptColumns: readonly Column<ReceiptItem>[] = [
+  { title: 'AGENT', cell: receipt => receipt.agent },
+  { title: 'VERDICT', cell: verdictText, colour: receipt => colourOfState(receipt.verdict) },
+]
+
+const cut = ({ receipts }: RevocationItem) => receipts.filter(({ verdict }) => verdict === 'cut').length
+
+export const revocations: Presentation<RevocationItem> = {
+  listKind: 'RevocationList',
+  none: 'Nothing was revoked.',
+  name: item => `revocation/${item.id}`,
+  key: item => item.id,
+  columns: [
+    { title: 'ID', cell: item => item.id },
+    { title: 'TARGET', cell: item => item.target },
+    { title: 'BY', cell: item => item.by },
+    { title: 'CUT', cell: item => `${cut(item)}/${item.receipts.length}`, right: true },
+    {
+      title: 'CONNS-CUT',
+      cell: item => String(item.receipts.reduce((sum, { connectionsCut }) => sum + connectionsCut, 0)),
+      right: true,
+    },
+    { title: 'AGE', cell: (item, now) => since(item.at, now), right: true },
+    { title: 'REASON', cell: item => item.reason },
+    {
+      title: 'VERDICTS',
+      wide: true,
+      cell: item => item.receipts.map(receipt => `${receipt.agent}: ${verdictText(receipt)}`).join('; '),
+    },
+  ],
+}
