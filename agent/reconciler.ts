@@ -115,7 +115,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
         slots.delete(slot.id)
         refusals.forget(slot.id)
         wake(slot)
-        if (slot.done)
+        if (slot.done && !stopping && !cx.isRevoked(slot.id))
           cx.log.info({ event: 'relay.removed', relay: slot.done.name, relayId: slot.id }, 'relay removed')
         return
       }
