@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Authority, createAuthority } from '#identity/ca.ts'
 import { createCsr, readCsr } from '#identity/csr.ts'
+import * as der from '#identity/der.ts'
 import { IdentityError } from '#identity/errors.ts'
 import { generateKey, keyToPem, publicHalf } from '#identity/keys.ts'
 import { writePem } from '#identity/pem.ts'
@@ -114,6 +115,32 @@ describe('a certificate request', () => {
     }
     refusal(Buffer.concat([request, Buffer.from([0])]))
     refusal(Buffer.concat([request, request]))
+  })
+
+  it('is refused when it calls its signature anything but what it is', async () => {
+    const request = await createCsr(await generateKey())
+    const [body, , signature] = der.partsOf(der.decode(request)) as [der.Node, der.Node, der.Node]
+    const called = (...algorithm: der.Node[]) =>
+      der.encode(der.sequence(body, der.sequence(...algorithm), signature))
+    const [ecdsa, rsa] = ['1.2.840.10045.4.3.2', '1.2.840.113549.1.1.11']
+    readCsr(called(der.oid(ecdsa)))
+    for (const algorithm of [
+      [der.oid(rsa), der.nothing()],
+      [der.oid(ecdsa), der.nothing()],
+      [der.oid(ecdsa), der.nothing(), der.nothing()],
+      [der.oid('1.2.840.10045.4.3.3')],
+      [],
+    ]) {
+      refusal(called(...algorithm))
+    }
+  })
+
+  it('is refused when the same values are encoded in another way', async () => {
+    const request = await createCsr(await generateKey())
+    const { length } = request.subarray(3)
+    expect(request.subarray(0, 3)).toEqual(Buffer.from([0x30, 0x81, length]))
+    refusal(Buffer.concat([Buffer.from([0x30, 0x82, 0, length]), request.subarray(3)]))
+    refusal(Buffer.concat([Buffer.from([0x30, 0x80]), request.subarray(3), Buffer.alloc(2)]))
   })
 
   it('is refused when it is huge, before anything reads it', async () => {

@@ -44,8 +44,8 @@ async function plainServer(meet: (socket: Socket) => void): Promise<{ port: numb
   }
 }
 
-/** A certificate that claims to come from the real authority, and the authority's own certificate, real or forged. */
-async function pretender(forgeAuthority: boolean): Promise<TlsOptions> {
+/** A certificate that claims to come from the real authority, and one that claims to be it. Both hold the real public key. */
+async function pretences() {
   const key = await generateKey()
   const validity = { notBefore: new Date(Date.now() - day), notAfter: new Date(Date.now() + day) }
   const title = { cluster: 'prod', name: 'fleetcat authority' }
@@ -72,8 +72,7 @@ async function pretender(forgeAuthority: boolean): Promise<TlsOptions> {
     },
     key,
   )
-  const ca = forgeAuthority ? forged.toString() : authority.certificatePem
-  return { key: keyToPem(key), cert: leaf.toString() + ca, ALPNProtocols: ['h2'] }
+  return { key: keyToPem(key), leaf: leaf.toString(), forged: forged.toString() }
 }
 
 describe('a newcomer with a pin', () => {
@@ -90,10 +89,18 @@ describe('a newcomer with a pin', () => {
   })
 
   it('refuses somebody who shows the right authority beside a certificate that it never signed', async () => {
-    for (const forgeAuthority of [false, true]) {
-      const failure = await failureOf(ask(await pretender(forgeAuthority)))
+    const { key, leaf, forged } = await pretences()
+    for (const ca of [authority.certificatePem, forged]) {
+      const failure = await failureOf(ask({ key, cert: leaf + ca }))
       expect(failure).toMatchObject({ code: 'untrusted', why: expect.stringContaining('did not sign') })
     }
+  })
+
+  it('refuses an authority that was made up around the right key, even from a real controller', async () => {
+    const { key, cert } = await issued(authority, 'controller', 'two')
+    const { forged } = await pretences()
+    const failure = await failureOf(ask({ key, cert: cert + forged }))
+    expect(failure).toMatchObject({ code: 'untrusted', why: expect.stringContaining('did not sign') })
   })
 
   it('refuses an agent that poses as a controller', async () => {

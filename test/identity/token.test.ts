@@ -88,6 +88,16 @@ describe('a join token', () => {
     expect(refusal(`${text.slice(0, 50)}\n${text.slice(50)}`).why).toBe('it has characters that no token has')
   })
 
+  it('has one spelling only, down to the last bits of its last character', () => {
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+    for (const id of ['a', 'ab', 'abc']) {
+      const { text } = mintToken({ ...order, id })
+      for (const last of alphabet) {
+        if (last !== text.at(-1)) refusal(text.slice(0, -1) + last)
+      }
+    }
+  })
+
   it('says that it is not ours, or not of this version', () => {
     for (const text of ['', 'hello', 'ghp_abcdefgh', 'FCAT1_AAAA', 'eyJhbGciOiJIUzI1NiJ9.e30.x']) {
       expect(refusal(text).why).toBe('it does not begin with fcat1_')
