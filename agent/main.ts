@@ -17,6 +17,9 @@ import { openRoster } from './roster.ts'
 import { type Rules, rule } from './rules.ts'
 import { openSession } from './session.ts'
 
+/** Where an agent of this data directory keeps its identity. */
+export { identityDirectory } from './identity.ts'
+
 export interface AgentOptions {
   readonly dataDir: string
   /** Default: agent.yaml in the data directory, if it is there. */
