@@ -10,7 +10,7 @@ export type NamedExactly = (address: Address, ip: string) => boolean
 export function guardEgress(policy: EgressPolicy, named: NamedExactly = () => false): EgressPolicy {
   return {
     check(address, ip) {
-      const why = ip === undefined ? undefined : alwaysDenied(ip)
+      const why = ip === undefined ? undefined : remembered(ip)
       if (why !== undefined && !named(address, ip!)) {
         throw new RelayError('denied', {
           what: ip === address.args[0] ? address.text : `${address.text} (${ip})`,
@@ -25,3 +25,15 @@ export function guardEgress(policy: EgressPolicy, named: NamedExactly = () => fa
 
 /** All targets but those that are always denied: for a relay that its own user runs by hand. */
 export const openEgress: EgressPolicy = guardEgress({ check() {} })
+
+/** A busy relay asks about the same few targets thousands of times a second, and the answer never changes. */
+const answers = new Map<string, string | undefined>()
+const mostAnswers = 1_024
+
+function remembered(ip: string): string | undefined {
+  if (answers.has(ip)) return answers.get(ip)
+  if (answers.size >= mostAnswers) answers.clear()
+  const why = alwaysDenied(ip)
+  answers.set(ip, why)
+  return why
+}

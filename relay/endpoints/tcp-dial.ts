@@ -34,8 +34,9 @@ export async function dialTcp(target: TcpTarget, cx: OpenContext): Promise<Chann
   const localAddress = options.bind && (await localAddressOf(options.bind, target, cx, left()))
   let failure: unknown
   for (const [index, ip] of candidates.entries()) {
+    const canonical = canonicalIp(ip)
     try {
-      cx.egress.check(scope, canonicalIp(ip))
+      cx.egress.check(scope, canonical)
     } catch (denial) {
       // A name may have a forbidden address beside good ones; its refusal matters when no other could be tried.
       failure ??= denial
@@ -45,7 +46,7 @@ export async function dialTcp(target: TcpTarget, cx: OpenContext): Promise<Chann
       const share = left() / (candidates.length - index)
       const local = { localAddress, localPort: options.sourceport }
       const socket = await connected({ host: ip, port, ...local }, cx.signal, share, scope.text)
-      return checked(socket, target, cx)
+      return checked(socket, canonical, target, cx)
     } catch (error) {
       failure = error
       if (cx.signal.aborted || performance.now() >= deadline) break
@@ -55,16 +56,17 @@ export async function dialTcp(target: TcpTarget, cx: OpenContext): Promise<Chann
   throw RelayError.from(failure, scope.text)
 }
 
-/** The kernel's own word on who answered is checked too, before a byte is sent. */
-function checked(socket: Socket, target: TcpTarget, cx: OpenContext): Channel {
-  const ip = canonicalIp(socket.remoteAddress ?? '')
+/** The kernel's own word on who answered must be what was allowed, or be allowed itself, before a byte is sent. */
+function checked(socket: Socket, allowed: string | undefined, target: TcpTarget, cx: OpenContext): Channel {
+  const answered = socket.remoteAddress ?? ''
+  const ip = answered === allowed ? allowed : canonicalIp(answered)
   const peer: Peer = ip === undefined ? { text: target.scope.text } : { text: hostPort(ip, target.port), ip }
   const channel = socketChannel(socket, peer)
   try {
     if (ip === undefined) {
       throw new RelayError('reset', { what: target.scope.text, why: 'the far side was gone at once' })
     }
-    cx.egress.check(target.scope, ip)
+    if (ip !== allowed) cx.egress.check(target.scope, ip)
     if (socket.remotePort === socket.localPort && socket.remoteAddress === socket.localAddress) {
       // Where nobody listens on a port of this very host, the kernel may pick that port for us and join us to ourselves.
       throw new RelayError('refused', { what: target.scope.text, why: 'nothing listens there' })

@@ -70,7 +70,9 @@ export async function listenTcp(target: TcpListenTarget, cx: OpenContext): Promi
 
 /** A client that has already left has no address any more; its channel ends by itself. */
 function peerOf(socket: Socket): Peer {
-  const ip = canonicalIp(socket.remoteAddress ?? '')
+  const written = socket.remoteAddress ?? ''
+  // What the kernel says of an IPv4 socket is canonical already; on an IPv6 one it may be a mapped IPv4 address.
+  const ip = socket.remoteFamily === 'IPv4' ? written : canonicalIp(written)
   return ip === undefined
     ? { text: 'a client that has left' }
     : { text: hostPort(ip, socket.remotePort ?? 0), ip }
