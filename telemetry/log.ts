@@ -1,4 +1,4 @@
-import { type DestinationStream, type Logger, pino } from 'pino'
+import { type ChildLoggerOptions, type DestinationStream, type Logger, pino } from 'pino'
 import { sanitise } from './sanitise.ts'
 
 export type { Logger } from 'pino'
@@ -6,12 +6,17 @@ export type { Logger } from 'pino'
 export const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 export type LogLevel = (typeof logLevels)[number]
 
-/**
- * JSON lines on stderr, one event a line; readable lines on a terminal. Every string of a line is sanitised here, once,
- * so that no caller can forget a field that a peer controls.
- */
+/** JSON lines on stderr, one event a line; readable lines on a terminal. */
 export async function openLog(name: string, level: LogLevel): Promise<Logger> {
-  return pino(
+  return logTo(await destination(), name, level)
+}
+
+/**
+ * Every string of a line is sanitised here, once, so that no caller can forget a field that a peer controls; and
+ * secrets never reach a line, even when somebody logs the object that holds them.
+ */
+export function logTo(stream: DestinationStream, name: string, level: LogLevel): Logger {
+  const log = pino(
     {
       level,
       base: { program: name },
@@ -19,17 +24,24 @@ export async function openLog(name: string, level: LogLevel): Promise<Logger> {
       formatters: { level: label => ({ level: label }), log: clean },
       hooks: {
         logMethod(args, method) {
-          method.apply(this, args.map(a => (typeof a === 'string' ? sanitise(a, 4_096) : a)) as typeof args)
+          const [first, ...rest] = args as unknown[]
+          // Of a bare error pino would take the message as it is.
+          const whole =
+            first instanceof Error && rest.length === 0 ? [first, words(first.message)] : [first, ...rest]
+          // The first object becomes fields, and is cleaned as such; the others are printed into the message.
+          const safe = whole.map((a, i) => (i === 0 && typeof a === 'object' ? a : printable(a)))
+          method.apply(this, safe as typeof args)
         },
       },
-      // Secrets never reach a line, even when somebody logs the object that holds them.
-      redact: {
-        paths: ['secret', 'token', 'key', '*.secret', '*.token', '*.key', '*.keyPem'],
-        censor: '[hidden]',
-      },
     },
-    await destination(),
+    stream,
   )
+  // What a child is bound to goes through no formatter of pino's.
+  const { child } = log
+  log.child = function (this: Logger, bindings: Record<string, unknown>, options?: ChildLoggerOptions) {
+    return child.call(this, clean(bindings), options)
+  } as typeof child
+  return log
 }
 
 async function destination(): Promise<DestinationStream> {
@@ -45,22 +57,43 @@ async function destination(): Promise<DestinationStream> {
   })
 }
 
-function clean(fields: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, cleanValue(value, 0)]))
+const hidden = '[hidden]'
+const secretNames = /^(secret|token|key|keyPem|password)$/i
+const secretTexts = /fcat\d+_[\w-]+|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*-----|$)/g
+
+function words(text: string, limit = 4_096): string {
+  return sanitise(text.replace(secretTexts, hidden), limit)
 }
 
-function cleanValue(value: unknown, depth: number): unknown {
-  if (typeof value === 'string') return sanitise(value)
-  if (typeof value === 'bigint') return value.toString()
-  if (value instanceof Error) return cleanError(value)
-  if (typeof value !== 'object' || value === null || value instanceof Date || depth > 4) return value
-  if (Array.isArray(value)) return value.map(item => cleanValue(item, depth + 1))
+function printable(value: unknown): unknown {
+  return typeof value === 'string' ? words(value) : cleanValue(value, 0)
+}
+
+function clean(fields: Record<string, unknown>): Record<string, unknown> {
+  return cleanEntries(fields, 0)
+}
+
+function cleanEntries(fields: object, depth: number): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(value).map(([k, v]) => [sanitise(k, 64), cleanValue(v, depth + 1)]),
+    Object.entries(fields).map(([name, value]) => [
+      sanitise(name, 64),
+      secretNames.test(name) && value !== undefined ? hidden : cleanValue(value, depth),
+    ]),
   )
 }
 
+function cleanValue(value: unknown, depth: number): unknown {
+  if (typeof value === 'string') return words(value, 512)
+  if (typeof value === 'bigint') return value.toString()
+  if (value instanceof Error) return cleanError(value)
+  if (typeof value !== 'object' || value === null || value instanceof Date) return value
+  if (ArrayBuffer.isView(value)) return `${value.byteLength} bytes`
+  if (depth > 4) return '…'
+  if (Array.isArray(value)) return value.map(item => cleanValue(item, depth + 1))
+  return cleanEntries(value, depth + 1)
+}
+
 function cleanError(error: Error): Record<string, unknown> {
-  const code = 'code' in error ? { code: error.code } : {}
-  return { type: error.name, ...code, message: sanitise(error.message, 4_096) }
+  const code = 'code' in error ? { code: cleanValue(error.code, 4) } : {}
+  return { type: error.name, ...code, message: words(error.message) }
 }

@@ -59,7 +59,14 @@ export async function serveMetrics(address: string, registry: Registry): Promise
   const server = createServer(async (request, response) => {
     if (request.url !== '/metrics')
       return void response.writeHead(404).end('fleetcat: the metrics are at /metrics\n')
-    response.writeHead(200, { 'content-type': registry.contentType }).end(await registry.metrics())
+    try {
+      const text = await registry.metrics()
+      response.writeHead(200, { 'content-type': registry.contentType }).end(text)
+    } catch (thrown) {
+      response
+        .writeHead(500)
+        .end(`fleetcat: ${RelayError.from(thrown, 'the metrics cannot be read').message}\n`)
+    }
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', error => reject(RelayError.from(error, `metrics on ${address}`)))
@@ -67,7 +74,7 @@ export async function serveMetrics(address: string, registry: Registry): Promise
   })
   const bound = server.address() as AddressInfo
   return {
-    local: `${host}:${bound.port}`,
+    local: `${host.includes(':') ? `[${host}]` : host}:${bound.port}`,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       await new Promise(resolve => server.close(resolve))
@@ -76,14 +83,15 @@ export async function serveMetrics(address: string, registry: Registry): Promise
 }
 
 function split(address: string): { host: string; port: number } {
-  const found = /^\[?([^\]]*?)\]?:(\d{1,5})$/.exec(address)
-  const port = Number(found?.[2])
-  if (!found?.[1] || port > 65_535) {
+  const found = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/.exec(address)
+  const host = found?.[1] ?? found?.[2]
+  const port = Number(found?.[3])
+  if (!host || port > 65_535) {
     throw new RelayError('usage', {
       what: `--metrics ${address}`,
       why: 'it is not HOST:PORT',
       fix: 'Write for example --metrics 127.0.0.1:9464',
     })
   }
-  return { host: found[1], port }
+  return { host, port }
 }
