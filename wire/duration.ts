@@ -1,8 +1,14 @@
 import type { Duration } from '#gen/google/protobuf/duration.ts'
 
 export function toDuration(ms: number): Duration {
-  const seconds = Math.trunc(ms / 1000)
-  return { seconds: BigInt(seconds), nanos: Math.round((ms - seconds * 1000) * 1e6) }
+  let seconds = Math.trunc(ms / 1000)
+  let nanos = Math.round((ms - seconds * 1000) * 1e6)
+  // Rounding may fill the second.
+  if (Math.abs(nanos) === 1e9) {
+    seconds += Math.sign(nanos)
+    nanos = 0
+  }
+  return { seconds: BigInt(seconds), nanos }
 }
 
 export function toMilliseconds(duration: Duration): number {

@@ -3,7 +3,12 @@ import { type ErrorCode, errorCodes, RelayError } from '#relay/errors.ts'
 
 /** The error that crosses the wire, in a call's status and in an agent's report alike. */
 export function toProblem({ code, what, why, fix }: RelayError): Problem {
-  return { code, what, why, fix }
+  return { code, what: short(what), why: short(why), fix: short(fix) }
+}
+
+/** An error may quote what somebody sent, however long that was. */
+function short(text: string): string {
+  return text.length > 2_048 ? `${text.slice(0, 2_048)}…` : text
 }
 
 export function fromProblem({ code, what, why, fix }: Problem): RelayError {

@@ -41,18 +41,20 @@ const codeOf: Partial<Record<status, ErrorCode>> = {
 }
 
 const problemKey = 'fleetcat-problem-bin'
+/** A status travels in HTTP/2 headers, of which an end takes only so much. */
+const longestDetails = 2_048
 
 /** A RelayError as a gRPC status: the sentence for any client, the parts for ours. */
 export function toStatus(error: RelayError): Partial<StatusObject> {
   const metadata = new Metadata()
   metadata.set(problemKey, Buffer.from(Problem.encode(toProblem(error)).finish()))
-  return { code: statusOf[error.code], details: error.message, metadata }
+  return { code: statusOf[error.code], details: error.message.slice(0, longestDetails), metadata }
 }
 
 /** What a failed call meant. `what` names the act, for failures that gRPC itself reports. */
 export function fromStatus(failure: ServiceError, what: string): RelayError {
-  const carried = failure.metadata?.get(problemKey)[0]
-  if (carried instanceof Buffer) return fromProblem(Problem.decode(carried))
+  const carried = carriedProblem(failure)
+  if (carried) return carried
   const code = codeOf[failure.code] ?? 'internal'
   if (code === 'unsupported') {
     return new RelayError(code, {
@@ -63,6 +65,17 @@ export function fromStatus(failure: ServiceError, what: string): RelayError {
     })
   }
   return new RelayError(code, { what, why: plain(failure.details), cause: failure })
+}
+
+/** What answers may be no controller of ours; then its bytes say nothing to us. */
+function carriedProblem(failure: ServiceError): RelayError | undefined {
+  const bytes = failure.metadata?.get(problemKey)[0]
+  if (!(bytes instanceof Buffer)) return undefined
+  try {
+    return fromProblem(Problem.decode(bytes))
+  } catch {
+    return undefined
+  }
 }
 
 /** gRPC wraps the socket's own words in several layers of its own; a reader wants the innermost. */
