@@ -11,6 +11,10 @@ const duration = z
   .string()
   .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'not a duration such as 24h or 90s')
   .transform(text => Number.parseFloat(text) * (units[text.replace(/[\d.]+/, '')] ?? 1))
+  .refine(ms => ms > 0, 'must be longer than nothing')
+
+/** What a stranger may take. A timer of more than 24.8 days would fire at once, and an hour is long enough. */
+const patience = duration.refine(ms => ms <= 3_600_000, 'must be an hour at most')
 
 const schema = z.strictObject({
   /** How long certificates live; each renews itself at half of it. */
@@ -24,8 +28,8 @@ const schema = z.strictObject({
   /** What the one port allows to those who have not yet shown who they are. */
   front: z
     .strictObject({
-      handshake: duration.default(5_000),
-      'first-call': duration.default(10_000),
+      handshake: patience.default(5_000),
+      'first-call': patience.default(10_000),
       unfinished: z.int().positive().default(1_024),
     })
     .prefault({}),
