@@ -74,16 +74,28 @@ export function openAccess({
       })
     }
     const record = (kind === 'agent' ? mirror.agents : mirror.operators).get(name)?.value
-    if (!record || record.revoked) {
+    const fix = 'Ask an admin for a new token'
+    if (!record) {
       throw new RelayError('unauthenticated', {
         what: `${kind}/${name}`,
-        why: record?.revoked
-          ? `it was revoked by ${record.revoked.by} at ${record.revoked.at}`
-          : 'the controller knows none of this name',
-        fix: 'Ask an admin for a new token',
+        why: 'the controller knows none of this name',
+        fix,
+      })
+    }
+    if (record.revoked) {
+      const { by, at } = record.revoked
+      throw new RelayError('revoked', {
+        what: `${kind}/${name}`,
+        why: `it was revoked by ${by} at ${at}`,
+        fix,
       })
     }
     const hash = fingerprintOf(certificate.publicKey)
+    const dead = mirror.deadKeys.get(hash)?.value
+    if (dead) {
+      const why = `its key was revoked with ${dead.kind}/${dead.name} at ${dead.at}`
+      throw new RelayError('revoked', { what: `${kind}/${name}`, why, fix })
+    }
     if (!record.keys.some(key => key.hash === hash)) {
       throw new RelayError('unauthenticated', {
         what: `${kind}/${name}`,

@@ -14,6 +14,8 @@ export interface Signed {
   readonly certificatePem: string
   readonly authorityPem: string
   readonly key: { readonly hash: string; readonly notAfter: string }
+  /** Holds while the key has not been revoked. */
+  readonly alive: Condition
 }
 
 /** Certificates for agents and operators: of a request only the public key is taken. */
@@ -51,21 +53,26 @@ export function openCredentials({ authority, store, tables, lifetimes, log }: Pa
         fix: 'Remove the old identity from the host, and join with a new token',
       })
     }
-    const certificatePem = await authority.issue({ kind, name, publicKey, lifetimeMs: lifetimes[kind] })
+    const certificatePem = await authority
+      .issue({ kind, name, publicKey, lifetimeMs: lifetimes[kind] })
+      .catch(thrown => {
+        throw failureOf(thrown, `certificate for ${kind}/${name}`)
+      })
     const notAfter = new X509Certificate(certificatePem).validToDate.toISOString()
-    return { certificatePem, authorityPem: authority.certificatePem, key: { hash, notAfter } }
+    const alive = tables.deadKeys.at(hash, 0n)
+    return { certificatePem, authorityPem: authority.certificatePem, key: { hash, notAfter }, alive }
   }
 
   return {
     sign,
     async renew(kind, name, csrDer) {
-      const signed = await sign(kind, name, csrDer)
       for (;;) {
+        const signed = await sign(kind, name, csrDer)
         const [condition, op] =
           kind === 'agent'
             ? await withKey(tables.agents, name, signed)
             : await withKey(tables.operators, name, signed)
-        const result = await store.txn([condition], [op])
+        const result = await store.txn([condition, signed.alive], [op])
         if (!result.ok) continue
         log.info(
           { event: 'certificate.renewed', kind, name, until: signed.key.notAfter },

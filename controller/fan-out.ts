@@ -1,12 +1,10 @@
 import type { Hosts } from './hosts.ts'
 import type { Mirror, MirrorChange } from './mirror.ts'
-import type { Placement } from './placement.ts'
 import type { Revocations } from './revocations.ts'
 
 interface Parts {
   readonly mirror: Mirror
   readonly hosts: Hosts
-  readonly placement: Placement
   readonly revocations: Revocations
 }
 
@@ -14,10 +12,19 @@ interface Parts {
  * Carries every change of the store to the agents that it concerns and that are attached here. Nothing else pushes:
  * an order is a row in the store, and whoever holds the agent's stream passes it on.
  */
-export function openFanOut({ mirror, hosts, placement, revocations }: Parts): Disposable {
-  const labels = new Map<string, string>()
+export function openFanOut({ mirror, hosts, revocations }: Parts): Disposable {
+  const labels = new Map([...mirror.agents.keys()].map(agent => [agent, tokenLabels(agent)]))
+
+  function tokenLabels(agent: string): string {
+    return JSON.stringify(mirror.agents.get(agent)?.value.labels)
+  }
 
   function carry(change: MirrorChange): void {
+    if (change.everything) {
+      // A Sync carries the pending revocations too, and closes what is absent.
+      for (const host of hosts.all()) host.session?.resync()
+      return
+    }
     for (const id of change.revocations) order(id)
     for (const agent of change.agents) relabel(agent)
     if (change.relayIds.length === 0) return
@@ -35,7 +42,7 @@ export function openFanOut({ mirror, hosts, placement, revocations }: Parts): Di
 
   /** A renewed certificate changes the agent's row too; only new labels change what it has to run. */
   function relabel(agent: string): void {
-    const now = JSON.stringify(placement.labelsOf(agent))
+    const now = tokenLabels(agent)
     if (labels.get(agent) === now) return
     labels.set(agent, now)
     hosts.get(agent)?.session?.resync()

@@ -18,7 +18,7 @@ export const turnAways = [
 export type TurnAway = (typeof turnAways)[number]
 
 export interface FrontLimits {
-  /** To send a whole ClientHello, and to finish the handshake, each. */
+  /** To finish the handshake, from the first byte on. */
   readonly handshakeMs: number
   /** To make the first call after the handshake. */
   readonly firstCallMs: number
@@ -61,6 +61,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
   const turnedAway = new Map<TurnAway, number>()
   /** By peer; in the order of arrival. */
   const unfinished = new Map<string, Socket>()
+  const deadlines = new Map<string, NodeJS.Timeout>()
   const open = new Set<Socket>()
   const awaitingCall = new Map<string, NodeJS.Timeout>()
 
@@ -77,16 +78,24 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     socket.destroy()
   }
 
+  function finished(peer: string): void {
+    clearTimeout(deadlines.get(peer))
+    deadlines.delete(peer)
+    unfinished.delete(peer)
+  }
+
   async function receive(socket: Socket): Promise<void> {
     const peer = peerOf(socket)
     open.add(socket)
     unfinished.set(peer, socket)
-    const deadline = setTimeout(() => turnAway(socket, 'too-slow'), limits.handshakeMs)
+    deadlines.set(
+      peer,
+      setTimeout(() => turnAway(socket, 'too-slow'), limits.handshakeMs),
+    )
     socket.on('error', () => {})
     socket.once('close', () => {
-      clearTimeout(deadline)
       open.delete(socket)
-      unfinished.delete(peer)
+      finished(peer)
     })
     if (unfinished.size > limits.unfinished) {
       // Sockets that stall in crowds must not keep a real host out: the oldest makes room for the newest.
@@ -106,7 +115,6 @@ export async function openFront(options: FrontOptions): Promise<Front> {
       return
     }
     if (socket.destroyed) return
-    clearTimeout(deadline)
     if (serverName?.endsWith(tunnelSuffix)) {
       // The seam for tunnels: their bytes are joined here, unread, once this controller serves them.
       socket.write(unrecognizedName)
@@ -143,7 +151,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
 
   tlsServer.on('secureConnection', socket => {
     const peer = peerOf(socket)
-    unfinished.delete(peer)
+    finished(peer)
     open.add(socket)
     socket.on('error', () => {})
     // A resumed session skips the client's certificate and yet counts as authorised.

@@ -24,23 +24,36 @@ export interface CallServerOptions {
   readonly offers: readonly Offer[]
   /** Largest message that a caller may send. */
   readonly maxRequestBytes: number
+  /** How long a connection may last, where calls are short. */
+  readonly maxConnectionAgeMs?: number
   /** A call has arrived from this peer. */
   called(peer: string): void
 }
 
-/** Streams and header lists are unlimited by default, and one caller could fill the memory with either. */
+/**
+ * Streams are unlimited by default, and one caller could fill the memory with them. Of header lists Node itself takes
+ * no more than 128 pairs or 64 KiB, and there is no option of gRPC's to say less.
+ */
 const limits: ServerOptions = {
   'grpc.max_concurrent_streams': 64,
   'grpc-node.max_session_memory': 32,
-  'grpc.max_metadata_size': 16_384,
   'grpc.max_send_message_length': maxMessageBytes,
 }
 
-export function openCallServer({ offers, maxRequestBytes, called }: CallServerOptions): CallServer {
+export function openCallServer({
+  offers,
+  maxRequestBytes,
+  maxConnectionAgeMs,
+  called,
+}: CallServerOptions): CallServer {
   const server = new Server({
     ...limits,
     ...keepalive,
     'grpc.max_receive_message_length': maxRequestBytes,
+    ...(maxConnectionAgeMs && {
+      'grpc.max_connection_age_ms': maxConnectionAgeMs,
+      'grpc.max_connection_age_grace_ms': maxConnectionAgeMs,
+    }),
     interceptors: [
       (_, call) => {
         called(call.getPeer())

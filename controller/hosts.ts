@@ -1,5 +1,7 @@
 import type { ConnectionEvents, Hello } from '#gen/fleetcat/v1/agent.ts'
 import type { Connection, RelayReport } from '#gen/fleetcat/v1/relay.ts'
+import { RelayError } from '#relay/errors.ts'
+import { mostConnections } from './hearsay.ts'
 import type { AgentSession } from './session.ts'
 
 /** What the controller knows of one agent beyond its record: what the agent itself last said. */
@@ -11,6 +13,8 @@ export interface Host {
   peer: string
   certificateExpiresAt: Date | undefined
   lastHeardAt: Date | undefined
+  /** A new certificate is being made for it; one at a time, however often it asks. */
+  renewing: boolean
   /** The agent's clock less ours. */
   clockAheadMs: number
   readonly reports: Map<string, RelayReport>
@@ -42,6 +46,7 @@ export function openHosts(): Hosts {
           peer: '',
           certificateExpiresAt: undefined,
           lastHeardAt: undefined,
+          renewing: false,
           clockAheadMs: 0,
           reports: new Map(),
           connections: new Map(),
@@ -61,11 +66,15 @@ export function openHosts(): Hosts {
   }
 }
 
-/** Brings the list of live connections to what the agent says. */
+/** Brings the list of live connections to what the agent says. Throws when they are more than any host can have. */
 export function noteConnections(host: Host, { snapshot, opened, closed, traffic }: ConnectionEvents): void {
   if (snapshot) host.connections.clear()
   for (const connection of opened) host.connections.set(connection.id, connection)
   for (const { id } of closed) host.connections.delete(id)
+  if (host.connections.size > mostConnections) {
+    const why = `it says that it has more than ${mostConnections} connections`
+    throw new RelayError('exhausted', { what: `agent/${host.name}`, why })
+  }
   for (const { id, bytesIn, bytesOut, idle } of traffic) {
     const connection = host.connections.get(id)
     if (connection) Object.assign(connection, { bytesIn, bytesOut, idle })

@@ -51,6 +51,8 @@ export interface RunningController extends AsyncDisposable {
 }
 
 const drainMs = 3_000
+/** Nobody without a certificate needs longer, and nobody could know how many of them wait. */
+const strangersStayMs = 30_000
 
 /** Rejects with a RelayError, and then holds nothing. */
 export async function startController(options: ControllerOptions): Promise<RunningController> {
@@ -73,7 +75,12 @@ export async function startController(options: ControllerOptions): Promise<Runni
   )
   const called = (peer: string) => front.called(peer)
   const fleet = openCallServer({ offers: fleetOffers(parts), maxRequestBytes: 4 * 1024 * 1024, called })
-  const enrolment = openCallServer({ offers: enrolmentOffers(parts), maxRequestBytes: 64 * 1024, called })
+  const enrolment = openCallServer({
+    offers: enrolmentOffers(parts),
+    maxRequestBytes: 64 * 1024,
+    maxConnectionAgeMs: strangersStayMs,
+    called,
+  })
   const front = opening.use(
     await openFront({
       ...address.listen,
@@ -112,6 +119,7 @@ export async function startController(options: ControllerOptions): Promise<Runni
 
   async function shut(): Promise<void> {
     for (const host of parts.hosts.all()) host.session?.goodbye('shutting-down')
+    state.close()
     await Promise.all([fleet.close(drainMs), enrolment.close(drainMs)])
     await held.disposeAsync()
     log.info({ event: 'controller.stopped' }, 'the controller has stopped')
@@ -141,8 +149,13 @@ export async function startController(options: ControllerOptions): Promise<Runni
 
 /** For those with a certificate of this cluster. */
 function fleetOffers(parts: Parts) {
-  const { access, log } = parts
-  const operators = serve(OperatorServiceService, operatorActs(parts), access.operator, log)
+  const { access, mirror, log, closing } = parts
+  const operators = serve(OperatorServiceService, operatorActs(parts), {
+    admit: access.operator,
+    mirror,
+    log,
+    closing,
+  })
   return [
     { definition: OperatorServiceService, implementation: operators },
     { definition: AgentServiceService, implementation: agentService(parts) },

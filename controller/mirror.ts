@@ -20,6 +20,8 @@ type Rows<T> = ReadonlyMap<string, Mirrored<T>>
 /** What one revision touched: the names of rows, and the ids of the relays concerned, before and after. */
 export interface MirrorChange {
   readonly rev: Rev
+  /** The history had a gap: anything may have changed, and what has gone is not named here. */
+  readonly everything: boolean
   readonly relayIds: readonly string[]
   readonly agents: readonly string[]
   readonly operators: readonly string[]
@@ -133,10 +135,11 @@ export async function openMirror(store: Store): Promise<Mirror> {
     ringStart = first
     advance({
       rev: first,
+      everything: true,
       relayIds: [...relaysById.keys()],
       agents: [...agents.items.keys()],
-      operators: [],
-      revocations: [],
+      operators: [...operators.items.keys()],
+      revocations: [...revocations.items.keys()],
     })
   }
 
@@ -171,6 +174,7 @@ export async function openMirror(store: Store): Promise<Mirror> {
     }
     const change = {
       rev,
+      everything: false,
       relayIds: [...relayIds],
       agents: [...touched.agents],
       operators: [...touched.operators],

@@ -5,6 +5,7 @@ import { generateKey, keyToPem, publicHalf } from '#identity/keys.ts'
 import { renewAt } from '#identity/renewal.ts'
 import { serverOptions } from '#identity/tls.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { failureOf } from '#wire/failure.ts'
 
 export interface OwnCertificate extends Disposable {
   readonly tls: TlsOptions
@@ -22,7 +23,12 @@ interface Options {
 /** Node fires a timer of more than 24.8 days at once. */
 const longestTimerMs = 2 ** 31 - 1
 
-/** The controller's own certificate: a new key at each start and at half-life, never on disk. */
+const againMs = 60_000
+
+/**
+ * The controller's own certificate: a new key at each start and at half-life, never on disk. Rejects with a RelayError
+ * when the first cannot be made; should a later one fail, the old one stays and it is tried again.
+ */
 export async function openOwnCertificate({
   authority,
   hosts,
@@ -31,6 +37,7 @@ export async function openOwnCertificate({
   renewed,
 }: Options): Promise<OwnCertificate> {
   let timer: NodeJS.Timeout | undefined
+  let disposed = false
   let current: TlsOptions
 
   async function make(): Promise<TlsOptions> {
@@ -44,24 +51,42 @@ export async function openOwnCertificate({
       hosts,
     })
     const dueMs = renewAt(new X509Certificate(cert), new Date()).getTime() - Date.now()
-    timer = setTimeout(renew, Math.min(Math.max(dueMs, 1_000), longestTimerMs))
+    renewIn(dueMs)
     return serverOptions({ key: keyToPem(key), cert, ca: authority.certificatePem })
   }
 
-  async function renew(): Promise<void> {
-    current = await make()
-    renewed(current)
-    log.info(
-      { event: 'certificate.renewed', kind: 'controller' },
-      'the certificate of the controller was renewed',
-    )
+  function renewIn(ms: number): void {
+    if (!disposed) timer = setTimeout(renew, Math.min(Math.max(ms, 1_000), longestTimerMs))
   }
 
-  current = await make()
+  async function renew(): Promise<void> {
+    try {
+      current = await make()
+      if (disposed) return
+      renewed(current)
+      log.info(
+        { event: 'certificate.renewed', kind: 'controller' },
+        'the certificate of the controller was renewed',
+      )
+    } catch (error) {
+      log.error(
+        { event: 'certificate.not-renewed', kind: 'controller', error },
+        'the certificate of the controller could not be renewed: the old one stays, and it is tried again',
+      )
+      renewIn(Math.min(againMs, lifetimeMs / 10))
+    }
+  }
+
+  current = await make().catch(thrown => {
+    throw failureOf(thrown, 'the certificate of the controller')
+  })
   return {
     get tls() {
       return current
     },
-    [Symbol.dispose]: () => clearTimeout(timer),
+    [Symbol.dispose]() {
+      disposed = true
+      clearTimeout(timer)
+    },
   }
 }

@@ -28,6 +28,10 @@ export interface Parts {
   readonly credentials: Credentials
   readonly tokens: Tokens
   readonly access: Access
+  /** Aborts when the controller stops. */
+  readonly closing: AbortSignal
+  /** How long a newcomer may take to say what it came for. */
+  readonly firstCallMs: number
   /** Where agents and operators reach this controller. */
   advertised(): string
   /** Keeps on disk when this agent was last heard. */

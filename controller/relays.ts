@@ -124,17 +124,20 @@ export function openRelays({
     async create(given, by, requestId, dryRun) {
       const checked = check(given)
       const made = fresh(checked, by, requestId)
-      const before = await current(made.name)
-      if (!before) {
-        if (dryRun || (await write(made, 0n))) return { relay: made, unchanged: false }
+      for (;;) {
+        const there = (await current(made.name))?.value
+        if (!there) {
+          if (dryRun || (await write(made, 0n))) return { relay: made, unchanged: false }
+          continue // somebody took the name in between: look again
+        }
+        const repeated = requestId !== '' && there.requestId === requestId
+        if (equalSpecs(there, made)) return { relay: there, unchanged: !repeated }
+        throw new RelayError('conflict', {
+          what: `relay/${made.name}`,
+          why: 'a relay of this name is there already, and it is not the same',
+          fix: `\`fleetcat describe relay/${made.name}\` shows it; \`fleetcat apply\` changes it`,
+        })
       }
-      const there = (before ?? (await current(made.name)))?.value
-      if (there && equalSpecs(there, made)) return { relay: there, unchanged: there.requestId !== requestId }
-      throw new RelayError('conflict', {
-        what: `relay/${made.name}`,
-        why: 'a relay of this name is there already, and it is not the same',
-        fix: `\`fleetcat describe relay/${made.name}\` shows it; \`fleetcat apply\` changes it`,
-      })
     },
 
     async apply(given, by, requestId, dryRun) {

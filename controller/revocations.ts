@@ -58,8 +58,9 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
       }
     },
     async conn(id) {
-      const holder = [...hosts.all()].find(host => host.connections.has(id))
-      return holder && { targetId: id, agents: [holder.name], ifs: [], ops: [] }
+      // Agents choose these ids. Were only one of them asked, another could hide behind it.
+      const holders = [...hosts.all()].filter(host => host.connections.has(id)).map(host => host.name)
+      return holders.length > 0 ? { targetId: id, agents: holders, ifs: [], ops: [] } : undefined
     },
     async agent(name, by, reason) {
       const { row } = await tables.agents.get(name)

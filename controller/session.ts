@@ -21,6 +21,8 @@ export type GoodbyeReason = 'fenced' | 'handed-over' | 'removed' | 'shutting-dow
 export interface AgentSession {
   readonly bootId: string
   readonly bootedAt: Date
+  /** Was it, on this stream, told to run this relay? */
+  wasTold(relayId: string): boolean
   /** The relays that changed; those that are none of this agent's concern are passed over. */
   relaysChanged(ids: readonly string[]): void
   /** The agent's own labels or record changed: what it has to run must be worked out anew. */
@@ -123,6 +125,7 @@ export function openSession(options: SessionOptions): AgentSession {
   return {
     bootId: options.bootId,
     bootedAt: options.bootedAt,
+    wasTold: relayId => told.has(relayId),
     relaysChanged(ids) {
       for (const id of ids) {
         const relay = mirror.relaysById.get(id)
@@ -140,6 +143,9 @@ export function openSession(options: SessionOptions): AgentSession {
       nudge()
     },
     grant(grant) {
+      // Of several that an agent does not read only the newest is of use.
+      const unread = urgent.findIndex(message => message.$case === 'certificate')
+      if (unread >= 0) urgent.splice(unread, 1)
       urgent.push({ $case: 'certificate', value: grant })
       nudge()
     },

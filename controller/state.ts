@@ -26,6 +26,8 @@ export interface State {
   readonly tables: Tables
   /** The port is open: from now on join tokens can say where. */
   located(addresses: readonly string[]): void
+  /** The controller stops: calls that would last for ever end. */
+  close(): void
 }
 
 export async function openState(
@@ -53,7 +55,7 @@ export async function openState(
   let addresses: readonly string[] = []
   const advertised = () => ({ addresses, pin: authority.pin })
   const tokens = openTokens({ cluster, store, tables, mirror, credentials, log, advertised })
-  held.use(openFanOut({ mirror, hosts, placement, revocations }))
+  held.use(openFanOut({ mirror, hosts, revocations }))
 
   async function seen(host: Host): Promise<void> {
     const at = (host.lastHeardAt ?? new Date()).toISOString()
@@ -69,6 +71,7 @@ export async function openState(
     }
   }
 
+  const closing = new AbortController()
   const parts: Parts = {
     cluster,
     epoch: BigInt(epoch),
@@ -85,6 +88,8 @@ export async function openState(
     credentials,
     tokens,
     access,
+    closing: closing.signal,
+    firstCallMs: config.front['first-call'],
     advertised: () => addresses[0] ?? '',
     seen,
   }
@@ -95,5 +100,6 @@ export async function openState(
     located(found) {
       addresses = found
     },
+    close: () => closing.abort(),
   }
 }

@@ -171,15 +171,12 @@ export function openTokens({ cluster, store, tables, mirror, credentials, log, a
         named(name)
         const signed = await credentials.sign(token.kind, name, request.csrDer)
         const { condition, op } = await admission(token, name, signed.key)
-        const ifs: Condition[] = [tables.tokens.at(token.id, row?.modRev ?? 0n), condition]
+        const ifs: Condition[] = [tables.tokens.at(token.id, row?.modRev ?? 0n), condition, signed.alive]
         const ops: Op[] = [op, tables.tokens.put(token.id, { ...token, used: token.used + 1 })]
         const result = await store.txn(ifs, ops)
         if (!result.ok) continue // somebody else used it in between: look again
         await mirror.caughtUp(result.rev)
-        log.info(
-          { event: 'enrolled', kind: token.kind, name, token: undefined, tokenId: token.id },
-          'enrolled',
-        )
+        log.info({ event: 'enrolled', kind: token.kind, name, tokenId: token.id }, 'enrolled')
         return {
           cluster,
           name,

@@ -43,8 +43,8 @@ export function openViews({
 
   function stateOn(relay: Relay, host: Host | undefined, report: RelayOnAgent['report']): RelayState {
     if (!host?.session) return RelayState.UNREACHABLE
-    // What the agent says of an older generation says nothing of this one.
-    if (!report || report.generation < relay.generation) return RelayState.PENDING
+    // What the agent says of another generation says nothing of this one.
+    if (!report || report.generation !== relay.generation) return RelayState.PENDING
     return report.state
   }
 

@@ -1,24 +1,29 @@
 import type { ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js'
 import type { AttachRequest, AttachResponse, CertificateGrant, Hello } from '#gen/fleetcat/v1/agent.ts'
+import type { RelayReport } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
+import { failureOf } from '#wire/failure.ts'
 import { toProblem } from '#wire/problem.ts'
 import type { Caller } from '../access.ts'
+import { checkConnections, checkHello, checkReceipt, checkReport, dates } from '../hearsay.ts'
 import { type Host, noteConnections } from '../hosts.ts'
 import type { Parts } from '../parts.ts'
 import { type AgentSession, openSession, resumeFrom } from '../session.ts'
+import { watchStanding } from '../standing.ts'
 import { drained, refusal } from './handlers.ts'
 
 type Stream = ServerDuplexStream<AttachRequest, AttachResponse>
 type Said = NonNullable<AttachRequest['message']>
 
-const helloWithinMs = 10_000
+/** What a revoked agent gets to close its relays and to send its receipt, before it is shut out. */
+const receiptWithinMs = 5_000
 
 /** The agents' end: one long stream each. Who speaks is known from the certificate, and from nothing that is said. */
 export function agentService(parts: Parts): UntypedServiceImplementation {
   return {
     attach(stream: Stream) {
       try {
-        attach(parts, stream, parts.access.agent(stream, 'attach'))
+        attach(parts, stream, () => parts.access.agent(stream, 'attach'))
       } catch (thrown) {
         stream.emit('error', refusal('attach', thrown, parts.log))
       }
@@ -26,8 +31,9 @@ export function agentService(parts: Parts): UntypedServiceImplementation {
   }
 }
 
-function attach(parts: Parts, stream: Stream, caller: Caller): void {
-  const { hosts, log } = parts
+function attach(parts: Parts, stream: Stream, admit: () => Caller): void {
+  const { hosts, mirror, log } = parts
+  const caller = admit()
   const gone = new AbortController()
   let session: AgentSession | undefined
   let host: Host | undefined
@@ -35,9 +41,16 @@ function attach(parts: Parts, stream: Stream, caller: Caller): void {
 
   const impatience = setTimeout(() => {
     fail(new RelayError('timed-out', { what: 'Attach', why: 'no Hello came' }))
-  }, helloWithinMs)
+  }, parts.firstCallMs)
+  let removal: NodeJS.Timeout | undefined
+  const standing = watchStanding(mirror, caller, admit, thrown => {
+    const revoked = thrown instanceof RelayError && thrown.code === 'revoked'
+    if (!session || !revoked) fail(thrown)
+    else removal = setTimeout(() => fail(thrown), receiptWithinMs)
+  })
 
   function fail(thrown: unknown): void {
+    if (gone.signal.aborted) return
     stream.emit('error', refusal('attach', thrown, log))
     over()
   }
@@ -46,6 +59,8 @@ function attach(parts: Parts, stream: Stream, caller: Caller): void {
     if (gone.signal.aborted) return
     gone.abort()
     clearTimeout(impatience)
+    clearTimeout(removal)
+    standing[Symbol.dispose]()
     session?.lost()
     if (!host || host.session !== session) return
     host.session = undefined
@@ -61,6 +76,7 @@ function attach(parts: Parts, stream: Stream, caller: Caller): void {
     if (said.$case === 'hello') {
       if (session) throw new RelayError('usage', { what: 'Attach', why: 'a second Hello came' })
       clearTimeout(impatience)
+      checkHello(said.value)
       host = hosts.of(caller.name)
       session = begin(parts, stream, caller, host, said.value, gone.signal)
       return
@@ -77,7 +93,7 @@ function attach(parts: Parts, stream: Stream, caller: Caller): void {
 
   stream.on('data', (request: AttachRequest) => {
     try {
-      if (request.message) hear(request.message)
+      if (request.message && !gone.signal.aborted) hear(request.message)
     } catch (thrown) {
       fail(thrown)
     }
@@ -106,15 +122,17 @@ function begin(
   const labelsBefore = JSON.stringify(placement.labelsOf(caller.name))
 
   const clock = new Date()
-  const resume = resumeFrom(mirror, caller.name, epoch, { epoch: hello.epoch, rev: hello.revision })
-  const labelled = { ...hello.hostLabels }
+  // Other labels of its own may place other relays on it, and then the changes alone would not do.
+  const sameLabels = JSON.stringify(hello.hostLabels) === JSON.stringify(host.hello?.hostLabels)
+  const theirs = { epoch: hello.epoch, rev: hello.revision }
+  const resume = sameLabels ? resumeFrom(mirror, caller.name, epoch, theirs) : undefined
   const session = openSession({
     agent: caller.name,
     bootId: hello.bootId,
     bootedAt,
     mirror,
     placement,
-    resume: JSON.stringify(labelled) === JSON.stringify(host.hello?.hostLabels) ? resume : undefined,
+    resume,
     pendingOrders: () => revocations.pendingFor(caller.name),
     welcome: {
       $case: 'welcome',
@@ -189,35 +207,68 @@ function listen(
   switch (said.$case) {
     case 'reports':
       for (const report of said.value.reports) {
-        if (mirror.relaysById.has(report.relayId)) host.reports.set(report.relayId, report)
+        checkReport(report)
+        noteReport(parts, host, session, report)
       }
       hosts.changed()
       break
     case 'connections':
+      checkConnections(said.value)
       noteConnections(host, said.value)
       hosts.changed()
       break
     case 'receipt':
+      checkReceipt(said.value)
       revocations.noteReceipt(host.name, said.value).then(asked => {
         if (!asked) alertUnasked(parts, host.name, said.value.revocationId)
         if (mirror.agents.get(host.name)?.value.revoked) session.goodbye('removed')
       }, fail)
       break
     case 'certificateRequest':
+      if (host.renewing) {
+        throw new RelayError('exhausted', {
+          what: 'CertificateRequest',
+          why: 'the one before is not answered yet',
+        })
+      }
+      host.renewing = true
       credentials
         .renew('agent', host.name, said.value.csrDer)
         .then(granted => ({ ...granted, problem: undefined }))
         .catch((thrown): CertificateGrant => {
-          const problem = toProblem(RelayError.from(thrown, `renew the certificate of ${host.name}`))
+          const problem = toProblem(failureOf(thrown, `renew the certificate of ${host.name}`))
           return { certificatePem: '', authorityPem: '', problem }
         })
-        .then(grant => session.grant(grant))
+        .then(grant => {
+          host.renewing = false
+          session.grant(grant)
+        })
       break
     case 'pulse':
+      dates('Pulse', [said.value.clock])
       if (said.value.clock) host.clockAheadMs = said.value.clock.getTime() - Date.now()
       break
     case 'applied':
       break
+  }
+}
+
+/** A relay that ended in between is passed over; one that was never this agent's is a sign of trouble. */
+function noteReport(
+  { mirror, placement, log }: Parts,
+  host: Host,
+  session: AgentSession,
+  report: RelayReport,
+): void {
+  const relay = mirror.relaysById.get(report.relayId)
+  if (!relay) return
+  const its = placement.runsOn(relay, host.name) || session.wasTold(relay.id) || host.reports.has(relay.id)
+  if (its) host.reports.set(relay.id, report)
+  else {
+    log.warn(
+      { event: 'alert.foreign-report', agent: host.name, relay: relay.name },
+      'an agent reported of a relay that is not its own; it was not counted',
+    )
   }
 }
 

@@ -8,8 +8,11 @@ import {
 } from '@grpc/grpc-js'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { failureOf } from '#wire/failure.ts'
 import { toStatus } from '#wire/status.ts'
 import type { Caller } from '../access.ts'
+import type { Mirror } from '../mirror.ts'
+import { watchStanding } from '../standing.ts'
 
 type AnyCall =
   | ServerUnaryCall<unknown, unknown>
@@ -35,7 +38,14 @@ export type Acts<Service> = {
     : (request: RequestOf<Service[Name]>, caller: Caller) => Promise<ResponseOf<Service[Name]>>
 }
 
-type Admit = (call: AnyCall, method: string) => Caller
+export interface Serving {
+  /** Lets a call in, or throws. */
+  admit(call: AnyCall, method: string): Caller
+  readonly mirror: Mirror
+  readonly log: Logger
+  /** Aborts when the controller stops: what would last for ever ends then. */
+  readonly closing: AbortSignal
+}
 
 /**
  * Puts plain functions behind gRPC: each call is let in by `admit` first, and every failure leaves as a RelayError. No
@@ -44,15 +54,14 @@ type Admit = (call: AnyCall, method: string) => Caller
 export function serve<Service extends { readonly [Name in keyof Service]: MethodDefinition }>(
   definition: Service,
   acts: Acts<Service>,
-  admit: Admit,
-  log: Logger,
+  serving: Serving,
 ): UntypedServiceImplementation {
   const handlers: UntypedServiceImplementation = {}
   for (const [name, { responseStream }] of Object.entries<MethodDefinition>(definition)) {
     const act = acts[name as keyof Service] as unknown
     handlers[name] = responseStream
-      ? streamed(name, act as StreamAct, admit, log)
-      : single(name, act as SingleAct, admit, log)
+      ? streamed(name, act as StreamAct, serving)
+      : single(name, act as SingleAct, serving)
   }
   return handlers
 }
@@ -60,7 +69,7 @@ export function serve<Service extends { readonly [Name in keyof Service]: Method
 type SingleAct = (request: unknown, caller: Caller) => Promise<unknown>
 type StreamAct = (request: unknown, caller: Caller, signal: AbortSignal) => AsyncIterable<unknown>
 
-function single(name: string, act: SingleAct, admit: Admit, log: Logger) {
+function single(name: string, act: SingleAct, { admit, log }: Serving) {
   return async (call: ServerUnaryCall<unknown, unknown>, answer: sendUnaryData<unknown>) => {
     try {
       answer(null, await act(call.request, admit(call, name)))
@@ -70,21 +79,33 @@ function single(name: string, act: SingleAct, admit: Admit, log: Logger) {
   }
 }
 
-function streamed(name: string, act: StreamAct, admit: Admit, log: Logger) {
+function streamed(name: string, act: StreamAct, { admit, mirror, log, closing }: Serving) {
   return async (call: ServerWritableStream<unknown, unknown>) => {
     const gone = new AbortController()
+    let lost: unknown
+    const lose = (thrown: unknown) => {
+      lost = thrown
+      gone.abort()
+    }
+    const close = () => lose(new RelayError('unavailable', { what: name, why: 'the controller is stopping' }))
     call.on('cancelled', () => gone.abort())
     call.on('close', () => gone.abort())
     call.on('error', () => gone.abort())
     try {
-      for await (const message of act(call.request, admit(call, name), gone.signal)) {
+      const caller = admit(call, name)
+      using _ = watchStanding(mirror, caller, () => admit(call, name), lose)
+      closing.addEventListener('abort', close)
+      for await (const message of act(call.request, caller, gone.signal)) {
         if (gone.signal.aborted) break
         // Ignoring a full stream once cost a gigabyte in two seconds.
         if (!call.write(message)) await drained(call, gone.signal)
       }
+      if (lost) throw lost
       call.end()
     } catch (thrown) {
       call.emit('error', refusal(name, thrown, log))
+    } finally {
+      closing.removeEventListener('abort', close)
     }
   }
 }
@@ -109,7 +130,7 @@ export function drained(
 }
 
 export function refusal(name: string, thrown: unknown, log: Logger) {
-  const error = RelayError.from(thrown, `the controller failed at ${name}`)
+  const error = failureOf(thrown, `the controller failed at ${name}`)
   if (error.code === 'internal')
     log.error({ event: 'rpc.failed', method: name, error: thrown }, 'a call failed for a reason of ours')
   const { code, details, metadata } = toStatus(error)
