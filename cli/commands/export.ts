@@ -1,7 +1,6 @@
 import type { Command } from 'commander'
 import { define, withContext } from '../command.ts'
-import { apiVersion, print } from '../output/print.ts'
-import type { RelayItem } from '../views/relay.ts'
+import { print } from '../output/print.ts'
 
 interface Options {
   readonly context?: string
@@ -18,10 +17,11 @@ export function command(): Command {
 }
 
 async function run(options: Options): Promise<void> {
-  const [{ withFleet }, { unary }, { relayItem }, { yaml }] = await Promise.all([
+  const [{ withFleet }, { unary }, { relayItem }, { asFile }, { yaml }] = await Promise.all([
     import('../client.ts'),
     import('#wire/call.ts'),
     import('../views/relay.ts'),
+    import('../views/file.ts'),
     import('../output/structured.ts'),
   ])
   await withFleet(options, async operator => {
@@ -30,22 +30,4 @@ async function run(options: Options): Promise<void> {
     const documents = answer.relays.map(view => yaml(asFile(relayItem(view))))
     print((await Promise.all(documents)).map(text => `---\n${text}`).join(''))
   })
-}
-
-/** What a person would have written: nothing that is empty, nothing that the fleet reports. */
-export function asFile({ metadata, spec }: RelayItem) {
-  const { name, labels, reason } = metadata
-  const { listen, targets, agents, selector, limits } = spec
-  return {
-    apiVersion,
-    kind: 'Relay',
-    metadata: { name, ...(Object.keys(labels).length > 0 && { labels }), ...(reason && { reason }) },
-    spec: {
-      listen,
-      targets,
-      ...(agents.length > 0 && { agents }),
-      ...(selector && { selector }),
-      ...(Object.keys(limits).length > 0 && { limits }),
-    },
-  }
 }

@@ -45,6 +45,7 @@ export function start(words: readonly string[], options: RunOptions = {}) {
   return {
     child,
     stderr: () => stderr,
+    exited: async () => (await closed)[0],
     async stop(signal: NodeJS.Signals): Promise<number | null> {
       child.kill(signal)
       const [code] = await closed

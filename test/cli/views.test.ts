@@ -1,0 +1,285 @@
+import { describe, expect, test } from 'vitest'
+import { changeItem, diffText } from '#cli/changes.ts'
+import { table } from '#cli/output/table.ts'
+import { agentItem, agents } from '#cli/views/agent.ts'
+import { connectionItem } from '#cli/views/connection.ts'
+import { describeRelay } from '#cli/views/described.ts'
+import { relayItem, relays } from '#cli/views/relay.ts'
+import { revocationItem, verdictText } from '#cli/views/revocation.ts'
+import { tokenItem } from '#cli/views/token.ts'
+import {
+  AgentState,
+  AgentView,
+  ChangeKind,
+  ConnectionView,
+  RelayView,
+  RevocationView,
+  TokenView,
+} from '#gen/fleetcat/v1/operator.ts'
+import { Relay, RelayState, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
+import { toDuration } from '#wire/duration.ts'
+
+const at = new Date('2026-01-02T03:04:05.678Z')
+const minuteLater = at.getTime() + 60_000
+const style = { wide: false, headers: true, paint: (text: string) => text, now: minuteLater }
+
+const relay = Relay.fromPartial({
+  name: 'web',
+  id: 'r-1',
+  generation: 2n,
+  labels: { team: 'web' },
+  createdAt: at,
+  createdBy: 'ana',
+  spec: {
+    listen: 'TCP4-LISTEN:8080,bind=127.0.0.1,fork',
+    targets: ['TCP4:10.0.0.5:80', 'TCP4:10.0.0.6:80'],
+    agents: ['edge-1', 'edge-2'],
+    limits: { maxConnections: 10, idleTimeout: toDuration(90_000) },
+  },
+})
+
+const view = RelayView.fromPartial({
+  relay,
+  state: RelayState.REJECTED,
+  connections: 3,
+  agents: [
+    {
+      agent: 'edge-1',
+      state: RelayState.READY,
+      connections: 3,
+      report: {
+        generation: 2n,
+        state: RelayState.READY,
+        local: ['127.0.0.1:8080'],
+        trace: [{ at, state: 'ready' }],
+        refusals: { rate: 4n },
+      },
+    },
+    {
+      agent: 'edge-2',
+      state: RelayState.REJECTED,
+      report: {
+        generation: 2n,
+        problem: { code: 'denied', what: 'relay/web on edge-2 rejected', why: 'no', fix: 'Ask' },
+      },
+    },
+  ],
+})
+
+describe('a relay', () => {
+  test('has the shape that scripts rely on', () => {
+    expect(relayItem(view)).toMatchObject({
+      kind: 'Relay',
+      metadata: {
+        name: 'web',
+        id: 'r-1',
+        generation: 2,
+        labels: { team: 'web' },
+        createdAt: '2026-01-02T03:04:05.678Z',
+        createdBy: 'ana',
+      },
+      spec: {
+        listen: 'TCP4-LISTEN:8080,bind=127.0.0.1,fork',
+        targets: ['TCP4:10.0.0.5:80', 'TCP4:10.0.0.6:80'],
+        agents: ['edge-1', 'edge-2'],
+        selector: '',
+        limits: { maxConnections: 10, idleTimeout: '1m30s' },
+      },
+      status: {
+        state: 'rejected',
+        connections: 3,
+        expiresAt: null,
+        agents: [
+          {
+            agent: 'edge-1',
+            state: 'ready',
+            generation: 2,
+            local: ['127.0.0.1:8080'],
+            connections: 3,
+            error: null,
+          },
+          { agent: 'edge-2', state: 'rejected', error: 'relay/web on edge-2 rejected: no. Ask' },
+        ],
+      },
+    })
+  })
+
+  test('is one line of the list', () => {
+    const [title, row] = table([relayItem(view)], relays.columns, style).split('\n')
+    expect(title?.split(/ +/)).toEqual([
+      'NAME',
+      'AGENTS',
+      'LISTEN',
+      'TARGET',
+      'CONNS',
+      'EXPIRES',
+      'STATE',
+      'AGE',
+    ])
+    expect(row).toMatch(/^web +1\/2 .*fork +TCP4:10\.0\.0\.5:80 TCP4:10\.0\.0\.6:80 +3 +- +rejected +1m$/)
+  })
+
+  test('is described with what each agent says', () => {
+    const text = describeRelay(relayItem(view))
+    expect(text).toContain('On edge-2\n')
+    expect(text).toMatch(/error: +relay\/web on edge-2 rejected: no\. Ask/)
+    expect(text).toMatch(/trace: +ready 2026-01-02/)
+    expect(text).toMatch(/refused: +4 rate/)
+    expect(text).toMatch(/idleTimeout: +1m30s/)
+  })
+})
+
+describe('an agent', () => {
+  const unreachable = agentItem(
+    AgentView.fromPartial({
+      name: 'edge-1',
+      labels: { site: 'paris' },
+      state: AgentState.UNREACHABLE,
+      lastHeardAt: at,
+      certificateExpiresAt: new Date(minuteLater + 3_600_000),
+      version: '0.1.0',
+    }),
+  )
+
+  test('says in its state since when it has not been heard, and only for people', () => {
+    expect(unreachable.status.state).toBe('unreachable')
+    const [title, row] = table([unreachable], agents.columns, style).split('\n')
+    expect(title?.split(/ +/)).toEqual([
+      'NAME',
+      'LABELS',
+      'STATE',
+      'RELAYS',
+      'CONNS',
+      'VERSION',
+      'CERT-EXPIRES',
+    ])
+    expect(row).toMatch(/^edge-1 +site=paris +unreachable since 1m +0 +0 +0\.1\.0 +1h$/)
+  })
+})
+
+test('a connection has the fields that scripts rely on', () => {
+  const connection = {
+    id: 'c-1',
+    source: '127.0.0.1:5',
+    target: '10.0.0.5:80',
+    openedAt: at,
+    bytesIn: 5n,
+    bytesOut: 2n ** 40n,
+  }
+  expect(
+    connectionItem(
+      ConnectionView.fromPartial({
+        connection: { ...connection, idle: toDuration(1_500) },
+        agent: 'a',
+        relay: 'web',
+      }),
+    ),
+  ).toEqual({
+    kind: 'Connection',
+    id: 'c-1',
+    relay: 'web',
+    agent: 'a',
+    source: '127.0.0.1:5',
+    target: '10.0.0.5:80',
+    openedAt: '2026-01-02T03:04:05.678Z',
+    idleMs: 1_500,
+    bytesIn: 5,
+    bytesOut: 2 ** 40,
+    tlsIdentity: '',
+  })
+})
+
+describe('a revocation', () => {
+  const item = revocationItem(
+    RevocationView.fromPartial({
+      revocation: { id: 'v-1', target: 'relay/web', at, by: 'ana', reason: 'moved' },
+      verdicts: [
+        {
+          agent: 'a',
+          kind: VerdictKind.CUT,
+          receipt: { listenersClosed: 1, connectionsCut: 2, took: toDuration(4.2) },
+        },
+        { agent: 'b', kind: VerdictKind.FENCED, fencedBy: at },
+        { agent: 'c', kind: VerdictKind.REFUSED, problem: { code: 'internal', what: 'not cut', why: 'why' } },
+        { agent: 'd', kind: VerdictKind.PENDING },
+      ],
+    }),
+  )
+
+  test('has one verdict for each agent', () => {
+    expect(item).toMatchObject({ id: 'v-1', target: 'relay/web', by: 'ana', reason: 'moved' })
+    expect(item.receipts[0]).toEqual({
+      agent: 'a',
+      verdict: 'cut',
+      listenersClosed: 1,
+      connectionsCut: 2,
+      ms: 4,
+      fencedBy: null,
+      error: null,
+    })
+    expect(item.receipts.map(({ verdict }) => verdict)).toEqual(['cut', 'fenced', 'refused', 'pending'])
+    expect(item.receipts[1]?.fencedBy).toBe('2026-01-02T03:04:05.678Z')
+  })
+
+  test('says each in words', () => {
+    expect(item.receipts.map(verdictText)).toEqual([
+      'cut (2 connections, 1 listener, 4 ms)',
+      expect.stringMatching(/^fenced by \d\d:\d\d:05$/),
+      'refused: not cut: why',
+      'pending',
+    ])
+  })
+})
+
+test('a token is ready until it is used up, revoked or too old', () => {
+  const token = (more: object) =>
+    tokenItem(TokenView.fromPartial({ uses: 1, expiresAt: at, ...more }), at.getTime() - 1)
+  expect(token({}).state).toBe('ready')
+  expect(token({ used: 1 }).state).toBe('done')
+  expect(token({ revoked: true }).state).toBe('revoked')
+  expect(token({ expiresAt: new Date(0) }).state).toBe('expired')
+})
+
+describe('a difference', () => {
+  const other = Relay.fromPartial({
+    ...relay,
+    labels: {},
+    spec: { ...relay.spec!, targets: ['TCP4:10.0.0.7:80'] },
+  })
+  const text = (change: object) =>
+    diffText(
+      [
+        changeItem({
+          name: 'web',
+          revocationId: '',
+          before: undefined,
+          after: undefined,
+          kind: ChangeKind.UNCHANGED,
+          ...change,
+        }),
+      ],
+      t => t,
+    )
+
+  test('shows each field that changes, before and after', () => {
+    expect(text({ kind: ChangeKind.UPDATED, before: relay, after: other })).toBe(
+      [
+        'relay/web would change',
+        '  - spec.targets: TCP4:10.0.0.5:80, TCP4:10.0.0.6:80',
+        '  + spec.targets: TCP4:10.0.0.7:80',
+        '  - metadata.labels.team: web',
+        '',
+      ].join('\n'),
+    )
+  })
+
+  test('shows all of what comes and goes, and nothing of what stays', () => {
+    expect(text({ kind: ChangeKind.CREATED, after: other })).toMatch(
+      /^relay\/web would be created\n {2}\+ spec\.listen/,
+    )
+    expect(text({ kind: ChangeKind.PRUNED, before: other, after: other })).toMatch(
+      /would be pruned\n {2}- spec\.listen/,
+    )
+    expect(text({ before: relay, after: relay })).toBe('')
+  })
+})
