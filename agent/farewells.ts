@@ -19,6 +19,11 @@ export function finalWord(reason: string, agent: string): RelayError | undefined
   return undefined
 }
 
+/** What the controller says to an agent that was revoked while it could not be told: it must close, and stay away. */
+export function revokedMeanwhile(error: RelayError): RelayError | undefined {
+  return error.code === 'revoked' ? error : undefined
+}
+
 /** Does the failure mean that the controller does not want us, so that asking often is of no use? */
 export function isRejection({ code, why }: RelayError): boolean {
   if (code === 'unauthenticated' || code === 'denied' || code === 'revoked') return true

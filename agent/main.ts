@@ -79,6 +79,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const revocations = openRevocations({
     relay: reconciler.cutRelay,
     connection: reconciler.cutConnection,
+    everything: reconciler.cutEverything,
     log,
   })
   const outbox = openOutbox({ relays: reconciler.relays, report: reconciler.report, connections: roster })

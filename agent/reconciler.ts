@@ -38,6 +38,8 @@ export interface Reconciler extends AsyncDisposable {
   /** Cuts now, ahead of any work in progress. The caller has marked the id as revoked before. */
   cutRelay(relayId: string, reason: RelayError): Promise<Cut>
   cutConnection(connectionId: string, reason: RelayError): Promise<Cut>
+  /** Every relay of this host, as `cutRelay`. */
+  cutEverything(reason: RelayError): Promise<Cut>
   /** Looks at every relay and connection again: the ceiling has changed. */
   recheck(): Promise<void>
   /** Stops listening, opens nothing more, and lets live connections finish for so long. Disposal cuts the rest. */
@@ -235,6 +237,15 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     await Promise.all(work)
   }
 
+  async function cutRelay(relayId: string, reason: RelayError): Promise<Cut> {
+    const slot = slots.get(relayId)
+    if (!slot) return nothingCut
+    slot.desired = undefined
+    const cut = await close(slot, reason)
+    await work(slot)
+    return cut
+  }
+
   return {
     refusals: refusals.total,
     sync(relays) {
@@ -244,13 +255,13 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     },
     apply: (changed, removed) =>
       all([...removed.map(id => want(id, undefined)), ...changed.map(d => want(d.relayId, d))]),
-    async cutRelay(relayId, reason) {
-      const slot = slots.get(relayId)
-      if (!slot) return nothingCut
-      slot.desired = undefined
-      const cut = await close(slot, reason)
-      await work(slot)
-      return cut
+    cutRelay,
+    async cutEverything(reason) {
+      const cuts = await Promise.all([...slots.keys()].map(id => cutRelay(id, reason)))
+      return {
+        listenersClosed: cuts.reduce((sum, cut) => sum + cut.listenersClosed, 0),
+        connectionsCut: cuts.reduce((sum, cut) => sum + cut.connectionsCut, 0),
+      }
     },
     async cutConnection(connectionId, reason) {
       const relayId = cx.roster.live.get(connectionId)?.relayId

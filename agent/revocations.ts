@@ -15,6 +15,7 @@ export const nothingCut: Cut = { listenersClosed: 0, connectionsCut: 0 }
 export interface Cutters {
   relay(relayId: string, reason: RelayError): Promise<Cut>
   connection(connectionId: string, reason: RelayError): Promise<Cut>
+  everything(reason: RelayError): Promise<Cut>
   readonly log: Logger
 }
 
@@ -31,13 +32,15 @@ export interface Revocations {
 /** How many receipts are kept for an order that comes again. */
 const remembered = 10_000
 
-export function openRevocations({ relay, connection, log }: Cutters): Revocations {
+export function openRevocations({ relay, connection, everything, log }: Cutters): Revocations {
   const relays = new Set<string>()
   const receipts = new Map<string, Promise<Receipt>>()
+  let struckOff = false
 
   async function cut({ target }: RevokeOrder, reason: RelayError): Promise<Cut> {
     if (target?.$case === 'relayId') return relay(target.value, reason)
     if (target?.$case === 'connectionId') return connection(target.value, reason)
+    if (target?.$case === 'agent') return everything(reason)
     throw new RelayError('unsupported', {
       what: 'this revocation',
       why: 'the controller names a target that this agent does not know',
@@ -75,9 +78,10 @@ export function openRevocations({ relay, connection, log }: Cutters): Revocation
   }
 
   return {
-    has: relayId => relays.has(relayId),
+    has: relayId => struckOff || relays.has(relayId),
     obey(order) {
       if (order.target?.$case === 'relayId') relays.add(order.target.value)
+      if (order.target?.$case === 'agent') struckOff = true
       const known = receipts.get(order.revocationId)
       if (known) return known
       const receipt = carryOut(order)

@@ -4,7 +4,7 @@ import type { Logger } from '#telemetry/log.ts'
 import { type Attachment, attach, type End, type Order } from './attachment.ts'
 import { openBackoff, pause } from './backoff.ts'
 import type { Dialler } from './dial.ts'
-import { adviceFor, finalWord, isRejection, olderController } from './farewells.ts'
+import { adviceFor, finalWord, isRejection, olderController, revokedMeanwhile } from './farewells.ts'
 import type { Outbox } from './outbox.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Revocations } from './revocations.ts'
@@ -137,7 +137,7 @@ export function openSession(cx: SessionContext): Session {
       const opened = await open()
       const end = 'how' in opened ? opened : await tenure(opened)
       if (over.signal.aborted) return
-      const final = end.how === 'goodbye' ? finalWord(end.reason, cx.agent) : undefined
+      const final = end.how === 'goodbye' ? finalWord(end.reason, cx.agent) : revokedMeanwhile(end.error)
       if (final) return stop(final)
       if (performance.now() - since > goodMs) {
         lossBackoff.reset()

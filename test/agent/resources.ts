@@ -56,6 +56,7 @@ export function openHost({
   const revocations = openRevocations({
     relay: reconciler.cutRelay,
     connection: reconciler.cutConnection,
+    everything: reconciler.cutEverything,
     log: kept.log,
   })
   return {

@@ -9,7 +9,9 @@ import { openRoster } from '#agent/roster.ts'
 import { openSession } from '#agent/session.ts'
 import { AgentServiceClient } from '#gen/fleetcat/v1/agent.ts'
 import { RelayState } from '#gen/fleetcat/v1/relay.ts'
+import { RelayError } from '#relay/errors.ts'
 import { channelOptions } from '#wire/channel.ts'
+import { toStatus } from '#wire/status.ts'
 import { openController } from './controller.ts'
 import { desired, keptLog, memory, permit, until } from './resources.ts'
 
@@ -30,6 +32,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
   const revocations = openRevocations({
     relay: reconciler.cutRelay,
     connection: reconciler.cutConnection,
+    everything: reconciler.cutEverything,
     log,
   })
   let reports = 0
@@ -207,6 +210,14 @@ describe('a lost session', () => {
 })
 
 describe('a final goodbye', () => {
+  test('an agent that was revoked while it was away stops when it is told so at the door', async () => {
+    await using controller = await openController()
+    await using agent = openAgent(controller.address)
+    const visit = await controller.visit(1)
+    visit.fail(toStatus(new RelayError('revoked', { what: 'agent/edge-1', why: 'it was revoked by ann' })))
+    expect((await agent.session.stopped).why).toMatchObject({ code: 'revoked', why: 'it was revoked by ann' })
+  })
+
   test.each(['fenced', 'removed'])('%s stops the agent for good, with the reason', async reason => {
     await using controller = await openController()
     await using agent = openAgent(controller.address)
@@ -248,6 +259,21 @@ describe('an order to revoke', () => {
       $case: 'apply',
       value: { revision: 6n, changed: [desired('r-1', { generation: 2n })], removed: [] },
     })
+    await visit.hears('reports', ({ reports }) => reports.some(({ state }) => state === RelayState.REVOKED))
+    expect(agent.reconciler.states().get('ready')).toBe(undefined)
+  })
+
+  test('for the whole agent closes all that it runs, and nothing opens again', async () => {
+    await using controller = await openController()
+    await using agent = openAgent(controller.address)
+    const visit = await controller.visit(1)
+    visit.welcome()
+    visit.sync(5n, [desired('r-1'), desired('r-2')])
+    await agent.session.synced
+    const target = { $case: 'agent' as const, value: 'edge-1' }
+    visit.say({ $case: 'revoke', value: { revocationId: 'v-all', target, reason: '', revision: 6n } })
+    expect(await visit.hears('receipt')).toMatchObject({ revocationId: 'v-all', listenersClosed: 2 })
+    visit.say({ $case: 'apply', value: { revision: 7n, changed: [desired('r-3')], removed: [] } })
     await visit.hears('reports', ({ reports }) => reports.some(({ state }) => state === RelayState.REVOKED))
     expect(agent.reconciler.states().get('ready')).toBe(undefined)
   })
