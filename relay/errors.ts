@@ -105,7 +105,11 @@ const byErrno: Record<string, { code: ErrorCode; why: string; fix?: string }> = 
   ETIMEDOUT: { code: 'timed-out', why: 'no answer in time' },
   ENOTFOUND: { code: 'unresolved', why: 'the name has no address (ENOTFOUND)' },
   EAI_AGAIN: { code: 'unresolved', why: 'the resolver gave no answer (EAI_AGAIN)' },
-  EMFILE: { code: 'exhausted', why: 'this process has no free file descriptors (EMFILE)', fix: 'Raise `ulimit -n`' },
+  EMFILE: {
+    code: 'exhausted',
+    why: 'this process has no free file descriptors (EMFILE)',
+    fix: 'Raise `ulimit -n`',
+  },
   ENFILE: { code: 'exhausted', why: 'this host has no free file descriptors (ENFILE)' },
   ENOSPC: { code: 'exhausted', why: 'the disk is full (ENOSPC)', fix: 'Free some space' },
   EDQUOT: { code: 'exhausted', why: 'the disk quota is used up (EDQUOT)' },

@@ -36,7 +36,10 @@ function openFiles(): string[] {
   for (const fd of readdirSync('/proc/self/fd')) {
     try {
       const target = readlinkSync(`/proc/self/fd/${fd}`)
-      if (target.startsWith('/') && !/^\/(dev|proc|sys)\/|node_modules|\.(ts|js|mjs|node|json)$/.test(target)) {
+      if (
+        target.startsWith('/') &&
+        !/^\/(dev|proc|sys)\/|node_modules|\.(ts|js|mjs|node|json)$/.test(target)
+      ) {
         files.push(target)
       }
     } catch {
@@ -47,7 +50,9 @@ function openFiles(): string[] {
 }
 
 function surplus(now: Census, before: Census): string[] {
-  return [...now].filter(([kind, n]) => n > (before.get(kind) ?? 0)).map(([kind, n]) => `${kind} ×${n - (before.get(kind) ?? 0)}`)
+  return [...now]
+    .filter(([kind, n]) => n > (before.get(kind) ?? 0))
+    .map(([kind, n]) => `${kind} ×${n - (before.get(kind) ?? 0)}`)
 }
 
 async function settled(before: Census, where: string): Promise<void> {
