@@ -37,12 +37,14 @@ export function logTo(stream: DestinationStream, name: string, level: LogLevel):
     stream,
   )
   // What a child is bound to goes through no formatter of pino's.
-  const { child } = log
-  log.child = function (this: Logger, bindings: Record<string, unknown>, options?: ChildLoggerOptions) {
+  const child: ChildOf = log.child
+  const cleanChild: ChildOf = function (bindings, options) {
     return child.call(this, clean(bindings), options)
-  } as typeof child
-  return log
+  }
+  return Object.assign(log, { child: cleanChild })
 }
+
+type ChildOf = (this: Logger, bindings: Record<string, unknown>, options?: ChildLoggerOptions) => Logger
 
 async function destination(): Promise<DestinationStream> {
   if (!process.stderr.isTTY) return pino.destination({ dest: 2, sync: true })
