@@ -34,7 +34,7 @@ function source(words: Words): string {
 /** Finds out what is being typed; leaves the source of words for it in `wanted`. */
 const state = String.raw`__fleetcat_state() {
   # Arguments: the words before the one that is being typed, without the first. Sets: wanted.
-  local subcommands flags values places word path='' skip='' n=0 entry place
+  local subcommands flags values places word behind='' skip='' n=0 entry place
   __fleetcat_table ''
   for word in "$@"; do
     if [ -n "$skip" ]; then skip=''; continue; fi
@@ -46,7 +46,7 @@ const state = String.raw`__fleetcat_state() {
         ;;
       *)
         case " $subcommands " in
-          *" $word "*) path="\${path:+$path }$word"; __fleetcat_table "$path" ;;
+          *" $word "*) behind="\${behind:+$behind }$word"; __fleetcat_table "$behind" ;;
           *) n=$((n + 1)) ;;
         esac
         ;;
