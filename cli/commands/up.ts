@@ -71,8 +71,7 @@ async function up(options: Options): Promise<void> {
 
 /** A token that nobody needs would stay in the list of tokens for a while, at each start. */
 async function tokenIfNeeded(controller: RunningController, agentDir: string): Promise<string | undefined> {
-  const { identityDirectory } = await import('#agent/identity.ts')
-  const present = await loadIdentity(identityDirectory(agentDir)).catch(() => undefined)
+  const present = await loadIdentity(join(agentDir, 'identity')).catch(() => undefined)
   const ours = present?.identity.cluster === controller.cluster
   if (present && ours && present.certificate.validToDate.getTime() > Date.now()) return undefined
   return controller.mintToken({ kind: 'agent', name: localAgent, labels: { name: localAgent } })
