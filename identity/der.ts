@@ -1,6 +1,7 @@
-import forge from 'node-forge'
+import type forge from 'node-forge'
+// The one part that is needed: the whole of node-forge would cost every command 15 ms.
+import asn1 from 'node-forge/lib/asn1.js'
 
-const { asn1 } = forge
 const { Class, Type } = asn1
 
 export type Node = forge.asn1.Asn1
