@@ -1,0 +1,104 @@
+import type { ServerDuplexStream } from '@grpc/grpc-js'
+import type { AttachRequest, AttachResponse, Hello } from '#gen/fleetcat/v1/agent.ts'
+import type { Caller } from './access.ts'
+import type { Host } from './hosts.ts'
+import type { Parts } from './parts.ts'
+import { drained } from './services/handlers.ts'
+import { type AgentSession, openSession, resumeFrom } from './session.ts'
+
+type Stream = ServerDuplexStream<AttachRequest, AttachResponse>
+
+/**
+ * The first word of an agent: an older session of it ends, and this one is told what to run. Nothing when this is the
+ * older one itself: it is not told anything that it might then run.
+ */
+export function greet(
+  parts: Parts,
+  stream: Stream,
+  caller: Caller,
+  host: Host,
+  hello: Hello,
+  gone: AbortSignal,
+): AgentSession | undefined {
+  const { hosts, mirror, placement, revocations, log, epoch } = parts
+  const { name } = caller
+  const bootedAt = hello.bootedAt ?? new Date(0)
+  const other = host.session
+  if (other && other.bootId !== hello.bootId) {
+    const late = other.bootedAt > bootedAt
+    alertDuplicate(parts, name, late ? hello.bootId : other.bootId)
+    if (late) return void dismiss(stream)
+    other.goodbye('fenced')
+  } else other?.goodbye('handed-over')
+
+  // Other labels of its own may place other relays on it, and then the changes alone would not do.
+  const sameLabels = JSON.stringify(hello.hostLabels) === JSON.stringify(host.hello?.hostLabels)
+  const theirs = { epoch: hello.epoch, rev: hello.revision }
+  const resume = sameLabels ? resumeFrom(mirror, name, epoch, theirs) : undefined
+  const clock = new Date()
+  noteHello(host, hello, clock)
+  host.peer = stream.getPeer()
+  host.certificateExpiresAt = caller.expiresAt
+  const session = openSession({
+    agent: name,
+    bootId: hello.bootId,
+    bootedAt,
+    mirror,
+    placement,
+    resume,
+    pendingOrders: () => revocations.pendingFor(name),
+    welcome: {
+      $case: 'welcome',
+      value: {
+        cluster: parts.cluster,
+        agent: name,
+        labels: mirror.agents.get(name)?.value.labels ?? {},
+        epoch,
+        resumed: resume !== undefined,
+        clock,
+      },
+    },
+    outlet: {
+      send: message => gone.aborted || stream.write(message),
+      drained: () => drained(stream, gone),
+      end: () => stream.end(),
+    },
+  })
+  host.session = session
+  hosts.changed()
+  log.info(
+    {
+      event: 'agent.attached',
+      agent: name,
+      peer: host.peer,
+      version: hello.version,
+      resumed: resume !== undefined,
+    },
+    'agent attached',
+  )
+  void parts.seen(host)
+  return session
+}
+
+function noteHello(host: Host, hello: Hello, clock: Date): void {
+  if (host.hello?.bootId !== hello.bootId) {
+    // A new process: what the old one reported is over.
+    host.reports.clear()
+    host.connections.clear()
+  }
+  host.hello = hello
+  host.lastHeardAt = clock
+  host.clockAheadMs = hello.clock ? hello.clock.getTime() - clock.getTime() : 0
+}
+
+function dismiss(stream: Stream): void {
+  stream.write({ message: { $case: 'goodbye', value: { reason: 'fenced' } } })
+  stream.end()
+}
+
+function alertDuplicate({ log }: Parts, agent: string, fenced: string): void {
+  log.warn(
+    { event: 'alert.duplicate-identity', agent, fenced },
+    'two processes use the identity of one agent: the older one was fenced. If you did not copy its data directory, somebody else did',
+  )
+}

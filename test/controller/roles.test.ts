@@ -1,0 +1,107 @@
+import { once } from 'node:events'
+import type { ClientReadableStream } from '@grpc/grpc-js'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { OperatorServiceService } from '#gen/fleetcat/v1/operator.ts'
+import {
+  openController,
+  openOperator,
+  type TestController,
+  type TestOperator,
+} from '#test/resources/fleet.ts'
+
+const viewer = ['viewer', 'operator', 'admin']
+const operator = ['operator', 'admin']
+const admin = ['admin']
+
+/** Who may call what. A new method has to be put here before it can be merged. */
+const allowed: Record<keyof typeof OperatorServiceService, readonly string[]> = {
+  getStatus: viewer,
+  whoAmI: viewer,
+  renewCertificate: viewer,
+  listRelays: viewer,
+  watchRelays: viewer,
+  listAgents: viewer,
+  watchAgents: viewer,
+  listConnections: viewer,
+  watchConnections: viewer,
+  watchRevocation: viewer,
+  listRevocations: viewer,
+  createRelay: operator,
+  applyRelays: operator,
+  revoke: operator,
+  createToken: admin,
+  listTokens: admin,
+  revokeToken: admin,
+}
+
+let controller: TestController
+let people: Record<string, TestOperator>
+beforeAll(async () => {
+  controller = await openController()
+  people = {
+    viewer: await openOperator(controller, 'viewer'),
+    operator: await openOperator(controller, 'operator'),
+    admin: await openOperator(controller, 'admin'),
+  }
+  // Their connections stay for the whole file.
+  for (const person of Object.values(people)) await person.ask(c => c.whoAmI, {})
+})
+afterAll(async () => {
+  for (const person of Object.values(people)) person[Symbol.dispose]()
+  await controller[Symbol.asyncDispose]()
+})
+
+/** Calls a method with an empty request: whatever it answers, was the caller let in? */
+async function letIn({ client }: TestOperator, name: keyof typeof OperatorServiceService): Promise<boolean> {
+  const { path, requestSerialize, responseDeserialize, requestType, responseStream } = definitionOf(name)
+  const request = requestType.fromPartial({})
+  const denied = 7
+  if (responseStream) {
+    const stream = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request)
+    const code = await firstWord(stream)
+    stream.cancel()
+    return code !== denied
+  }
+  return await new Promise(resolve => {
+    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, error =>
+      resolve(error?.code !== denied),
+    )
+  })
+}
+
+async function firstWord(stream: ClientReadableStream<unknown>): Promise<number> {
+  stream.on('error', () => {})
+  const first = once(stream, 'data').then(() => 0)
+  return await first.catch((error: { code: number }) => error.code)
+}
+
+function definitionOf(name: keyof typeof OperatorServiceService) {
+  const definition = OperatorServiceService[name]
+  const types = definition as unknown as { requestSerialize(value: unknown): Buffer }
+  const empty = Buffer.alloc(0)
+  return {
+    path: definition.path,
+    requestSerialize: types.requestSerialize,
+    responseDeserialize: (bytes: Buffer) => bytes,
+    requestType: { fromPartial: (_: object) => definition.requestDeserialize(empty) as unknown },
+    responseStream: definition.responseStream,
+  }
+}
+
+test('every method of the service has its row', () => {
+  expect(Object.keys(allowed).sort()).toEqual(Object.keys(OperatorServiceService).sort())
+})
+
+describe.each(['viewer', 'operator', 'admin'])('%s', role => {
+  test.each(Object.keys(allowed) as (keyof typeof allowed)[])('%s', async method => {
+    expect(await letIn(people[role]!, method)).toBe(allowed[method].includes(role))
+  })
+})
+
+test('whoever is denied is told the role and whom to ask', async () => {
+  await expect(people.viewer!.ask(c => c.listTokens, {})).rejects.toMatchObject({
+    code: 'denied',
+    why: 'test-viewer has the role viewer, and this needs admin',
+    fix: expect.stringContaining('fleetcat token create operator --name test-viewer'),
+  })
+})
