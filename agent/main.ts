@@ -172,6 +172,6 @@ function addressesOf(details: Readonly<Record<string, string | readonly string[]
   throw new RelayError('usage', {
     what: 'the identity of this host',
     why: 'it does not say where the controller is',
-    fix: 'Name it with --controller HOST:PORT',
+    fix: 'Remove the directory `identity` of the data directory, and join again with a new token',
   })
 }

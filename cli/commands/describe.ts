@@ -22,15 +22,16 @@ export function command(): Command {
   ).action(describe)
 }
 
+const describable = ['relay', 'agent', 'conn'] as const
 type Describer = (operator: OperatorServiceClient, target: Target, options: Options) => Promise<string>
 
 async function describe(text: string, options: Options): Promise<void> {
-  const target = parseTarget(text, ['relay', 'agent', 'conn'])
+  const target = parseTarget(text, describable)
   const { withFleet } = await import('../client.ts')
   await withFleet(options, async operator => print(await describers[target.kind](operator, target, options)))
 }
 
-const describers: Record<Target['kind'], Describer> = {
+const describers: Record<(typeof describable)[number], Describer> = {
   async relay(operator, { id, text }, { output }) {
     const [{ unary }, { relayItem }, { describeRelay }] = await Promise.all([
       import('#wire/call.ts'),

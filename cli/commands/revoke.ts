@@ -5,7 +5,7 @@ import { define, withContext } from '../command.ts'
 import { parseDuration } from '../duration.ts'
 import { report, usage } from '../failure.ts'
 import { type OutputOptions, print, withOutput } from '../output/print.ts'
-import { parseTarget } from '../target.ts'
+import { parseTarget, revocable } from '../target.ts'
 
 interface Options extends OutputOptions {
   readonly context?: string
@@ -18,14 +18,15 @@ interface Options extends OutputOptions {
 export function command(): Command {
   const revoke = define(
     'revoke',
-    'Ends relays and connections everywhere, now, and says for each agent what it has cut.',
+    'Ends relays, connections, agents and operators, now, and says for each agent what it has cut.',
     [
       'fleetcat revoke relay/web --reason "moved to the new cluster"',
       'fleetcat revoke conn/c-4fk2',
+      'fleetcat revoke agent/edge-1 --reason "the laptop was lost"',
       'fleetcat revoke relay/web -o json | jq .receipts',
     ],
   )
-    .argument('<target...>', 'relay/NAME or conn/ID')
+    .argument('<target...>', 'relay/NAME, conn/ID, agent/NAME or operator/NAME')
     .option('--reason <text>', 'why, for those who read the list')
   revoke
     .addOption(
@@ -40,7 +41,7 @@ export function command(): Command {
 }
 
 async function run(words: string[], options: Options): Promise<void> {
-  const targets = [...new Set(words.map(word => parseTarget(word, ['relay', 'conn']).text))]
+  const targets = [...new Set(words.map(word => parseTarget(word, revocable).text))]
   const [{ withFleet }, verdicts] = await Promise.all([import('../client.ts'), import('../verdicts.ts')])
   await withFleet(options, async operator => {
     if (options.dryRun) return preview(operator, targets, options)
@@ -110,8 +111,9 @@ async function preview(operator: OperatorServiceClient, targets: string[], optio
 
 async function connectionsOf(operator: OperatorServiceClient, target: string): Promise<number> {
   const { unary } = await import('#wire/call.ts')
-  const { kind, id } = parseTarget(target, ['relay', 'conn'])
-  const filter = { relay: kind === 'relay' ? id : '', agent: '', source: '', id: kind === 'conn' ? id : '' }
+  const { kind, id } = parseTarget(target, revocable)
+  if (kind === 'operator') return 0
+  const filter = { relay: '', agent: '', source: '', id: '', [kind === 'conn' ? 'id' : kind]: id }
   const answer = await unary(operator, operator.listConnections, { filter }, { what: 'list the connections' })
   return answer.connections.length
 }

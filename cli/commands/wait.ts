@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { define, withContext } from '../command.ts'
 import { parseDuration } from '../duration.ts'
 import { type OutputOptions, withOutput } from '../output/print.ts'
-import { parseTarget } from '../target.ts'
+import { parseTarget, revocable } from '../target.ts'
 
 interface Options extends OutputOptions {
   readonly context?: string
@@ -14,7 +14,7 @@ export function command(): Command {
   const wait = define('wait', 'Waits until a relay is ready on all its agents, or its revocation is done.', [
     'fleetcat wait relay/web --for ready',
     'fleetcat wait relay/web --for revoked --timeout 2m',
-  ]).argument('<target>', 'relay/NAME, or conn/ID with --for revoked')
+  ]).argument('<target>', 'relay/NAME; with --for revoked also conn/ID, agent/NAME, operator/NAME')
   wait
     .addOption(
       wait
@@ -44,7 +44,7 @@ async function waitFor(text: string, options: Options): Promise<void> {
       await showOutcome(outcome, `relay/${id} ${outcome.relay.status.state}`, options.output)
     })
   }
-  const { text: target } = parseTarget(text, ['relay', 'conn'])
+  const { text: target } = parseTarget(text, revocable)
   const { lastRevocation, untilFinal, showVerdicts } = await import('../verdicts.ts')
   await withFleet(options, async operator => {
     const revocation = await lastRevocation(operator, target)
