@@ -63,13 +63,20 @@ export function openCallServer({
   })
   for (const { definition, implementation } of offers) server.addService(definition, implementation)
   const injector: ConnectionInjector = server.createConnectionInjector(ServerCredentials.createInsecure())
+  const connections = new Map<Duplex, Promise<void>>()
   return {
-    accept: connection => injector.injectConnection(connection),
+    accept(connection) {
+      const closed = new Promise<void>(resolve => connection.once('close', resolve))
+      connections.set(connection, closed)
+      void closed.then(() => connections.delete(connection))
+      injector.injectConnection(connection)
+    },
     async close(graceMs) {
-      // Not `injector.drain`: connections that drain count as gone, and would be cut in mid-sentence.
-      const done = new Promise<void>(resolve => server.tryShutdown(() => resolve()))
+      // Node ends the sessions as it closes their server, and grpc-js takes that for the end of their connections. What
+      // is still being said is only out once these are closed themselves.
+      server.tryShutdown(() => {})
       const cut = setTimeout(() => server.forceShutdown(), graceMs)
-      await done
+      await Promise.all(connections.values())
       clearTimeout(cut)
       injector.destroy()
     },

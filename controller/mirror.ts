@@ -45,8 +45,8 @@ export interface Mirror extends AsyncDisposable {
   receipt(revocationId: string, agent: string): Receipt | undefined
   /** Resolves once the mirror shows the state of `rev`: a writer waits for it, and then reads its own write. */
   caughtUp(rev: Rev): Promise<void>
-  /** The changes after `rev`, or nothing when they are no longer remembered. */
-  changesSince(rev: Rev): readonly MirrorChange[] | undefined
+  /** The changes of relays after `rev`, or nothing when they are no longer remembered. */
+  relayChangesSince(rev: Rev): readonly MirrorChange[] | undefined
   onChange(listener: (change: MirrorChange) => void): () => void
   /** Rejects when the watch fails for good: the controller must then stop rather than act on an old picture. */
   readonly failed: Promise<never>
@@ -180,7 +180,8 @@ export async function openMirror(store: Store): Promise<Mirror> {
       operators: [...touched.operators],
       revocations: [...touched.revocations],
     }
-    ring.push(change)
+    // Each receipt and each greeting is a revision too; a thousand agents would push the relays out of memory.
+    if (relayIds.size > 0) ring.push(change)
     if (ring.length > remembered) ringStart = ring.shift()?.rev ?? ringStart
     advance(change)
   }
@@ -227,9 +228,10 @@ export async function openMirror(store: Store): Promise<Mirror> {
       if (wanted <= rev) return Promise.resolve()
       return new Promise(resolve => waiting.add({ rev: wanted, resolve }))
     },
-    changesSince(from) {
+    relayChangesSince(from) {
       if (from < ringStart || from > rev) return undefined
-      return ring.filter(change => change.rev > from)
+      // Who resumes has missed little: looked for from the newest on.
+      return ring.slice(ring.findLastIndex(change => change.rev <= from) + 1)
     },
     onChange(listener) {
       listeners.add(listener)

@@ -169,6 +169,6 @@ export function resumeFrom(
 ) {
   const record = mirror.agents.get(agent)
   if (theirs.rev === 0n || theirs.epoch !== epoch || !record || record.modRev > theirs.rev) return undefined
-  const changes = mirror.changesSince(theirs.rev)
+  const changes = mirror.relayChangesSince(theirs.rev)
   return changes && [...new Set(changes.flatMap(change => change.relayIds))]
 }
