@@ -1,0 +1,74 @@
+import { cliStart } from './benches/cli-start.ts'
+import { orderLatency } from './benches/order-latency.ts'
+import { tcpConnections, tcpRequests, tcpStream } from './benches/tcp.ts'
+import { tcpIdle } from './benches/tcp-idle.ts'
+import { thousandAgents } from './benches/thousand-agents.ts'
+import type { Bench } from './harness.ts'
+import { describeMachine } from './machine.ts'
+import { keep, publish, tableOf, toResult } from './results.ts'
+
+const benches: readonly Bench[] = [
+  tcpStream,
+  tcpRequests,
+  tcpConnections,
+  tcpIdle,
+  cliStart,
+  orderLatency,
+  thousandAgents,
+]
+
+const usage = `npm run bench -- [--write] [NAME…]
+
+Measures, and prints a table for each bench. Raw numbers go to test/bench/results/.
+--write puts the tables into docs/performance.md, with the date and the machine.
+
+${benches.map(({ name, title }) => `  ${name.padEnd(18)}${title}`).join('\n')}
+`
+
+process.exitCode = await main(process.argv.slice(2))
+
+async function main(words: readonly string[]): Promise<number> {
+  const names = words.filter(word => !word.startsWith('-'))
+  const options = words.filter(word => word.startsWith('-'))
+  if (options.includes('--help')) {
+    process.stdout.write(usage)
+    return 0
+  }
+  const unknown = [
+    ...options.filter(option => option !== '--write'),
+    ...names.filter(name => !benches.some(bench => bench.name === name)),
+  ]
+  if (unknown.length > 0) {
+    process.stderr.write(`bench: unknown: ${unknown.join(', ')}\n\n${usage}`)
+    return 2
+  }
+  let failed = 0
+  for (const bench of benches)
+    if (names.length === 0 || names.includes(bench.name))
+      failed += (await run(bench, options.includes('--write'))) ? 0 : 1
+  return failed === 0 ? 0 : 1
+}
+
+/** One that fails does not keep the others from running. */
+async function run(bench: Bench, write: boolean): Promise<boolean> {
+  const say = (words: string) => void process.stderr.write(`${bench.name}: ${words}\n`)
+  const missing: string[] = []
+  const machine = describeMachine()
+  try {
+    const outcome = await bench.run({
+      say,
+      missing(words) {
+        missing.push(words)
+        say(`not compared: ${words}`)
+      },
+    })
+    const result = toResult(bench, outcome, machine, missing)
+    await keep(result)
+    if (write) await publish(result)
+    process.stdout.write(`\n${bench.title}\n\n${tableOf(result)}\n\n`)
+    return true
+  } catch (thrown) {
+    say(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown))
+    return false
+  }
+}

@@ -1,0 +1,38 @@
+// What the relays under test lead to: a server that echoes, or one that sends as fast as it is read.
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { answerQuestions } from '../processes.ts'
+
+export interface TargetQuestion {
+  readonly serve: 'echo' | 'source'
+}
+
+const chunk = Buffer.alloc(256 * 1024, 'fleetcat')
+
+answerQuestions<TargetQuestion>(async ({ serve }) => {
+  const server = createServer({ noDelay: true }, serve === 'echo' ? echo : source)
+  return await listening(server)
+})
+
+function echo(socket: Socket): void {
+  socket.on('error', () => socket.destroy())
+  socket.on('data', bytes => socket.write(bytes))
+}
+
+function source(socket: Socket): void {
+  const fill = () => {
+    while (!socket.destroyed && socket.write(chunk));
+  }
+  socket.on('error', () => socket.destroy())
+  socket.on('end', () => socket.destroy())
+  socket.on('drain', fill).resume()
+  fill()
+}
+
+function listening(server: Server): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 }, () =>
+      resolve((server.address() as AddressInfo).port),
+    )
+  })
+}
