@@ -75,9 +75,11 @@ export function openCallServer({
       // Node ends the sessions as it closes their server, and grpc-js takes that for the end of their connections. What
       // is still being said is only out once these are closed themselves.
       server.tryShutdown(() => {})
-      const cut = setTimeout(() => server.forceShutdown(), graceMs)
-      await Promise.all(connections.values())
-      clearTimeout(cut)
+      const graceOver = Promise.withResolvers<void>()
+      const grace = setTimeout(graceOver.resolve, graceMs)
+      await Promise.race([Promise.all(connections.values()), graceOver.promise])
+      clearTimeout(grace)
+      server.forceShutdown()
       injector.destroy()
     },
   }

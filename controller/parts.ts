@@ -30,7 +30,7 @@ export interface Parts {
   readonly access: Access
   /** Aborts when the controller stops. */
   readonly closing: AbortSignal
-  /** How long a newcomer may take to say what it came for. */
+  /** How long a peer may take to say what it has to say first, or last. */
   readonly firstCallMs: number
   /** Where agents and operators reach this controller. */
   advertised(): string

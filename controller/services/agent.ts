@@ -45,7 +45,7 @@ function attach(parts: Parts, stream: Stream, admit: () => Caller): void {
   const standing = watchStanding(mirror, caller, admit, thrown => {
     const revoked = thrown instanceof RelayError && thrown.code === 'revoked'
     if (!session || !revoked) fail(thrown)
-    else removal = setTimeout(() => fail(thrown), receiptWithinMs)
+    else removal = setTimeout(() => fail(thrown), Math.min(receiptWithinMs, parts.firstCallMs))
   })
 
   function fail(thrown: unknown): void {

@@ -61,7 +61,9 @@ export async function openController(options: TestControllerOptions = {}): Promi
     await rm(scratch, { recursive: true })
     throw thrown
   }
-  const admin = await openLocalAdmin(running)
+  const admin = await openAdmin(running.listening, csr =>
+    running.issueLocally({ kind: 'operator', name: 'admin', role: 'admin', csr }),
+  )
 
   return {
     get running() {
@@ -111,11 +113,14 @@ export function operatorWith(address: string, identity: TlsIdentity): TestOperat
   }
 }
 
-async function openLocalAdmin(running: RunningController): Promise<TestOperator> {
+/** The admin of a controller that is asked for a certificate by `issue`. */
+export async function openAdmin(
+  address: string,
+  issue: (csr: Buffer) => Promise<{ certificatePem: string; authorityPem: string }>,
+): Promise<TestOperator> {
   const key = await generateKey()
-  const csr = await createCsr(key)
-  const granted = await running.issueLocally({ kind: 'operator', name: 'admin', role: 'admin', csr })
-  return operatorWith(running.listening, {
+  const granted = await issue(await createCsr(key))
+  return operatorWith(address, {
     key: keyToPem(key),
     cert: granted.certificatePem,
     ca: granted.authorityPem,
@@ -143,7 +148,7 @@ export async function openOperator(
 
 /** A host that joined with a token of its own; what it says on its stream is the test's to write. */
 export async function joinAgent(
-  controller: TestController,
+  controller: Pick<TestController, 'address' | 'admin'>,
   { name, labels = {} }: { name: string; labels?: Record<string, string> },
 ): Promise<ScriptedAgent> {
   return enlist(controller, await redeem(await mint(controller, { name, labels })))
