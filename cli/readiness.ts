@@ -14,11 +14,15 @@ export interface Outcome {
   readonly exitCode: number
 }
 
-/** Waits until every agent of a relay has answered ready, one has refused, or the time is over. */
+/**
+ * Waits until every agent of a relay has answered ready, one has refused, or the time is over. If it is patient, also
+ * past a refusal after which the agent tries again by itself, such as a port in use.
+ */
 export async function untilReady(
   operator: OperatorServiceClient,
   name: string,
   timeoutMs: number,
+  { patient = false } = {},
 ): Promise<Outcome> {
   using waiting = progress()
   const filter = { selector: '', agent: '', name }
@@ -40,7 +44,7 @@ export async function untilReady(
         })
       }
       relay = relayItem(view)
-      const exitCode = verdict(relay)
+      const exitCode = verdict(relay, patient)
       if (exitCode !== undefined) return { relay, exitCode }
       waiting.say(`relay/${name}: ${readyCount(relay)} of ${relay.status.agents.length} agents ready…`)
     }
@@ -58,9 +62,10 @@ export async function untilReady(
 }
 
 /** Undefined while there is still something to wait for. A one-shot relay that has served is as good as ready. */
-function verdict({ metadata, status }: RelayItem): number | undefined {
+function verdict({ metadata, status }: RelayItem, patient: boolean): number | undefined {
   const current = status.agents.filter(({ generation }) => generation >= metadata.generation)
-  if (current.some(({ state }) => state === 'rejected')) return exitCodes.partial
+  const refusals = current.filter(({ state }) => state === 'rejected')
+  if (refusals.some(({ retryAt }) => !(patient && retryAt))) return exitCodes.partial
   const settled = current.filter(({ state }) => state === 'ready' || state === 'done')
   return settled.length > 0 && settled.length === status.agents.length ? exitCodes.ok : undefined
 }

@@ -37,7 +37,9 @@ export function openFanOut({ mirror, hosts, revocations }: Parts): Disposable {
   function order(id: string): void {
     const revocation = mirror.revocations.get(id)?.value
     if (!revocation) return
-    for (const agent of revocation.agents) hosts.get(agent)?.session?.order(revocations.orderOf(revocation))
+    for (const agent of revocation.agents) {
+      if (!mirror.receipt(id, agent)) hosts.get(agent)?.session?.order(revocations.orderOf(revocation))
+    }
   }
 
   /** A renewed certificate changes the agent's row too; only new labels change what it has to run. */

@@ -3,6 +3,7 @@ import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from
 import { getExtensionData, readTlsClientHello } from 'read-tls-client-hello'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { openWaitingRoom, type WaitingRoomLimits } from './waiting-room.ts'
 
 /** The ways in which a connection is turned away before it reaches any service. */
 export const turnAways = [
@@ -17,13 +18,9 @@ export const turnAways = [
 ] as const
 export type TurnAway = (typeof turnAways)[number]
 
-export interface FrontLimits {
-  /** To finish the handshake, from the first byte on. */
-  readonly handshakeMs: number
+export interface FrontLimits extends WaitingRoomLimits {
   /** To make the first call after the handshake. */
   readonly firstCallMs: number
-  /** Connections that have not finished their handshake. One more crowds out the oldest. */
-  readonly unfinished: number
 }
 
 export const frontLimits: FrontLimits = { handshakeMs: 5_000, firstCallMs: 10_000, unfinished: 1_024 }
@@ -59,18 +56,17 @@ const unrecognizedName = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70])
 export async function openFront(options: FrontOptions): Promise<Front> {
   const { log, limits = frontLimits } = options
   const turnedAway = new Map<TurnAway, number>()
-  /** By peer; in the order of arrival. */
-  const unfinished = new Map<string, Socket>()
-  const deadlines = new Map<string, NodeJS.Timeout>()
   const open = new Set<Socket>()
   const awaitingCall = new Map<string, NodeJS.Timeout>()
 
-  const tlsServer = createTlsServer({ ...options.tls, handshakeTimeout: limits.handshakeMs })
+  const waiting = openWaitingRoom(limits, turnAway)
+  // Node's own deadline is only there in case: the waiting room's comes first.
+  const tlsServer = createTlsServer({ ...options.tls, handshakeTimeout: 2 * limits.handshakeMs })
   const server = createServer({ noDelay: true, pauseOnConnect: false }, socket => void receive(socket))
 
   function turnAway(socket: Socket, cause: TurnAway, detail?: string): void {
     turnedAway.set(cause, (turnedAway.get(cause) ?? 0) + 1)
-    unfinished.delete(peerOf(socket))
+    waiting.leave(peerOf(socket))
     log.debug(
       { event: 'front.turned-away', cause, peer: socket.remoteAddress, detail },
       'connection turned away',
@@ -78,30 +74,15 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     socket.destroy()
   }
 
-  function finished(peer: string): void {
-    clearTimeout(deadlines.get(peer))
-    deadlines.delete(peer)
-    unfinished.delete(peer)
-  }
-
   async function receive(socket: Socket): Promise<void> {
     const peer = peerOf(socket)
     open.add(socket)
-    unfinished.set(peer, socket)
-    deadlines.set(
-      peer,
-      setTimeout(() => turnAway(socket, 'too-slow'), limits.handshakeMs),
-    )
     socket.on('error', () => {})
     socket.once('close', () => {
       open.delete(socket)
-      finished(peer)
+      waiting.leave(peer)
     })
-    if (unfinished.size > limits.unfinished) {
-      // Sockets that stall in crowds must not keep a real host out: the oldest makes room for the newest.
-      const [oldest] = unfinished.values()
-      if (oldest) turnAway(oldest, 'crowded-out')
-    }
+    waiting.enter(peer, socket)
     const first = await firstBytes(socket)
     if (!first) return
     if (first[0] !== handshakeRecord) return refusePlain(socket, first)
@@ -120,7 +101,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
       socket.write(unrecognizedName)
       return turnAway(socket, 'tunnel-not-served')
     }
-    tlsServer.emit('connection', socket)
+    waiting.queue(peer, () => tlsServer.emit('connection', socket))
   }
 
   function refusePlain(socket: Socket, first: Buffer): void {
@@ -145,13 +126,15 @@ export async function openFront(options: FrontOptions): Promise<Front> {
   }
 
   tlsServer.on('tlsClientError', (error, socket) => {
-    // The raw socket below is what `open` and `unfinished` know; destroying the TLS socket destroys it too.
+    // One that was turned away already fails once more here, without an address.
+    if (socket.remoteAddress === undefined) return
+    // Destroying the TLS socket destroys the raw socket below it, which is what `open` knows.
     turnAway(socket, 'handshake-failed', error.message)
   })
 
   tlsServer.on('secureConnection', socket => {
     const peer = peerOf(socket)
-    finished(peer)
+    waiting.leave(peer)
     open.add(socket)
     socket.on('error', () => {})
     // A resumed session skips the client's certificate and yet counts as authorised.
@@ -203,6 +186,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
       // Neither `close` nor `closeAllConnections` ends what is live.
       for (const socket of open) socket.destroy()
       await closed
+      waiting[Symbol.dispose]()
       for (const timer of awaitingCall.values()) clearTimeout(timer)
     },
   }

@@ -9,6 +9,7 @@ import {
 } from './records.ts'
 import { type Rev, type Revision, type Store, StoreError } from './store/store.ts'
 import type { Codec } from './store/table.ts'
+import { openUnanswered } from './unanswered.ts'
 
 export interface Mirrored<T> {
   readonly value: T
@@ -43,6 +44,8 @@ export interface Mirror extends AsyncDisposable {
   readonly deadKeys: Rows<DeadKeyRecord>
   readonly revocations: Rows<Revocation>
   receipt(revocationId: string, agent: string): Receipt | undefined
+  /** The ids of the revocations of which this agent has sent no receipt. */
+  unanswered(agent: string): readonly string[]
   /** Resolves once the mirror shows the state of `rev`: a writer waits for it, and then reads its own write. */
   caughtUp(rev: Rev): Promise<void>
   /** The changes of relays after `rev`, or nothing when they are no longer remembered. */
@@ -91,6 +94,7 @@ export async function openMirror(store: Store): Promise<Mirror> {
   const shelves: readonly Shelf[] = [relays, agents, operators, tokens, seen, deadKeys, revocations, receipts]
 
   const relaysById = new Map<string, Relay>()
+  const unanswered = openUnanswered()
   const ring: MirrorChange[] = []
   const listeners = new Set<(change: MirrorChange) => void>()
   const waiting = new Set<{ rev: Rev; resolve(): void }>()
@@ -108,6 +112,8 @@ export async function openMirror(store: Store): Promise<Mirror> {
     if (found === relays) forgetId(name)
     found.load(name, bytes, modRev)
     if (found === relays) learnId(name)
+    if (found === revocations) learnOrder(name)
+    if (found === receipts) unanswered.answered(...split(name))
     return { shelf: found, name }
   }
   function forgetId(name: string): void {
@@ -119,9 +125,19 @@ export async function openMirror(store: Store): Promise<Mirror> {
     if (now) relaysById.set(now.value.id, now.value)
   }
 
+  function learnOrder(id: string): void {
+    const order = revocations.items.get(id)
+    if (order) unanswered.asked(order.value, agent => receipts.items.has(`${id}/${agent}`))
+  }
+  const split = (name: string): [string, string] => {
+    const at = name.indexOf('/')
+    return [name.slice(0, at), name.slice(at + 1)]
+  }
+
   async function reload(): Promise<void> {
     for (const each of shelves) each.clear()
     relaysById.clear()
+    unanswered.clear()
     let after: string | undefined
     let first: Rev | undefined
     for (;;) {
@@ -222,6 +238,7 @@ export async function openMirror(store: Store): Promise<Mirror> {
     seen: seen.items,
     deadKeys: deadKeys.items,
     revocations: revocations.items,
+    unanswered: unanswered.of,
     receipt: (revocationId, agent) => receipts.items.get(`${revocationId}/${agent}`)?.value,
     failed,
     caughtUp(wanted) {

@@ -157,9 +157,10 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
     },
 
     pendingFor(agent) {
-      return [...mirror.revocations.values()]
-        .filter(({ value }) => value.agents.includes(agent) && !mirror.receipt(value.id, agent))
-        .map(({ value }) => this.orderOf(value))
+      return mirror.unanswered(agent).flatMap(id => {
+        const revocation = mirror.revocations.get(id)?.value
+        return revocation ? [this.orderOf(revocation)] : []
+      })
     },
 
     orderOf({ id, target, targetId, reason }) {
@@ -192,7 +193,10 @@ export function parseTarget(target: string): { kind: TargetKind; name: string } 
     throw new RelayError('usage', {
       what: `target \`${target}\``,
       why: 'it is not of the form relay/NAME, conn/ID, agent/NAME or operator/NAME',
-      fix: at > 0 && near ? `Did you mean \`${near}/${name}\`?` : `For a relay write relay/${target}`,
+      fix:
+        at > 0 && near
+          ? `Did you mean \`${near}/${name}\`?`
+          : `For a relay write relay/${at < 0 ? target : 'NAME'}`,
     })
   }
   return { kind, name }

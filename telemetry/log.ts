@@ -1,5 +1,6 @@
 import { type ChildLoggerOptions, type DestinationStream, type Logger, pino } from 'pino'
 import { sanitise } from './sanitise.ts'
+import { openStderr } from './stderr.ts'
 
 export type { Logger } from 'pino'
 
@@ -47,7 +48,7 @@ export function logTo(stream: DestinationStream, name: string, level: LogLevel):
 type ChildOf = (this: Logger, bindings: Record<string, unknown>, options?: ChildLoggerOptions) => Logger
 
 async function destination(): Promise<DestinationStream> {
-  if (!process.stderr.isTTY) return pino.destination({ dest: 2, sync: true })
+  if (!process.stderr.isTTY) return openStderr()
   const { default: pretty } = await import('pino-pretty')
   return pretty({
     destination: 2,

@@ -64,7 +64,16 @@ export function fromStatus(failure: ServiceError, what: string): RelayError {
       cause: failure,
     })
   }
-  return new RelayError(code, { what, why: plain(failure.details), cause: failure })
+  const why = plain(failure.details)
+  if (/certificate (is not yet valid|has expired)/.test(why)) {
+    return new RelayError('unauthenticated', {
+      what,
+      why: `the controller's ${why} by this host's clock, which says ${new Date().toISOString()}`,
+      fix: 'Compare it with the clock of the controller: `date -u` on both hosts',
+      cause: failure,
+    })
+  }
+  return new RelayError(code, { what, why, cause: failure })
 }
 
 /** What answers may be no controller of ours; then its bytes say nothing to us. */

@@ -40,7 +40,7 @@ async function waitFor(text: string, options: Options): Promise<void> {
       import('../outcome.ts'),
     ])
     return withFleet(options, async operator => {
-      const outcome = await untilReady(operator, id, options.timeout)
+      const outcome = await untilReady(operator, id, options.timeout, { patient: true })
       await showOutcome(outcome, `relay/${id} ${outcome.relay.status.state}`, options.output)
     })
   }

@@ -34,7 +34,7 @@ interface AgentItem {
   readonly status: { readonly state: string }
 }
 
-export async function openFleet(): Promise<Fleet> {
+export async function openFleet({ data }: { data?: string } = {}): Promise<Fleet> {
   const held = new AsyncDisposableStack()
   const { path: folder } = held.use(await openFolder())
   const env = { FLEETCAT_HOME: join(folder, 'home') }
@@ -66,7 +66,7 @@ export async function openFleet(): Promise<Fleet> {
       '--listen',
       listen,
       '--data',
-      join(folder, 'controller'),
+      data ?? join(folder, 'controller'),
       ...(options.args ?? []),
     ]
     const program = held.use(startProgram(command, { env, ...(netns && { netns }) }))

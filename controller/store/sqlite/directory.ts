@@ -1,6 +1,8 @@
 import {
+  accessSync,
   chmodSync,
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
   mkdirSync,
@@ -52,8 +54,20 @@ export function syncDirectory(path: string): void {
   }
 }
 
+/** Node says ENOENT of a directory that cannot be made on a read-only disk; the parent knows the true reason. */
+function make(directory: string): string | undefined {
+  try {
+    return mkdirSync(directory, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    let parent = dirname(directory)
+    while (!existsSync(parent)) parent = dirname(parent)
+    accessSync(parent, constants.W_OK)
+    throw error
+  }
+}
+
 function makePrivate(directory: string): void {
-  if (mkdirSync(directory, { recursive: true, mode: 0o700 })) {
+  if (make(directory)) {
     syncDirectory(dirname(directory))
     return
   }
