@@ -1,4 +1,15 @@
-import { always, duration, family, flag, host, integer, networks, refused } from './option-types.ts'
+import {
+  account,
+  always,
+  duration,
+  family,
+  fileMode,
+  flag,
+  host,
+  integer,
+  networks,
+  refused,
+} from './option-types.ts'
 import type { OptionGroup } from './options.ts'
 
 const bufferSize =
@@ -183,6 +194,31 @@ export const connectOptions = {
       summary: 'connect from a port below 1024',
       because: 'fleetcat picks no low port by itself. Write `sourceport=` with the port',
     }),
+  },
+} as const satisfies OptionGroup
+
+/** What a new entry of the file system may be told: whom it belongs to, and how it comes and goes. */
+export const namedOptions = {
+  name: 'named',
+  options: {
+    mode: fileMode('mode', {
+      aliases: ['perm', 'perm-early'],
+      summary: 'its permissions, from the first moment on; `mode` prevails over `umask`',
+    }),
+    umask: fileMode('umask', { summary: 'permissions that it shall not have' }),
+    user: account('user', {
+      aliases: ['owner', 'uid', 'user-early', 'uid-early'],
+      summary: 'the user that it belongs to',
+    }),
+    group: account('group', {
+      aliases: ['gid', 'group-early', 'gid-early'],
+      summary: 'the group that it belongs to',
+    }),
+    unlinkEarly: flag('unlink-early', {
+      aliases: ['unlink'],
+      summary: 'replace what an earlier one left there',
+    }),
+    unlinkClose: flag('unlink-close', { summary: 'remove it on closing; on unless `unlink-close=0`' }),
   },
 } as const satisfies OptionGroup
 

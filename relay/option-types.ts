@@ -89,6 +89,24 @@ export function duration(
 const milliseconds: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const longest = 10 * 366 * 86_400_000
 
+/** Permission bits as `chmod` takes them, in octal. */
+export function fileMode(name: string, help: Help): OptionSpec<number> {
+  return valued<number>(name, help, '<octal>', '660', text =>
+    /^0?[0-7]{1,4}$/.test(text)
+      ? { value: Number.parseInt(text, 8) }
+      : { problem: 'it is no octal file mode', write: `e.g. \`${name}=660\`` },
+  )
+}
+
+/** A user or a group, by name or by number; whether there is one is known on the host that opens the address. */
+export function account(name: string, help: Help): OptionSpec<string> {
+  return valued<string>(name, help, '<name>', '1000', text =>
+    /^([a-z_][a-z0-9_.-]{0,63}\$?|\d{1,10})$/i.test(text)
+      ? { value: text }
+      : { problem: 'it is neither a name nor a number', write: `e.g. \`${name}=1000\`` },
+  )
+}
+
 /** Networks, one or several: `10.0.0.0/8`, or `(10.0.0.0/8,192.168.0.0/16)` and `10.0.0.0/8;192.168.0.0/16`. */
 export function networks(name: string, help: Help): OptionSpec<readonly Cidr[]> {
   return valued<readonly Cidr[]>(name, help, '<cidr>[;<cidr>]…', '10.0.0.0/8', text => {
