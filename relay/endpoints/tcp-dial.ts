@@ -1,5 +1,5 @@
 import { lookup as systemLookup } from 'node:dns/promises'
-import { connect, isIP, type Socket } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import type { Address } from '../address.ts'
 import type { Channel, Lookup, OpenContext, Peer } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
@@ -7,6 +7,7 @@ import { canonicalIp } from '../ip.ts'
 import type { connectOptions, socketOptions } from '../option-groups.ts'
 import type { OptionValues } from '../options.ts'
 import { startTimer } from '../timer.ts'
+import { hostPort } from './ip-parts.ts'
 import { nearlyFull, socketChannel } from './sockets.ts'
 import { applySocketOptions } from './tcp-options.ts'
 
@@ -158,9 +159,4 @@ function connected(way: Way, signal: AbortSignal, timeoutMs: number, target: str
       resolve(socket)
     })
   })
-}
-
-/** `10.0.0.1:80`, `[::1]:80`. */
-export function hostPort(host: string, port: number): string {
-  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`
 }

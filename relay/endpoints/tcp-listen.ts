@@ -7,8 +7,9 @@ import type { listenOptions, socketOptions } from '../option-groups.ts'
 import type { OptionValues } from '../options.ts'
 import { startTimer } from '../timer.ts'
 import { openArrivals } from './arrivals.ts'
+import { hostPort } from './ip-parts.ts'
 import { nearlyFull, socketChannel } from './sockets.ts'
-import { defaultConnectTimeoutMs, hostPort, lookUp } from './tcp-dial.ts'
+import { defaultConnectTimeoutMs, lookUp } from './tcp-dial.ts'
 import { applySocketOptions } from './tcp-options.ts'
 
 export interface TcpListenTarget {
