@@ -13,18 +13,6 @@ export interface AbsentKind {
   readonly instead?: string
 }
 
-const tls = [
-  'cert',
-  'certificate',
-  'key',
-  'cafile',
-  'capath',
-  'verify',
-  'cipher',
-  'snihost',
-  'commonname',
-  'alpn',
-]
 const child = ['pty', 'stderr', 'setsid', 'pipes', 'chdir', 'env']
 const termios = [
   'raw',
@@ -64,27 +52,19 @@ const udp = ['', '4', '6'].flatMap(version => {
   ]
 })
 
+const streams =
+  'Node has Unix sockets for streams only, not for datagrams. Use UNIX-CONNECT and UNIX-LISTEN, or UDP'
+
 const newest = 'Node opens TCP, UDP and Unix sockets only. Use TCP, UDP or a Unix socket'
 
 export const absentKinds: readonly AbsentKind[] = [
   ...udp,
-  absent('UNIX-CONNECT', 'UNIX-CONNECT:<path>', { options: named }),
-  absent('UNIX-LISTEN', 'UNIX-LISTEN:<path>', { aliases: ['UNIX-L'], options: named }),
-  absent('UNIX-CLIENT', 'UNIX-CLIENT:<path>', { aliases: ['UNIX'] }),
-  absent('UNIX-RECV', 'UNIX-RECV:<path>'),
-  absent('UNIX-RECVFROM', 'UNIX-RECVFROM:<path>'),
-  absent('UNIX-SENDTO', 'UNIX-SENDTO:<path>'),
-  absent('ABSTRACT-CONNECT', 'ABSTRACT-CONNECT:<name>'),
-  absent('ABSTRACT-LISTEN', 'ABSTRACT-LISTEN:<name>'),
-  absent('ABSTRACT-CLIENT', 'ABSTRACT-CLIENT:<name>', { aliases: ['ABSTRACT'] }),
-  absent('OPENSSL', 'OPENSSL:<host>:<port>', {
-    aliases: ['SSL', 'OPENSSL-CONNECT', 'SSL-CONNECT'],
-    options: tls,
-  }),
-  absent('OPENSSL-LISTEN', 'OPENSSL-LISTEN:<port>', {
-    aliases: ['SSL-LISTEN', 'OPENSSL-L', 'SSL-L'],
-    options: tls,
-  }),
+  absent('UNIX-RECV', 'UNIX-RECV:<path>', { instead: streams }),
+  absent('UNIX-RECVFROM', 'UNIX-RECVFROM:<path>', { instead: streams }),
+  absent('UNIX-SENDTO', 'UNIX-SENDTO:<path>', { aliases: ['UNIX-SEND'], instead: streams }),
+  absent('ABSTRACT-RECV', 'ABSTRACT-RECV:<name>', { instead: streams }),
+  absent('ABSTRACT-RECVFROM', 'ABSTRACT-RECVFROM:<name>', { instead: streams }),
+  absent('ABSTRACT-SENDTO', 'ABSTRACT-SENDTO:<name>', { instead: streams }),
   absent('SERIAL', 'SERIAL:<path>', { options: termios }),
   absent('RFC2217', 'RFC2217:<host>:<port>'),
   absent('RFC2217-LISTEN', 'RFC2217-LISTEN:<port>'),

@@ -8,9 +8,11 @@ import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
 import { memoryKinds } from './memory.ts'
 import { tcpKinds } from './tcp.ts'
+import { tlsKinds } from './tls.ts'
+import { unixKinds } from './unix.ts'
 
 /** THE TABLE: every kind of address there is. The grammar, the help, the reference and the tests read it. */
-export const kinds: readonly EndpointKind[] = [...tcpKinds, ...memoryKinds]
+export const kinds: readonly EndpointKind[] = [...tcpKinds, ...tlsKinds, ...unixKinds, ...memoryKinds]
 
 const byName = index(kinds)
 const absentByName = index(absentKinds.filter(({ keyword }) => !byName.has(keyword)))
@@ -52,7 +54,8 @@ export function bindListen(text: string | Address): Endpoint {
   const address = typeof text === 'string' ? parseAddress(text) : text
   const kind = kindOf(address.keyword)
   if (kind?.role === 'target') {
-    const listener = kindOf(`${kind.keyword}-LISTEN`) ?? kinds.find(({ role }) => role === 'listen')
+    const family = kind.keyword.replace(/-(CONNECT|CLIENT)$/, '')
+    const listener = kindOf(`${family}-LISTEN`) ?? kinds.find(({ role }) => role === 'listen')
     throw misplaced(address, `${kind.keyword} connects; it cannot wait for connections`, {
       fix: listener ? `Start the relay with a listening address, e.g. \`${listener.syntax}\`` : undefined,
     })
