@@ -58,8 +58,14 @@ export function openCeiling(rules: Rules): Ceiling {
 
   return {
     check: (address, ip) => check(address, ip, 'target'),
-    checkListen: ({ scope }) => check(scope, undefined, 'listen'),
-    checkTarget: ({ scope }) => check(scope, undefined, 'target'),
+    checkListen({ scope, reads = [] }) {
+      check(scope, undefined, 'listen')
+      for (const file of reads) check(file, undefined, 'target')
+    },
+    checkTarget({ scope, reads = [] }) {
+      check(scope, undefined, 'target')
+      for (const file of reads) check(file, undefined, 'target')
+    },
     replace(rules) {
       permit = rules.permit
       forbid = rules.forbid

@@ -30,6 +30,8 @@ export interface AdmissionLimits {
 export interface Admission {
   /** Why an arrival is turned away when `live` connections exist already; undefined when it is welcome. */
   refusal(ip: string | undefined, live: number): RefusalCause | undefined
+  /** The part that depends on `live` alone. */
+  roomRefusal(live: number): RefusalCause | undefined
   /** The part that depends on the source alone. */
   sourceRefusal(ip: string | undefined): RefusalCause | undefined
   /**
@@ -55,12 +57,14 @@ export function openAdmission(
     return undefined
   }
 
+  const roomRefusal = (live: number) => (live >= rules.maxConnections ? 'max-connections' : undefined)
+
   return {
     sourceRefusal,
+    roomRefusal,
     refusal(ip, live) {
-      const cause = sourceRefusal(ip)
+      const cause = sourceRefusal(ip) ?? roomRefusal(live)
       if (cause) return cause
-      if (live >= rules.maxConnections) return 'max-connections'
       // The source's own rate first, so that one busy source does not use up what is there for all.
       if (ip !== undefined && rules.perSource && !rules.perSource.take(sourceKey(ip), now()))
         return 'source-rate'

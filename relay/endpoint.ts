@@ -99,6 +99,11 @@ export interface Endpoint {
   readonly scope: Address
   readonly dialer?: Dialer
   readonly acceptor?: Acceptor
+  /**
+   * Of a target with one thing to do: is it still to be done? A listener without `fork` then waits for another
+   * connection after its one is over. What has been done stays done for as long as the address is bound.
+   */
+  readonly unfinished?: () => boolean
   /** What the address itself says about who may connect. The relay enforces it, beside its own limits. */
   readonly admission?: AddressAdmission
 }

@@ -1,3 +1,5 @@
+import { type TlsCause, tlsCause } from './tls-causes.ts'
+
 /**
  * The one error of fleetcat. Every failure that a person may read has a code from this closed list and three
  * parts: what failed, why, and what to do about it.
@@ -54,12 +56,12 @@ export class RelayError extends Error {
 
   /**
    * Makes a RelayError of anything that was thrown. A RelayError passes through unchanged; a system error is
-   * translated by its errno, here and nowhere else; `what` names the act that failed.
+   * translated by its errno, one of TLS by its code, here and nowhere else; `what` names the act that failed.
    */
   static from(thrown: unknown, what: string): RelayError {
     if (thrown instanceof RelayError) return thrown
     const errno = errnoOf(thrown)
-    const known = errno === undefined ? undefined : byErrno[errno]
+    const known = errno === undefined ? undefined : (byErrno[errno] ?? tlsCause(errno))
     if (known) return new RelayError(known.code, { what, why: known.why, fix: known.fix, cause: thrown })
     const why = thrown instanceof Error ? thrown.message : String(thrown)
     return new RelayError('internal', { what, why, cause: thrown })
@@ -81,7 +83,7 @@ function errnoOf(thrown: unknown): string | undefined {
   return typeof thrown.code === 'string' ? thrown.code : undefined
 }
 
-const byErrno: Record<string, { code: ErrorCode; why: string; fix?: string }> = {
+const byErrno: Record<string, TlsCause> = {
   EACCES: { code: 'denied', why: 'the operating system denies access (EACCES)' },
   EPERM: { code: 'denied', why: 'the operating system does not permit it (EPERM)' },
   EROFS: { code: 'denied', why: 'the file system is read-only (EROFS)' },

@@ -235,7 +235,9 @@ export function openRelay(
         await listenAndServe()
         if (listening.signal.aborted) return
         await allGone()
-        if (!mark) setState({ name: 'done' })
+        if (mark) return
+        if (plan.listen.acceptor && plan.targets.some(target => target.unfinished?.())) continue
+        setState({ name: 'done' })
         return
       } catch (thrown) {
         if (listening.signal.aborted) return

@@ -36,29 +36,12 @@ const absent = (keyword: string, syntax: string, more: Partial<AbsentKind> = {})
   ...more,
 })
 
-/** UDP comes unsuffixed and for each IP version, with the same syntax. */
-const udp = ['', '4', '6'].flatMap(version => {
-  const kind = (name: string, args: string, aliases: readonly string[]) =>
-    absent(`UDP${version}${name}`, `UDP${version}${name}:${args}`, {
-      aliases: aliases.map(alias => `UDP${version}${alias}`),
-    })
-  return [
-    kind('', '<host>:<port>', ['-CONNECT']),
-    kind('-LISTEN', '<port>', ['-L']),
-    kind('-RECV', '<port>', ['-RECEIVE']),
-    kind('-RECVFROM', '<port>', []),
-    kind('-SENDTO', '<host>:<port>', []),
-    kind('-DATAGRAM', '<host>:<port>', ['-DGRAM']),
-  ]
-})
-
 const streams =
   'Node has Unix sockets for streams only, not for datagrams. Use UNIX-CONNECT and UNIX-LISTEN, or UDP'
 
 const newest = 'Node opens TCP, UDP and Unix sockets only. Use TCP, UDP or a Unix socket'
 
 export const absentKinds: readonly AbsentKind[] = [
-  ...udp,
   absent('UNIX-RECV', 'UNIX-RECV:<path>', { instead: streams }),
   absent('UNIX-RECVFROM', 'UNIX-RECVFROM:<path>', { instead: streams }),
   absent('UNIX-SENDTO', 'UNIX-SENDTO:<path>', { aliases: ['UNIX-SEND'], instead: streams }),
@@ -93,14 +76,6 @@ export const absentKinds: readonly AbsentKind[] = [
     aliases: ['PROXY-CONNECT'],
     options: ['proxyport', 'proxyauth', 'proxy-authorization'],
   }),
-  absent('HEALTH', 'HEALTH'),
-  absent('STATUS', 'STATUS'),
-  absent('HTTP-FILE', 'HTTP-FILE:<path>'),
-  absent('ECHO', 'ECHO'),
-  absent('DISCARD', 'DISCARD'),
-  absent('ZERO', 'ZERO'),
-  absent('CHARGEN', 'CHARGEN'),
-  absent('TIME', 'TIME'),
   ...['SCTP', 'SCTP4', 'SCTP6'].flatMap(name => [
     absent(name, `${name}:<host>:<port>`, { aliases: [`${name}-CONNECT`], instead: newest }),
     absent(`${name}-LISTEN`, `${name}-LISTEN:<port>`, { aliases: [`${name}-L`], instead: newest }),

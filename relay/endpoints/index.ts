@@ -6,13 +6,24 @@ import { privilegeOptions } from '../option-groups.ts'
 import { checkOptions } from '../options.ts'
 import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
+import { builtInKinds } from './built-in.ts'
+import { httpFileKinds } from './http-file.ts'
 import { memoryKinds } from './memory.ts'
 import { tcpKinds } from './tcp.ts'
 import { tlsKinds } from './tls.ts'
+import { udpKinds } from './udp.ts'
 import { unixKinds } from './unix.ts'
 
 /** THE TABLE: every kind of address there is. The grammar, the help, the reference and the tests read it. */
-export const kinds: readonly EndpointKind[] = [...tcpKinds, ...tlsKinds, ...unixKinds, ...memoryKinds]
+export const kinds: readonly EndpointKind[] = [
+  ...tcpKinds,
+  ...udpKinds,
+  ...tlsKinds,
+  ...unixKinds,
+  ...builtInKinds,
+  ...httpFileKinds,
+  ...memoryKinds,
+]
 
 const byName = index(kinds)
 const absentByName = index(absentKinds.filter(({ keyword }) => !byName.has(keyword)))

@@ -21,7 +21,7 @@ export interface TcpListenTarget {
 }
 
 /** What the kernel keeps waiting, and what we keep waiting, unless the address says otherwise. */
-const defaultBacklog = 511
+export const defaultBacklog = 511
 
 /** Listens for TCP connections. */
 export async function listenTcp(target: TcpListenTarget, cx: OpenContext): Promise<Listener> {

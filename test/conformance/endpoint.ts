@@ -1,5 +1,4 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import type { Channel, Endpoint, Listener } from '#relay/endpoint.ts'
 import { memoryPair } from '#relay/endpoints/memory-pair.ts'
@@ -217,8 +216,13 @@ export async function resetFor({ dialer }: Endpoint, resets = true): Promise<voi
   await using channel = dialled
   channel.stream.resume()
   if (!resets) return await ended(channel.stream)
-  if (!channel.stream.destroyed) await once(channel.stream, 'close')
+  await closed(channel.stream)
   expect(channel.stream.errored).toMatchObject({ code: 'ECONNRESET' })
+}
+
+/** `once` of node:events would reject on the reset that is waited for here. */
+async function closed(stream: Channel['stream']): Promise<void> {
+  if (!stream.closed) await new Promise<void>(resolve => stream.once('close', () => resolve()))
 }
 
 /** Sizes that meet no buffer's edge. The bytes differ from place to place, so that a swap or a loss shows. */

@@ -1,0 +1,80 @@
+import { isIP } from 'node:net'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import type { Address } from '../address.ts'
+import type { Channel, OpenContext } from '../endpoint.ts'
+import { RelayError } from '../errors.ts'
+import { tlsClient } from '../layers/tls.ts'
+import type { OptionValues } from '../options.ts'
+import { defaultConnectTimeoutMs, dialTcp, type TcpTarget } from './tcp-dial.ts'
+import type { TlsOptionValues } from './tls-bind.ts'
+import { contextOptions } from './tls-context.ts'
+import { fileStamp, readMaterial, type TlsFiles } from './tls-files.ts'
+import type { tlsClientOptions } from './tls-options.ts'
+
+export interface TlsTarget {
+  readonly tcp: TcpTarget
+  readonly reads: readonly Address[]
+  readonly options: TlsOptionValues & OptionValues<readonly [typeof tlsClientOptions]>
+}
+
+/** Dials TCP and speaks TLS over it, all within the connect-timeout. */
+export function tlsDialer({ tcp, reads, options }: TlsTarget): (cx: OpenContext) => Promise<Channel> {
+  const what = tcp.scope.text
+  const contextNow = contextKeeper(options, options, what)
+  const { verify = true, commonName, identity, fingerprint } = options
+  const client = {
+    what,
+    serverName: serverName(tcp.host, options),
+    alpn: options.alpn,
+    peer: {
+      verified: verify,
+      // Who names a whole identity does not mean the host's: workloads move from host to host.
+      commonName: commonName ?? (identity ? undefined : tcp.host),
+      identities: identity,
+      fingerprints: fingerprint,
+    },
+  }
+
+  return async cx => {
+    const timeout = tcp.options.connectTimeout ?? defaultConnectTimeoutMs
+    const deadline = performance.now() + timeout
+    checkReads(reads, cx, what)
+    const context = await contextNow()
+    const inner = await dialTcp(tcp, cx)
+    const layer = tlsClient({ ...client, context }, Math.max(1, deadline - performance.now()))
+    return await layer(inner, cx)
+  }
+}
+
+/** Throws the ceiling's refusal of a file, and says for which address it was. */
+export function checkReads(reads: readonly Address[], cx: OpenContext, what: string): void {
+  for (const file of reads) {
+    try {
+      cx.egress.check(file)
+    } catch (thrown) {
+      throw RelayError.from(thrown, file.text).within(`${what}: reading ${file.args[0]}`)
+    }
+  }
+}
+
+/** Reads the files anew only when they have changed: reading a host's authorities takes longer than a handshake. */
+function contextKeeper(
+  files: TlsFiles,
+  options: TlsOptionValues,
+  what: string,
+): () => Promise<SecureContext> {
+  let kept: { stamp: string; context: SecureContext } | undefined
+  return async () => {
+    const stamp = await fileStamp(files)
+    if (kept?.stamp !== stamp) {
+      const material = await readMaterial(files, what)
+      kept = { stamp, context: createSecureContext(contextOptions(material, options, what)) }
+    }
+    return kept.context
+  }
+}
+
+function serverName(host: string, { snihost, noSni, commonName }: TlsTarget['options']): string | undefined {
+  if (noSni) return undefined
+  return snihost ?? [commonName, host].find(name => name !== undefined && isIP(name) === 0)
+}

@@ -1,0 +1,65 @@
+import type { Endpoint, EndpointKind } from '../endpoint.ts'
+import { connectOptions, listenOptions, retryOptions, socketOptions } from '../option-groups.ts'
+import { readOptions } from '../options.ts'
+import { agreedVersion, argsOf, hostArg, ipScope, portArg } from './ip-parts.ts'
+import { retrying } from './retrying.ts'
+import { checkTlsOptions } from './tls-bind.ts'
+import { tlsDialer } from './tls-dial.ts'
+import { readScopes } from './tls-files.ts'
+import { listenTls } from './tls-listen.ts'
+import { tlsClientOptions, tlsOptions } from './tls-options.ts'
+
+const dialGroups = [tlsOptions, tlsClientOptions, socketOptions, connectOptions, retryOptions] as const
+const listenGroups = [tlsOptions, socketOptions, listenOptions, retryOptions] as const
+
+/** TLS over TCP, as a target and as a listener. Both verify their peer unless they are told not to. */
+export const tlsKinds: readonly EndpointKind[] = [
+  {
+    keyword: 'OPENSSL',
+    aliases: ['SSL', 'OPENSSL-CONNECT', 'SSL-CONNECT'],
+    syntax: 'OPENSSL:<host>:<port>',
+    summary: 'a TLS connection; the server’s certificate must be for <host> unless options say otherwise',
+    groups: dialGroups,
+    role: 'target',
+    bind(address) {
+      const [hostText, portText] = argsOf(address, 'OPENSSL:<host>:<port>', 2)
+      const host = hostArg(address, hostText!)
+      const port = portArg(address, portText!, 1)
+      const options = readOptions(address, dialGroups)
+      checkTlsOptions(address, options, 'client')
+      const family = agreedVersion(address, undefined, options.pf, host)
+      const scope = ipScope(address, 'OPENSSL', host, port)
+      const reads = readScopes(options)
+      const dial = tlsDialer({ tcp: { scope, host, port, family, options }, reads, options })
+      const dialer: Endpoint['dialer'] = { dial: cx => retrying(options, cx.signal, () => dial(cx)) }
+      return { address, scope, reads, dialer }
+    },
+  },
+  {
+    keyword: 'OPENSSL-LISTEN',
+    aliases: ['SSL-LISTEN', 'OPENSSL-L', 'SSL-L'],
+    syntax: 'OPENSSL-LISTEN:<port>',
+    summary: 'a TLS listener; clients must show a certificate unless `verify=0`',
+    groups: listenGroups,
+    role: 'listen',
+    bind(address) {
+      const [portText] = argsOf(address, 'OPENSSL-LISTEN:<port>', 1)
+      const port = portArg(address, portText!, 0)
+      const options = readOptions(address, listenGroups)
+      checkTlsOptions(address, options, 'server')
+      const family = agreedVersion(address, undefined, options.pf, options.bind ?? '')
+      const host = options.bind ?? (family === 6 ? '::' : '0.0.0.0')
+      const scope = ipScope(address, 'OPENSSL-LISTEN', host, port)
+      const reads = readScopes(options)
+      const target = { tcp: { scope, host, port, family, options }, reads, options }
+      const { range, allow, deny, maxChildren } = options
+      return {
+        address,
+        scope,
+        reads,
+        acceptor: { listen: cx => retrying(options, cx.signal, () => listenTls(target, cx)) },
+        admission: { range, allow, deny, maxChildren },
+      }
+    },
+  },
+]
