@@ -59,6 +59,13 @@ export interface OpenContext {
    * count as the one connection of a listener without `fork`. All are admitted if absent.
    */
   readonly admit?: (peer: Peer) => boolean
+  /**
+   * A listener whose arrivals must first show who they are asks this before it lets one begin; `false`: it resets the
+   * arrival. `admit` is asked when it is through. Such a listener screens every arrival.
+   */
+  readonly screen?: (peer: Peer) => boolean
+  /** A screened arrival that did not get through, and why. */
+  readonly failed?: (error: RelayError, peer: Peer) => void
   /** A listener tells of arrivals that it had to reset for want of room, without asking. */
   readonly turnedAway?: (cause: 'descriptors' | 'queue-full', peer: Peer) => void
 }
@@ -97,6 +104,8 @@ export interface Endpoint {
    * in. `TCP4-LISTEN:8080,bind=127.0.0.1,fork` has the scope `TCP4-LISTEN:127.0.0.1:8080`.
    */
   readonly scope: Address
+  /** The files that are read to open it, as the ceiling sees them: `OPEN:/etc/ssl/web.pem,rdonly`. */
+  readonly reads?: readonly Address[]
   readonly dialer?: Dialer
   readonly acceptor?: Acceptor
   /**

@@ -49,7 +49,7 @@ export interface RelayObserver {
   /** All its descriptors are gone. */
   closed(connection: Connection, end: { cause: EndCause; error?: RelayError; durationMs: number }): void
   refused(cause: RefusalCause, source: string): void
-  /** No target could be opened for this connection. */
+  /** No target could be opened for this connection, or it failed at the door: its handshake did. */
   failed(error: RelayError, source: string): void
 }
 
@@ -102,6 +102,8 @@ export function openRelay(
   let listener: Listener | undefined
   /** Admitted by the listener, and not yet taken from it. */
   let arriving = 0
+  /** The listener has asked `screen` about source and rate by the time that it asks `admit`. */
+  let screening = false
   /** Once set, nothing may live: see `accept`. */
   let mark: RelayError | undefined
   let connectionsCut = 0
@@ -148,9 +150,18 @@ export function openRelay(
   }
 
   const admit = ({ ip, text }: Channel['peer']): boolean => {
-    const cause = admission?.refusal(ip, live.size + arriving)
+    const present = live.size + arriving
+    const cause = screening ? admission?.roomRefusal(present) : admission?.refusal(ip, present)
     if (cause) observer.refused(cause, text)
     else arriving++
+    return cause === undefined
+  }
+
+  /** Who is not through yet takes no room from others: of those there may be many that never will be. */
+  const screen = ({ ip, text }: Channel['peer']): boolean => {
+    screening = true
+    const cause = admission?.refusal(ip, live.size + arriving)
+    if (cause) observer.refused(cause, text)
     return cause === undefined
   }
 
@@ -173,6 +184,8 @@ export function openRelay(
       ...dialing,
       signal: listening.signal,
       admit,
+      screen,
+      failed: (error: RelayError, peer: Channel['peer']) => observer.failed(error, peer.text),
       turnedAway: (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text),
     }
     if (plan.listen.acceptor) return plan.listen.acceptor.listen(cx)
