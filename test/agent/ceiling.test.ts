@@ -30,6 +30,15 @@ describe('listeners', () => {
     ['TCP6-LISTEN:8080,bind=[::]', [], false],
     ['MEMORY-LISTEN:a', [], false],
     ['MEMORY-LISTEN:a', ['MEMORY-LISTEN:*'], true],
+    ['UNIX-LISTEN:/run/app.sock', [], false],
+    ['UNIX-LISTEN:/run/app.sock,fork,mode=600', ['UNIX-LISTEN:/run/*'], true],
+    ['UNIX-LISTEN:/run/app.sock,mode=666', ['UNIX-LISTEN:/run/*'], false],
+    ['UNIX-LISTEN:/run/app.sock,umask=0', ['UNIX-LISTEN:/run/*'], false],
+    ['UNIX-LISTEN:/run/app.sock,mode=666', ['UNIX-LISTEN:/run/*,mode=666'], true],
+    ['UNIX-LISTEN:/run/app.sock,unlink-early', ['UNIX-LISTEN:/run/*'], false],
+    ['UNIX-LISTEN:/run/../etc/app.sock', ['UNIX-LISTEN:/run/**'], false],
+    ['ABSTRACT-LISTEN:app', [], false],
+    ['ABSTRACT-LISTEN:app', ['ABSTRACT-LISTEN:app'], true],
     ['TCP4-LISTEN:8080', ['TCP-LISTEN:0.0.0.0:8080'], true],
     ['TCP4-LISTEN:8081', ['TCP-LISTEN:0.0.0.0:8080'], false],
     ['TCP-LISTEN:8500,bind=10.1.2.3', ['TCP-LISTEN:10.0.0.0/8:8000-8999'], true],
@@ -64,6 +73,26 @@ describe('targets', () => {
     ['TCP:[::ffff:169.254.169.254]:80', undefined, [], [], false],
     ['TCP:[64:ff9b::a9fe:a9fe]:80', undefined, [], [], false],
     ['TCP:0.0.0.0:80', undefined, [], [], false],
+    ['UNIX-CONNECT:/var/run/postgresql/.s.PGSQL.5432', undefined, [], [], false],
+    ['UNIX-CONNECT:/var/run/postgresql/s', undefined, ['UNIX-CONNECT:/var/run/postgresql/*'], [], true],
+    ['UNIX:/var/run/postgresql/s', undefined, ['UNIX-CONNECT:/var/run/postgresql/*'], [], true],
+    ['UNIX-CONNECT:/var/run/docker.sock', undefined, ['UNIX-CONNECT:/var/run/postgresql/*'], [], false],
+    ['UNIX-CLIENT:/run/a', undefined, ['UNIX-CONNECT:/run/*'], ['UNIX-CONNECT:/run/a'], false],
+    ['ABSTRACT:app', undefined, [], [], false],
+    ['ABSTRACT:app', undefined, ['ABSTRACT-CONNECT:*'], [], true],
+    ['HEALTH', undefined, [], [], true],
+    ['STATUS', undefined, [], [], true],
+    ['ECHO', undefined, [], [], true],
+    ['DISCARD', undefined, [], [], true],
+    ['ZERO', undefined, [], [], true],
+    ['CHARGEN', undefined, [], [], true],
+    ['TIME', undefined, [], [], true],
+    ['CHARGEN', undefined, [], ['CHARGEN'], false],
+    ['HTTP-FILE:/srv/file', undefined, [], [], false],
+    ['HTTP-FILE:/srv/file', undefined, ['OPEN:/srv/*,rdonly'], [], true],
+    ['HTTP-FILE:/srv/file', undefined, ['HTTP-FILE:/srv/*'], [], true],
+    ['HTTP-FILE:/etc/shadow', undefined, ['OPEN:/srv/*,rdonly'], [], false],
+    ['HTTP-FILE:/srv/file', undefined, ['HTTP-FILE:/srv/*'], ['OPEN:/srv/file'], false],
     ['MEMORY:a', undefined, [], [], false],
     ['MEMORY:a', undefined, ['MEMORY:*'], [], true],
   ])('%s at %s with permit %j and forbid %j: %j', (text, ip, lines, forbidden, permitted) => {
@@ -84,9 +113,25 @@ describe('targets', () => {
 })
 
 test('the printed line, once it is written, permits what was refused', () => {
-  for (const text of ['TCP4-LISTEN:8080', 'TCP6-LISTEN:8080,bind=[2001:db8::1]', 'MEMORY-LISTEN:a']) {
+  for (const text of [
+    'TCP4-LISTEN:8080',
+    'TCP6-LISTEN:8080,bind=[2001:db8::1]',
+    'MEMORY-LISTEN:a',
+    'UNIX-LISTEN:/run/a*b.sock,group=app,mode=0660,unlink-early',
+    'ABSTRACT-LISTEN:app',
+  ]) {
     const line = /add "(.+?)" under/.exec(refusal(() => ceiling().checkListen(bindListen(text)))!)![1]!
     expect(refusal(() => ceiling([line]).checkListen(bindListen(text)))).toBe(undefined)
+  }
+})
+
+test('so does the line of a target', () => {
+  for (const text of ['UNIX-CONNECT:/run/a\\,b/\\:c.sock', 'ABSTRACT:app', 'HTTP-FILE:/srv/a file']) {
+    const line = /add "(.+)" under/.exec(refusal(() => ceiling().checkTarget(target(text)))!)![1]!
+    expect(
+      refusal(() => ceiling([line]).checkTarget(target(text))),
+      line,
+    ).toBe(undefined)
   }
 })
 
