@@ -34,17 +34,21 @@ export function openCeiling(rules: Rules): Ceiling {
   /** `ip` is absent while a name is not resolved yet; `undecided` is then good enough for a target. */
   function check(scope: Address, ip: string | undefined, role: 'listen' | 'target') {
     const early = role === 'target' && ip === undefined
-    const forbidding = forbid.find(({ pattern }) => {
-      const answer = matches(pattern, scope, ip, 'forbid')
-      return answer === 'yes' || (answer === 'by-address' && !early)
-    })
-    if (forbidding) throw forbidden(scope, forbidding)
+    checkForbidden(scope, ip, early)
     if (role === 'target') checkAlwaysDenied(scope, ip ?? literalIp(scope))
     const permitted = [...permit, ...defaults].some(({ pattern }) => {
       const answer = matches(pattern, scope, ip)
       return answer === 'yes' || (answer === 'by-address' && early)
     })
     if (!permitted) throw notPermitted(scope, ip, role)
+  }
+
+  function checkForbidden(scope: Address, ip: string | undefined, early: boolean) {
+    const forbidding = forbid.find(({ pattern }) => {
+      const answer = matches(pattern, scope, ip, 'forbid')
+      return answer === 'yes' || (answer === 'by-address' && !early)
+    })
+    if (forbidding) throw forbidden(scope, forbidding)
   }
 
   function checkAlwaysDenied(scope: Address, ip: string | undefined) {
@@ -58,6 +62,7 @@ export function openCeiling(rules: Rules): Ceiling {
 
   return {
     check: (address, ip) => check(address, ip, 'target'),
+    checkForbidden: address => checkForbidden(address, undefined, true),
     checkListen({ scope, reads = [] }) {
       check(scope, undefined, 'listen')
       for (const file of reads) check(file, undefined, 'target')

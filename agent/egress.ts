@@ -23,6 +23,7 @@ export function relayEgress({ targets }: Pick<RelayPlan, 'targets'>, ceiling: Eg
       if (ips) ips.add(ip)
       else dialled.set(address.text, new Set([ip]))
     },
+    checkForbidden: address => ceiling.checkForbidden?.(address),
     refusal({ target }) {
       for (const { scope } of targets.filter(({ address }) => address.text === target)) {
         for (const ip of dialled.get(scope.text) ?? []) {

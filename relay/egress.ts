@@ -20,6 +20,7 @@ export function guardEgress(policy: EgressPolicy, named: NamedExactly = () => fa
       }
       policy.check(address, ip)
     },
+    checkForbidden: address => policy.checkForbidden?.(address),
   }
 }
 

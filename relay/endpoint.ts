@@ -40,6 +40,11 @@ export interface EgressPolicy {
    * the endpoint's scope; `ip` is canonical, and absent for kinds that have none.
    */
   check(address: Address, ip?: string): void
+  /**
+   * Throws as `check` does when a line forbids `address`, whatever permits it. Asked about the other names that links
+   * give to a path. Nothing is forbidden if absent.
+   */
+  checkForbidden?(address: Address): void
 }
 
 /** All addresses of a name, best first. */

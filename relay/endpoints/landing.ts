@@ -1,25 +1,33 @@
 import { realpath } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import type { Address } from '../address.ts'
-import { formatAddress } from '../address.ts'
+import { type Address, formatAddress } from '../address.ts'
 import type { OpenContext } from '../endpoint.ts'
 
 /**
- * Where the path of this scope leads. The directories on the way are for the host's owner to arrange, but the last
- * part may be a link that whoever can write there has laid: it may then only lead to what may be opened by its own
- * name. Rejects as the file system does, or with the refusal.
+ * Where the path of this scope leads. What the ceiling forbids stays forbidden under every name that links give it.
+ * The directories on the way are for the host's owner to arrange; but the last part may be a link that whoever can
+ * write there has laid, and may then only lead to what is permitted by its own name. Rejects as the file system does, or
+ * with the refusal.
  */
-export async function landing(scope: Address, cx: Pick<OpenContext, 'egress'>): Promise<string> {
+export async function landing(scope: Address, { egress }: Pick<OpenContext, 'egress'>): Promise<string> {
   const path = scope.args[0]!
   const [real, parent] = await Promise.all([realpath(path), realpath(dirname(path))])
-  if (real !== join(parent, basename(path))) {
-    const { keyword, options } = scope
-    cx.egress.check({
-      keyword,
-      args: [real],
-      options,
-      text: formatAddress({ keyword, args: [real], options }),
-    })
-  }
+  const led = at(scope, real)
+  if (real !== path) egress.checkForbidden?.(led)
+  if (real !== join(parent, basename(path))) egress.check(led)
   return real
+}
+
+/** The same for a path at which something will be made. Its directory need not be there. */
+export async function checkPlaceOf(scope: Address, { egress }: Pick<OpenContext, 'egress'>): Promise<void> {
+  const path = scope.args[0]!
+  const parent = await realpath(dirname(path)).catch(() => dirname(path))
+  const real = join(parent, basename(path))
+  if (real !== path) egress.checkForbidden?.(at(scope, real))
+}
+
+/** The same scope at another path. */
+function at({ keyword, options }: Address, path: string): Address {
+  const moved = { keyword, args: [path], options }
+  return { ...moved, text: formatAddress(moved) }
 }

@@ -4,6 +4,7 @@ import type { Listener, OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { startTimer } from '../timer.ts'
 import { openArrivals } from './arrivals.ts'
+import { checkPlaceOf } from './landing.ts'
 import { placeSocket, type SocketFile, type SocketFileOptions } from './socket-file.ts'
 import { nearlyFull, socketChannel } from './sockets.ts'
 import { checkPlatform, type SocketName, shownName } from './unix-name.ts'
@@ -26,6 +27,7 @@ export async function listenUnix(
   cx: OpenContext,
 ): Promise<Listener> {
   checkPlatform(name, scope.text)
+  if (name.is === 'path') await checkPlaceOf(scope, cx)
   const { backlog = defaultBacklog, acceptTimeout = Infinity } = options
   // Not read before the relay asks: until the target is open the client's bytes stay in the kernel, and nothing is lost.
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true })

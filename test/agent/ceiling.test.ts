@@ -1,8 +1,11 @@
+import { mkdir, realpath, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openCeiling } from '#agent/ceiling.ts'
 import type { Endpoint } from '#relay/endpoint.ts'
 import { bindListen, bindTarget } from '#relay/endpoints/index.ts'
 import type { RelayError } from '#relay/errors.ts'
+import { openFolder } from '#test/resources/folder.ts'
 import { permit } from './resources.ts'
 
 const target = (text: string): Endpoint => bindTarget(text).read
@@ -133,6 +136,31 @@ test('so does the line of a target', () => {
       line,
     ).toBe(undefined)
   }
+})
+
+test('what is forbidden stays so under every name that links give it', async () => {
+  await using folder = await openFolder()
+  const real = await realpath(folder.path)
+  await mkdir(join(real, 'secret'))
+  await writeFile(join(real, 'secret/file'), 'secret')
+  await symlink(join(real, 'secret'), join(real, 'link'))
+  const egress = ceiling(
+    ['HTTP-FILE:/**', 'UNIX-LISTEN:/**', 'UNIX-CONNECT:/**'],
+    [`OPEN:${real}/secret/**`, `UNIX-LISTEN:${real}/secret/*`],
+  )
+  const cx = { egress, signal: new AbortController().signal }
+  for (const path of [`${real}/link/file`, `/proc/self/root${real}/secret/file`]) {
+    const { dialer, scope } = target(`HTTP-FILE:${path}`)
+    expect(refusal(() => egress.check(scope))).toBe(undefined)
+    await expect(dialer!.dial(cx)).rejects.toMatchObject({
+      code: 'denied',
+      what: `HTTP-FILE:${real}/secret/file`,
+    })
+  }
+  await expect(bindListen(`UNIX-LISTEN:${real}/link/app.sock`).acceptor!.listen(cx)).rejects.toMatchObject({
+    code: 'denied',
+    why: expect.stringContaining(`forbids UNIX-LISTEN:${real}/secret/*`),
+  })
 })
 
 test('a replaced ceiling holds from the next check on', () => {
