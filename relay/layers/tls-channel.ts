@@ -14,6 +14,8 @@ export function tlsChannel(tls: TLSSocket, inner: Channel, peer: Peer): Channel 
   let resetting = false
   // Between pumps nobody may be listening, and an error that nobody hears ends the process.
   tls.on('error', ignore)
+  // Node only tells of an error of the channel below, once; a session that nobody reads just then would not know later.
+  inner.stream.once('error', error => tls.destroy(error))
   // A peer that renegotiates could show another certificate than the one that was let in.
   tls.disableRenegotiation()
   return {

@@ -46,7 +46,7 @@ export function tlsClient({ what, context, serverName, alpn, peer }: TlsClient, 
 
 /** TLS over any channel, as the side that answers. One server takes any number of channels. */
 export function tlsServer({ what, options, asks, peer }: TlsServer, withinMs: number): Layer {
-  const handshakes = new Map<Duplex, PromiseWithResolvers<TLSSocket>>()
+  const handshakes = new Map<Duplex | undefined, PromiseWithResolvers<TLSSocket>>()
   // It never listens: it is there for what Node does around a server's handshake.
   const server = createServer({ ...options, requestCert: asks, rejectUnauthorized: asks && peer.verified })
   server.on('secureConnection', tls => handshakes.get(below(tls))?.resolve(tls.on('error', ignore)))
@@ -56,11 +56,14 @@ export function tlsServer({ what, options, asks, peer }: TlsServer, withinMs: nu
   return async (inner, cx) => {
     const handshake = Promise.withResolvers<TLSSocket>()
     handshakes.set(inner.stream, handshake)
+    const onClose = () => handshake.reject(hungUp())
+    inner.stream.once('close', onClose)
     try {
       server.emit('connection', inner.stream)
       return await established({ inner, cx, what, withinMs, peer, handshake: handshake.promise })
     } finally {
       handshakes.delete(inner.stream)
+      inner.stream.off('close', onClose)
     }
   }
 }
@@ -133,11 +136,17 @@ function verdict(reason: unknown): Error {
 
 /**
  * What a server's session runs on: Node tells of sessions, and not of what they were made of. A stream without a
- * descriptor is wrapped once more.
+ * descriptor is wrapped once more. Undefined for a session that is closed already.
  */
-function below(tls: TLSSocket): Duplex {
-  const { _parent: parent } = tls as unknown as { _parent: Duplex & { stream?: Duplex } }
-  return parent.stream ?? parent
+function below(tls: TLSSocket): Duplex | undefined {
+  const { ssl, _parent } = tls as unknown as Inside
+  const wrap = ssl?._parentWrap ?? _parent
+  return wrap?.stream ?? wrap ?? undefined
+}
+
+interface Inside {
+  readonly ssl: { readonly _parentWrap?: Duplex & { readonly stream?: Duplex } } | null
+  readonly _parent?: Duplex & { readonly stream?: Duplex }
 }
 
 function ignore(): void {}
