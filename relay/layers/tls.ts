@@ -56,7 +56,8 @@ export function tlsServer({ what, options, asks, peer }: TlsServer, withinMs: nu
   return async (inner, cx) => {
     const handshake = Promise.withResolvers<TLSSocket>()
     handshakes.set(inner.stream, handshake)
-    const onClose = () => handshake.reject(hungUp())
+    // Node tells why a moment later, if it knows.
+    const onClose = () => setImmediate(() => handshake.reject(hungUp()))
     inner.stream.once('close', onClose)
     try {
       server.emit('connection', inner.stream)
