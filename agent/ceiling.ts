@@ -63,12 +63,14 @@ export function openCeiling(rules: Rules): Ceiling {
   return {
     check: (address, ip) => check(address, ip, 'target'),
     checkForbidden: address => checkForbidden(address, undefined, true),
-    checkListen({ scope, reads = [] }) {
+    checkListen({ scope, listens, reads = [] }) {
       check(scope, undefined, 'listen')
+      if (listens) check(listens, undefined, 'listen')
       for (const file of reads) check(file, undefined, 'target')
     },
-    checkTarget({ scope, reads = [] }) {
+    checkTarget({ scope, listens, reads = [] }) {
       check(scope, undefined, 'target')
+      if (listens) check(listens, undefined, 'listen')
       for (const file of reads) check(file, undefined, 'target')
     },
     replace(rules) {

@@ -11,6 +11,10 @@ export const refusalCauses = [
   'source-rate', // too many from this source
   'descriptors', // this process has hardly any file descriptors left
   'queue-full', // more arrivals than the relay takes
+  'displaced', // a UDP conversation that was silent longest gave way to a newer one
+  'amplification', // a UDP reply much larger than what its peer had sent, and the peer has never answered
+  'overflow', // a datagram came faster than it could be handed on
+  'cut-peer', // a UDP peer whose conversation was cut goes on sending
 ] as const
 
 export type RefusalCause = (typeof refusalCauses)[number]
@@ -38,7 +42,10 @@ export interface Admission {
    * From now on these limits. Returns those of `live` whose source is no longer allowed, to be cut; lower caps and
    * rates are for arrivals only. Throws a RelayError `usage` on a bad CIDR, and then nothing has changed.
    */
-  update<T extends { readonly sourceIp?: string }>(limits: AdmissionLimits, live: Iterable<T>): T[]
+  update<T extends { readonly sourceIp?: string; readonly manySources?: true }>(
+    limits: AdmissionLimits,
+    live: Iterable<T>,
+  ): T[]
 }
 
 /** `now` is in milliseconds and never goes back. */
@@ -73,7 +80,9 @@ export function openAdmission(
     },
     update(next, live) {
       rules = compile(next)
-      return [...live].filter(({ sourceIp }) => sourceRefusal(sourceIp) !== undefined)
+      return [...live].filter(
+        ({ sourceIp, manySources }) => !manySources && sourceRefusal(sourceIp) !== undefined,
+      )
     },
   }
 

@@ -9,6 +9,8 @@ export interface Connection {
   readonly relayId: string
   readonly source: string
   readonly sourceIp?: string
+  /** Many senders share it: each of their datagrams is judged by itself. */
+  readonly manySources?: true
   /** The target that it talks to, or that is being dialled. */
   readonly target: string
   readonly tlsIdentity?: string
@@ -67,6 +69,7 @@ export function openConnection({
     ...ids,
     source: client.peer.text,
     ...(client.peer.ip !== undefined && { sourceIp: client.peer.ip }),
+    ...(client.peer.many && { manySources: true }),
     ...(client.peer.identity !== undefined && { tlsIdentity: client.peer.identity }),
     openedAt: new Date(),
     get target() {
@@ -100,19 +103,33 @@ export function openConnection({
     throw new RelayError(last.code, { what: `none of ${failures.length} targets opened`, why, cause: last })
   }
 
+  /** A conversation of datagrams may have to give way to newer ones while its target is still being dialled. */
+  const dialWhileWanted = async (): Promise<Channel> => {
+    if (client.framing === 'stream') return dial()
+    const gone = new RelayError('closed', { what: `the connection of ${listed.source}`, why: 'it has gone' })
+    const onClose = () => scope.abort(RelayError.from(client.stream.errored ?? gone, gone.what))
+    client.stream.once('close', onClose)
+    try {
+      return await dial()
+    } finally {
+      client.stream.off('close', onClose)
+    }
+  }
+
   const converse = async (failed: (error: RelayError) => void): Promise<Pick<PumpEnd, 'end' | 'error'>> => {
     if (signal.aborted) return { end: 'revoked', error: signal.reason }
     let far: Channel
     try {
-      far = await dial()
+      far = await dialWhileWanted()
     } catch (thrown) {
       const error = RelayError.from(thrown, target.address.text)
+      if (client.stream.errored) return { end: 'failed', error }
       if (signal.aborted) return { end: 'revoked', error }
       client.abort(error)
       failed(error)
       return { end: 'failed', error }
     }
-    const end = await pump(client, far, limits, signal, meter)
+    const end = await pump(client, far, patience(client, limits), signal, meter)
     await far[Symbol.asyncDispose]()
     return end
   }
@@ -131,6 +148,22 @@ export function openConnection({
       const durationMs = performance.now() - meter.startedAt
       const cause = end === 'revoked' && error?.code === 'closed' ? 'stopped' : end
       return error ? { cause, error, durationMs } : { cause, durationMs }
+    },
+  }
+}
+
+/** The relay's limits, with what the client's kind has to say where the relay says nothing. */
+function patience({ idleMs }: Channel, limits: PumpLimits): PumpLimits {
+  if (idleMs === undefined) return limits
+  return {
+    get idleMs() {
+      return limits.idleMs ?? idleMs
+    },
+    get lifetimeMs() {
+      return limits.lifetimeMs
+    },
+    get halfCloseMs() {
+      return limits.halfCloseMs
     },
   }
 }

@@ -12,6 +12,8 @@ export interface Peer {
   readonly ip?: string
   /** The verified certificate's name, where the kind has one. */
   readonly identity?: string
+  /** One conversation with many senders: the listener asks `OpenContext.hears` about each. `ip` is absent then. */
+  readonly many?: true
 }
 
 /**
@@ -29,6 +31,13 @@ export interface Channel extends AsyncDisposable {
    * written; its `stream` never ends by itself, and nobody waits for it to.
    */
   readonly oneWay?: 'source' | 'sink'
+  /** It ends after this much silence unless the relay says otherwise: no peer will tell that it is over. */
+  readonly idleMs?: number
+  /**
+   * Of datagrams: from now on what is written comes from a stream, whose chunks mean nothing, and each datagram takes
+   * as much of it as is wise.
+   */
+  cutsStream?(): void
   /** Now, with RST where the kernel has one. May be called at any time, any number of times. */
   abort(reason: RelayError): void
 }
@@ -52,6 +61,15 @@ export type Lookup = (
   host: string,
 ) => Promise<readonly { readonly address: string; readonly family: number }[]>
 
+/** What a listener turns away by itself: see `refusalCauses`. */
+export type TurnedAway =
+  | 'descriptors'
+  | 'queue-full'
+  | 'displaced'
+  | 'amplification'
+  | 'overflow'
+  | 'cut-peer'
+
 /** What an endpoint may use while it opens. */
 export interface OpenContext {
   /** Aborted when the relay stops waiting: an opening must then fail soon and leave nothing behind. */
@@ -71,8 +89,13 @@ export interface OpenContext {
   readonly screen?: (peer: Peer) => boolean
   /** A screened arrival that did not get through, and why. */
   readonly failed?: (error: RelayError, peer: Peer) => void
-  /** A listener tells of arrivals that it had to reset for want of room, without asking. */
-  readonly turnedAway?: (cause: 'descriptors' | 'queue-full', peer: Peer) => void
+  /**
+   * A listener whose one conversation is with many senders asks for each datagram; `false`: it drops it. All are
+   * heard if absent.
+   */
+  readonly hears?: (ip: string | undefined) => boolean
+  /** A listener tells of arrivals that it had to reset for want of room, without asking, and of dropped datagrams. */
+  readonly turnedAway?: (cause: TurnedAway, peer: Peer) => void
 }
 
 /**
@@ -111,6 +134,8 @@ export interface Endpoint {
   readonly scope: Address
   /** The files that are read to open it, as the ceiling sees them: `OPEN:/etc/ssl/web.pem,rdonly`. */
   readonly reads?: readonly Address[]
+  /** Where others than those it talks to can reach it too, as the ceiling sees it: `UDP4-RECV:0.0.0.0:6666`. */
+  readonly listens?: Address
   readonly dialer?: Dialer
   readonly acceptor?: Acceptor
   /**

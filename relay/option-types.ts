@@ -16,7 +16,7 @@ const spec = <T>(
 ): OptionSpec<T> => ({ name, aliases, syntax, summary, read })
 
 /** An option whose value must be there. */
-const valued = <T>(
+export const valued = <T>(
   name: string,
   help: Help,
   syntax: string,

@@ -60,6 +60,8 @@ export function pump(
 ): Promise<PumpEnd> {
   const a = left.stream
   const b = right.stream
+  if (left.framing === 'stream') right.cutsStream?.()
+  if (right.framing === 'stream') left.cutsStream?.()
   return new Promise(resolve => {
     let settled = false
     let timer: NodeJS.Timeout | undefined

@@ -132,7 +132,8 @@ export function openRelay(
     live.set(id, { connection, done })
     observer.opened(connection.listed)
     if (mark) cutMarked(connection, mark)
-    else if (admission?.sourceRefusal(client.peer.ip)) connection.cut(noLongerAllowed(connection.listed))
+    else if (!client.peer.many && admission?.sourceRefusal(client.peer.ip))
+      connection.cut(noLongerAllowed(connection.listed))
     void connection
       .run(error => observer.failed(error, connection.listed.source))
       .then(end => {
@@ -149,9 +150,9 @@ export function openRelay(
     connection.cut(reason)
   }
 
-  const admit = ({ ip, text }: Channel['peer']): boolean => {
+  const admit = ({ ip, text, many }: Channel['peer']): boolean => {
     const present = live.size + arriving
-    const cause = screening ? admission?.roomRefusal(present) : admission?.refusal(ip, present)
+    const cause = screening || many ? admission?.roomRefusal(present) : admission?.refusal(ip, present)
     if (cause) observer.refused(cause, text)
     else arriving++
     return cause === undefined
@@ -162,6 +163,13 @@ export function openRelay(
     screening = true
     const cause = admission?.refusal(ip, live.size + arriving)
     if (cause) observer.refused(cause, text)
+    return cause === undefined
+  }
+
+  /** Where all senders share one conversation, each of their datagrams is judged by itself. */
+  const hears = (ip: string | undefined): boolean => {
+    const cause = admission?.sourceRefusal(ip)
+    if (cause) observer.refused(cause, ip ?? 'unknown')
     return cause === undefined
   }
 
@@ -185,6 +193,7 @@ export function openRelay(
       signal: listening.signal,
       admit,
       screen,
+      hears,
       failed: (error: RelayError, peer: Channel['peer']) => observer.failed(error, peer.text),
       turnedAway: (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text),
     }
@@ -329,7 +338,7 @@ export function openRelay(
 }
 
 function noLongerAllowed({ source }: Connection): RelayError {
-  return new RelayError('revoked', {
+  return new RelayError('denied', {
     what: `the connection of ${source}`,
     why: 'the relay no longer allows its source',
   })

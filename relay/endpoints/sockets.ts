@@ -56,7 +56,11 @@ function ignore(): void {}
  * out altogether Node closes new arrivals without a word, so that must not be reached. Unknown outside Linux.
  */
 export function nearlyFull(socket: Socket, whose: 'arrivals' | 'all'): boolean {
-  const fd = descriptor(socket)
+  return nearlyFullAt(descriptor(socket), whose)
+}
+
+/** The same, of a socket whose descriptor has this number. */
+export function nearlyFullAt(fd: number | undefined, whose: 'arrivals' | 'all'): boolean {
   if (fd === undefined) return false
   const reserve = Math.min(64, limit() >> 3)
   return fd >= limit() - reserve * (whose === 'arrivals' ? 2 : 1)
