@@ -31,7 +31,10 @@ export interface ReconcilerContext {
  * has one worker at a time; different relays do not wait for each other.
  */
 export interface Reconciler extends AsyncDisposable {
-  /** All there is: what is absent closes. Resolves when every relay has opened or been refused. Never rejects. */
+  /**
+   * All there is: what is absent closes. Resolves when every relay has opened, been refused, failed for a first time, or
+   * said nothing for a while. Never rejects.
+   */
   sync(relays: readonly Desired[]): Promise<void>
   /** Changes only. Resolves and never rejects as `sync`. */
   apply(changed: readonly Desired[], removed: readonly string[]): Promise<void>
@@ -70,6 +73,9 @@ interface Slot {
   waiting: (() => void)[]
 }
 
+/** As long as the first try of most relays may last. */
+const patienceMs = 5_000
+
 export function openReconciler(cx: ReconcilerContext): Reconciler {
   const slots = new Map<string, Slot>()
   const newConnectionId = connectionIds()
@@ -97,8 +103,21 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       })
       await slot.worker
     } while (isUnfinished(slot))
-    while (slots.has(slot.id) && slot.running?.relay.state.name === 'pending')
-      await new Promise<void>(resolve => slot.waiting.push(resolve))
+    await firstWord(slot)
+  }
+
+  /** A relay may be slow to open, or try for ever: it reports how it fares, and nobody waits for more than that. */
+  async function firstWord(slot: Slot): Promise<void> {
+    const deadline = performance.now() + patienceMs
+    const left = () => deadline - performance.now()
+    while (slots.get(slot.id) === slot && slot.running?.relay.state.name === 'pending' && left() > 0) {
+      const woken = new AbortController()
+      await Promise.race([
+        new Promise<void>(resolve => slot.waiting.push(resolve)),
+        pause(left(), woken.signal),
+      ])
+      woken.abort()
+    }
   }
 
   const isUnfinished = (slot: Slot) =>

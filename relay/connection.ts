@@ -48,7 +48,7 @@ export interface ConnectionParts {
   readonly targets: readonly Endpoint[]
   readonly limits: PumpLimits
   readonly scope: Scope
-  readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'turnedAway'>
+  readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'turnedAway' | 'retrying'>
 }
 
 /** Takes over a client's channel. Nothing of it is read before a target is open. */

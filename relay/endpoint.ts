@@ -61,6 +61,8 @@ export interface OpenContext {
   readonly admit?: (peer: Peer) => boolean
   /** A listener tells of arrivals that it had to reset for want of room, without asking. */
   readonly turnedAway?: (cause: 'descriptors' | 'queue-full', peer: Peer) => void
+  /** Told of failures while the opening goes on, because the address asks for more tries. The last one is thrown. */
+  readonly retrying?: (error: RelayError, retryAt: Date) => void
 }
 
 /**

@@ -174,6 +174,7 @@ export function openRelay(
       signal: listening.signal,
       admit,
       turnedAway: (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text),
+      retrying: (error: RelayError, retryAt: Date) => setState({ name: 'rejected', error, retryAt }),
     }
     if (plan.listen.acceptor) return plan.listen.acceptor.listen(cx)
     return dialOnce(plan.listen, cx)
@@ -229,7 +230,6 @@ export function openRelay(
 
   const run = async () => {
     for (let failures = 0; !listening.signal.aborted; failures++) {
-      const before = state
       try {
         checkPlan()
         await listenAndServe()
@@ -239,7 +239,7 @@ export function openRelay(
         return
       } catch (thrown) {
         if (listening.signal.aborted) return
-        const listened = state !== before
+        const listened = state.name === 'ready'
         const error = RelayError.from(thrown, `relay ${plan.name}`)
         if (isFinal(error, listened)) return setState({ name: 'rejected', error })
         if (listened) failures = 0

@@ -39,7 +39,7 @@ function dialKind(version: 4 | 6 | undefined): EndpointKind {
       const scope = scopeOf(address, keyword, host, port)
       const target = { scope, host, port, family, options }
       const dialer: Endpoint['dialer'] = {
-        dial: cx => retrying(options, cx.signal, () => dialTcp(target, cx)),
+        dial: cx => retrying(options, cx, () => dialTcp(target, cx)),
       }
       return { address, scope, dialer }
     },
@@ -70,7 +70,7 @@ function listenKind(version: 4 | 6 | undefined): EndpointKind {
       return {
         address,
         scope,
-        acceptor: { listen: cx => retrying(options, cx.signal, () => listenTcp(target, cx)) },
+        acceptor: { listen: cx => retrying(options, cx, () => listenTcp(target, cx)) },
         admission: { range, allow, deny, maxChildren },
       }
     },
