@@ -23,9 +23,11 @@ export interface Enrolment {
   readonly name?: string
   readonly controllers?: readonly string[]
   readonly log: Logger
+  /** How long one controller may take to show itself before the next is tried. */
+  readonly patienceMs?: number
 }
 
-const patienceMs = 15_000
+const answerMs = 15_000
 
 /**
  * Trades a join token for an identity. The key is made here and never leaves. Rejects with an error that says what
@@ -37,6 +39,7 @@ export async function enrol({
   name = '',
   controllers,
   log,
+  patienceMs = 5_000,
 }: Enrolment): Promise<LoadedIdentity> {
   if (token.kind !== 'agent') {
     throw new RelayError('usage', {
@@ -50,7 +53,7 @@ export async function enrol({
   try {
     const key = await generateKey()
     const csrDer = await createCsr(key)
-    const { ca, answer } = await redeemAnywhere(addresses, token, { csrDer, name })
+    const { ca, answer } = await redeemAnywhere(addresses, token, { csrDer, name, patienceMs })
     const certificate = new X509Certificate(answer.certificatePem)
     requireValid(validityOf(certificate), `the certificate of agent ${answer.name}`, new Date())
     const details = { cluster: answer.cluster, controllers: addresses }
@@ -78,6 +81,7 @@ async function prepare(directory: string): Promise<() => Promise<void>> {
 interface Ask {
   readonly csrDer: Buffer
   readonly name: string
+  readonly patienceMs: number
 }
 
 /** Controllers that do not answer are passed over; one that answers has the last word. */
@@ -104,7 +108,7 @@ const isSilence = ({ code }: RelayError) =>
 async function redeem(
   address: string,
   token: JoinToken,
-  { csrDer, name }: Ask,
+  { csrDer, name, patienceMs }: Ask,
 ): Promise<{ ca: string; answer: EnrollResponse }> {
   const { host, port } = split(address)
   const signal = AbortSignal.timeout(patienceMs)
@@ -120,7 +124,7 @@ async function redeem(
         client,
         client.enroll,
         { tokenId: token.id, secret: token.secret, csrDer, name: called },
-        { what: 'joining the fleet', timeoutMs: patienceMs },
+        { what: 'joining the fleet', timeoutMs: answerMs },
       )
     try {
       return { ca, answer: await ask(name) }
