@@ -12,9 +12,9 @@ import { requireValid, validityOf } from '#identity/validity.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { unary } from '#wire/call.ts'
-import { channelCredentials } from '#wire/channel.ts'
+import { channelCredentials, channelOptionsFor } from '#wire/channel.ts'
 import { failureOf } from '#wire/failure.ts'
-import { channelOptionsFor } from './dial.ts'
+import { parseHostPort } from '#wire/host-port.ts'
 
 export interface Enrolment {
   readonly token: JoinToken
@@ -110,7 +110,10 @@ async function redeem(
   token: JoinToken,
   { csrDer, name, patienceMs }: Ask,
 ): Promise<{ ca: string; answer: EnrollResponse }> {
-  const { host, port } = split(address)
+  const { host, port } = parseHostPort(address, {
+    what: `controller ${address}`,
+    fix: 'Write e.g. controller.example.com:7443',
+  })
   const signal = AbortSignal.timeout(patienceMs)
   const { caPem: ca } = await fetchAuthority(host, port, token.pin, { signal })
   const client = new EnrollmentServiceClient(
@@ -144,13 +147,3 @@ const nameOfHost = () =>
     .replace(/[^a-z0-9.-]+/g, '-')
     .slice(0, 63)
     .replace(/^[.-]+|[.-]+$/g, '')
-
-function split(address: string): { host: string; port: number } {
-  const [, host, port] = /^\[?([^\]]*?)\]?:(\d{1,5})$/.exec(address) ?? []
-  if (host && port) return { host, port: Number(port) }
-  throw new RelayError('usage', {
-    what: `controller ${address}`,
-    why: 'it is not HOST:PORT',
-    fix: 'Write e.g. controller.example.com:7443',
-  })
-}

@@ -1,8 +1,7 @@
-import type { ChannelOptions } from '@grpc/grpc-js'
 import { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
 import { RelayError } from '#relay/errors.ts'
 import { unary } from '#wire/call.ts'
-import { channelCredentials, channelOptions } from '#wire/channel.ts'
+import { channelCredentials, channelOptionsFor } from '#wire/channel.ts'
 import type { Context } from './config.ts'
 import { chosenContext } from './contexts.ts'
 import { type Credentials, readCredentials, tlsOptions } from './credentials.ts'
@@ -57,7 +56,7 @@ async function connect({ name, addresses }: Context, { identity }: Credentials) 
     const client = new OperatorServiceClient(
       address,
       channelCredentials(tlsOptions(identity)),
-      optionsFor(address),
+      channelOptionsFor(address),
     )
     if (addresses.length === 1) return client
     try {
@@ -75,12 +74,6 @@ async function connect({ name, addresses }: Context, { identity }: Credentials) 
     why: `none of them answers: ${failures.join(', ')}`,
   })
 }
-
-/** A proxy of the environment cannot reach what runs on this very host. */
-export const optionsFor = (address: string): ChannelOptions => ({
-  ...channelOptions,
-  'grpc.enable_http_proxy': /^(127\.|localhost:|\[::1\])/.test(address) ? 0 : 1,
-})
 
 /** Adds what to do to failures that mean "nobody there" or "nobody known". */
 function advised(thrown: unknown, { name, addresses, localAgent }: Context): unknown {
