@@ -1,9 +1,9 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js'
 import type { AttachRequest, AttachResponse, Hello } from '#gen/fleetcat/v1/agent.ts'
 import type { Caller } from './access.ts'
+import { drained } from './drained.ts'
 import type { Host } from './hosts.ts'
 import type { Parts } from './parts.ts'
-import { drained } from './services/handlers.ts'
 import { type AgentSession, openSession, resumeFrom } from './session.ts'
 
 type Stream = ServerDuplexStream<AttachRequest, AttachResponse>
