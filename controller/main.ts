@@ -4,11 +4,11 @@ import { OperatorServiceService } from '#gen/fleetcat/v1/operator.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { type MetricsServer, openRegistry, serveMetrics } from '#telemetry/metrics.ts'
+import { localActor } from './actor.ts'
 import { readAdvertisement } from './advertisement.ts'
 import { readConfig } from './config.ts'
 import { type Front, openFront } from './front.ts'
 import { openCallServer } from './grpc.ts'
-import { issueLocally } from './local-operator.ts'
 import { registerMetrics } from './metrics.ts'
 import { openOwnCertificate } from './own-certificate.ts'
 import type { Parts } from './parts.ts'
@@ -43,6 +43,8 @@ export interface RunningController extends AsyncDisposable {
     role: 'admin'
     csr: Uint8Array
   }): Promise<{ certificatePem: string; authorityPem: string }>
+  /** Whether a call with this key, by this operator, would be let in as an admin. */
+  letsIn(order: { name: string; role: 'admin'; keyHash: string }): boolean
   mintToken(order: { kind: 'agent'; name: string; labels?: Record<string, string> }): Promise<string>
   /** Resolves when it has stopped; with an error if it had to. */
   readonly stopped: Promise<RelayError | undefined>
@@ -62,7 +64,7 @@ export async function startController(options: ControllerOptions): Promise<Runni
 
   await using opening = new AsyncDisposableStack()
   const state = await openState(options, config, opening)
-  const { parts, authority, tables } = state
+  const { parts, authority } = state
 
   const own = opening.use(
     await openOwnCertificate({
@@ -138,10 +140,11 @@ export async function startController(options: ControllerOptions): Promise<Runni
     cluster: parts.cluster,
     stopped: stopped.promise,
     close,
-    issueLocally: order => issueLocally(parts, tables, order),
+    issueLocally: parts.localOperator.issue,
+    letsIn: parts.localOperator.letsIn,
     async mintToken({ kind, name, labels = {} }) {
       const request = { kind, name, labels, role: '', ttl: undefined, uses: 1 }
-      return (await parts.tokens.create(request, 'local')).token
+      return (await parts.tokens.create(request, localActor)).token
     },
     [Symbol.asyncDispose]: close,
   }

@@ -3,6 +3,7 @@ import type { Access } from './access.ts'
 import type { Credentials } from './credentials.ts'
 import type { FleetFile } from './fleet-file.ts'
 import type { Host, Hosts } from './hosts.ts'
+import type { LocalOperator } from './local-operator.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
 import type { Relays } from './relays.ts'
@@ -27,6 +28,7 @@ export interface Parts {
   readonly revocations: Revocations
   readonly credentials: Credentials
   readonly tokens: Tokens
+  readonly localOperator: LocalOperator
   readonly access: Access
   /** Aborts when the controller stops. */
   readonly closing: AbortSignal

@@ -5,7 +5,19 @@ import type { Codec } from './store/table.ts'
 /** What the controller keeps beside the nouns of the wire: who was let in, by which token, with which keys. */
 
 /** The public keys that a name may use: SHA-256 of the SPKI, until the certificate made for it ends. */
-const keys = z.array(z.object({ hash: z.string(), notAfter: z.iso.datetime() }))
+const key = z.object({ hash: z.string(), notAfter: z.iso.datetime() })
+const keys = z.array(key)
+export type KeyRecord = z.infer<typeof key>
+
+/** So many machines or renewals one name may have at a time; the oldest go first. */
+const mostKeys = 16
+
+/** These keys and one more, without those whose certificates have ended. */
+export function keysWith(known: readonly KeyRecord[] = [], added: KeyRecord): KeyRecord[] {
+  const now = Date.now()
+  const living = known.filter(each => Date.parse(each.notAfter) > now && each.hash !== added.hash)
+  return [...living, added].slice(-mostKeys)
+}
 const struckOff = z.object({ at: z.iso.datetime(), by: z.string(), reason: z.string() })
 const labels = z.record(z.string(), z.string())
 
@@ -44,6 +56,8 @@ const token = z.object({
   expiresAt: z.iso.datetime(),
   uses: z.int(),
   used: z.int(),
+  /** By which keys, and for which names: an answer may be lost, and then the same key asks again. */
+  usedBy: z.array(z.object({ hash: z.string(), name: z.string() })).default([]),
   createdBy: z.string(),
   createdAt: z.iso.datetime(),
   revoked: z.boolean(),

@@ -2,19 +2,22 @@ import type { RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
 import type { Receipt, Revocation } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { nearest } from '#relay/nearest.ts'
+import type { Actor, Journal } from './actor.ts'
+import type { Commit } from './commit.ts'
 import type { Hosts } from './hosts.ts'
 import { newId } from './ids.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
 import type { AgentRecord, OperatorRecord } from './records.ts'
-import type { Condition, Op, Store } from './store/store.ts'
+import type { Condition, Op } from './store/store.ts'
 import type { Tables } from './tables.ts'
+import { parseTarget, type TargetKind } from './target.ts'
 
 /** Orders to cut: on disk before they are answered, and kept when what they name is gone. */
 export interface Revocations {
   revoke(
     order: { target: string; reason: string; requestId: string; dryRun: boolean },
-    by: string,
+    by: Actor,
   ): Promise<{
     revocation: Revocation
     unchanged: boolean
@@ -34,17 +37,15 @@ interface Plan {
 }
 
 interface Parts {
-  readonly store: Store
+  readonly commit: Commit
   readonly tables: Tables
   readonly mirror: Mirror
   readonly hosts: Hosts
   readonly placement: Placement
+  readonly journal: Journal
 }
 
-const kinds = ['relay', 'conn', 'agent', 'operator'] as const
-type TargetKind = (typeof kinds)[number]
-
-export function openRevocations({ store, tables, mirror, hosts, placement }: Parts): Revocations {
+export function openRevocations({ commit, tables, mirror, hosts, placement, journal }: Parts): Revocations {
   const plans: Record<TargetKind, (name: string, by: string, reason: string) => Promise<Plan | undefined>> = {
     async relay(name) {
       const { row } = await tables.relays.get(mirror.relaysById.get(name)?.name ?? name)
@@ -71,7 +72,8 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
     async operator(name, by, reason) {
       const { row } = await tables.operators.get(name)
       if (!row || row.value.revoked) return undefined
-      return struckOff('operator', [], row, tables.operators, by, reason)
+      const plan = struckOff('operator', [], row, tables.operators, by, reason)
+      return row.value.role === 'admin' ? { ...plan, ifs: [...plan.ifs, anotherAdmin(name)] } : plan
     },
   }
 
@@ -98,6 +100,24 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
         ...tokens.map(({ value }) => tables.tokens.put(value.id, { ...value, revoked: true })),
       ],
     }
+  }
+
+  /** Holds while somebody else can let people in: without an admin nobody could, not even to undo this. */
+  function anotherAdmin(name: string): Condition {
+    const now = Date.now()
+    const other = [...mirror.operators.values()].find(
+      ({ value }) =>
+        value.name !== name &&
+        value.role === 'admin' &&
+        !value.revoked &&
+        value.keys.some(key => Date.parse(key.notAfter) > now),
+    )
+    if (other) return tables.operators.at(other.value.name, other.modRev)
+    throw new RelayError('conflict', {
+      what: `operator/${name}`,
+      why: 'it is the last admin, and after it nobody could let anybody in',
+      fix: 'Let another admin log in first: fleetcat token create operator --name NAME --role admin',
+    })
   }
 
   function earlier(target: string, requestId?: string): Revocation | undefined {
@@ -131,7 +151,7 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
         if (repeated) return { revocation: repeated, unchanged: false }
       }
       for (;;) {
-        const plan = await plans[kind](name, by, reason)
+        const plan = await plans[kind](name, by.name, reason)
         if (!plan) {
           const before = earlier(target)
           if (before) return { revocation: before, unchanged: true }
@@ -143,15 +163,16 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
           target,
           targetId,
           at: new Date(),
-          by,
+          by: by.name,
           reason,
           agents,
           requestId,
         }
         if (dryRun) return { revocation, unchanged: false }
-        const result = await store.txn(ifs, [...ops, tables.revocations.put(revocation.id, revocation)])
-        if (!result.ok) continue
-        await mirror.caughtUp(result.rev)
+        const done = await commit(ifs, [...ops, tables.revocations.put(revocation.id, revocation)])
+        if (done === undefined) continue
+        const { id } = revocation
+        journal(by, 'revoked', { target, targetId, id, agents: agents.length, reason }, 'revoked')
         return { revocation, unchanged: false }
       }
     },
@@ -178,26 +199,8 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
       const revocation = mirror.revocations.get(receipt.revocationId)?.value
       if (!revocation?.agents.includes(agent)) return false
       const key = `${revocation.id}/${agent}`
-      await store.txn([tables.receipts.at(key, 0n)], [tables.receipts.put(key, receipt)])
+      await commit([tables.receipts.at(key, 0n)], [tables.receipts.put(key, receipt)])
       return true
     },
   }
-}
-
-export function parseTarget(target: string): { kind: TargetKind; name: string } {
-  const at = target.indexOf('/')
-  const kind = kinds.find(each => each === target.slice(0, at))
-  const name = target.slice(at + 1)
-  if (at < 1 || !kind || name === '') {
-    const near = nearest(target.slice(0, at), kinds)
-    throw new RelayError('usage', {
-      what: `target \`${target}\``,
-      why: 'it is not of the form relay/NAME, conn/ID, agent/NAME or operator/NAME',
-      fix:
-        at > 0 && near
-          ? `Did you mean \`${near}/${name}\`?`
-          : `For a relay write relay/${at < 0 ? target : 'NAME'}`,
-    })
-  }
-  return { kind, name }
 }

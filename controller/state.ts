@@ -3,19 +3,23 @@ import { type Authority, openAuthority } from '#identity/ca.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { failureOf } from '#wire/failure.ts'
 import { openAccess } from './access.ts'
+import { openJournal } from './actor.ts'
+import { openAdmission } from './admission.ts'
 import { openCluster } from './cluster.ts'
+import { openCommit } from './commit.ts'
 import type { ControllerConfig } from './config.ts'
 import { openCredentials } from './credentials.ts'
 import { openFanOut } from './fan-out.ts'
 import { openFleetFile } from './fleet-file.ts'
 import { type Host, openHosts } from './hosts.ts'
+import { openLocalOperator } from './local-operator.ts'
 import { openMirror } from './mirror.ts'
 import type { Parts } from './parts.ts'
 import { openPlacement } from './placement.ts'
 import { openRelays } from './relays.ts'
 import { openRevocations } from './revocations.ts'
 import { openSqliteStore } from './store/sqlite.ts'
-import { openTables, type Tables } from './tables.ts'
+import { openTables } from './tables.ts'
 import { openTokens } from './tokens.ts'
 import { openViews } from './views.ts'
 
@@ -23,7 +27,6 @@ import { openViews } from './views.ts'
 export interface State {
   readonly parts: Parts
   readonly authority: Authority
-  readonly tables: Tables
   /** The port is open: from now on join tokens can say where. */
   located(addresses: readonly string[]): void
   /** The controller stops: calls that would last for ever end. */
@@ -47,14 +50,27 @@ export async function openState(
     hosts.get(agent)?.hello?.hostLabels ?? mirror.seen.get(agent)?.value.hostLabels ?? {}
   const placement = openPlacement(mirror, hostLabels)
   const views = openViews({ mirror, hosts, placement })
-  const relays = openRelays({ store, tables, mirror })
-  const revocations = openRevocations({ store, tables, mirror, hosts, placement })
+  const commit = openCommit(store, mirror)
+  const journal = openJournal(log)
+  const relays = openRelays({ commit, tables, mirror, journal })
+  const revocations = openRevocations({ commit, tables, mirror, hosts, placement, journal })
   const fleetFile = openFleetFile({ mirror, relays, revocations })
-  const credentials = openCredentials({ authority, store, tables, lifetimes: config.certificates, log })
+  const credentials = openCredentials({ authority, commit, tables, lifetimes: config.certificates, log })
   const access = openAccess({ cluster, mirror, log })
   let addresses: readonly string[] = []
   const advertised = () => ({ addresses, pin: authority.pin })
-  const tokens = openTokens({ cluster, store, tables, mirror, credentials, log, advertised })
+  const admission = openAdmission(tables)
+  const tokens = openTokens({
+    cluster,
+    commit,
+    tables,
+    mirror,
+    credentials,
+    admission,
+    journal,
+    advertised,
+  })
+  const localOperator = openLocalOperator({ credentials, admission, commit, mirror, log })
   held.use(openFanOut({ mirror, hosts, revocations }))
 
   async function seen(host: Host): Promise<void> {
@@ -87,6 +103,7 @@ export async function openState(
     revocations,
     credentials,
     tokens,
+    localOperator,
     access,
     closing: closing.signal,
     firstCallMs: config.front['first-call'],
@@ -96,7 +113,6 @@ export async function openState(
   return {
     parts,
     authority,
-    tables,
     located(found) {
       addresses = found
     },

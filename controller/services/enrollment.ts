@@ -12,7 +12,7 @@ export function enrolmentService(tokens: Tokens, log: Logger): UntypedServiceImp
       answer: sendUnaryData<EnrollResponse>,
     ) {
       try {
-        answer(null, await tokens.redeem(call.request))
+        answer(null, await tokens.redeem(call.request, call.getPeer()))
       } catch (thrown) {
         log.warn({ event: 'enrolment.refused', peer: call.getPeer(), error: thrown }, 'enrolment refused')
         answer(refusal('enroll', thrown, log))

@@ -8,7 +8,7 @@ import type { Acts } from './handlers.ts'
 
 /** What the command line asks. Thin: each act decodes, delegates, and shows. */
 export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> {
-  const { mirror, hosts, views, relays, revocations, tokens, credentials } = parts
+  const { mirror, hosts, views, relays, revocations, tokens, credentials, access } = parts
   const fleet = [hosts.onChange, mirror.onChange]
 
   function revocation(id: string): RevocationView {
@@ -46,12 +46,12 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
     },
 
     async createRelay({ draft, requestId, dryRun }, caller) {
-      const { relay, unchanged } = await relays.create(draft, caller.name, requestId, dryRun)
+      const { relay, unchanged } = await relays.create(draft, caller, requestId, dryRun)
       return { relay: views.relay(relay), unchanged }
     },
 
     async applyRelays(request, caller) {
-      return { changes: await parts.fleetFile.apply(request, caller.name) }
+      return { changes: await parts.fleetFile.apply(request, caller) }
     },
 
     async listRelays({ filter }) {
@@ -75,7 +75,8 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
       watching([hosts.onChange], () => ({ connections: views.connections(filter) }), signal),
 
     async revoke(request, caller) {
-      const { revocation: made, unchanged } = await revocations.revoke(request, caller.name)
+      access.mayRevoke(caller, request.target)
+      const { revocation: made, unchanged } = await revocations.revoke(request, caller)
       return { revocation: views.revocation(made), unchanged }
     },
 
@@ -95,15 +96,15 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
     },
 
     async createToken(request, caller) {
-      return tokens.create(request, caller.name)
+      return tokens.create(request, caller)
     },
 
     async listTokens() {
       return { tokens: tokens.list() }
     },
 
-    async revokeToken({ id }) {
-      return { view: await tokens.revoke(id) }
+    async revokeToken({ id }, caller) {
+      return { view: await tokens.revoke(id, caller) }
     },
   }
 }
