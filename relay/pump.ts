@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Channel } from './endpoint.ts'
 import { RelayError } from './errors.ts'
+import { newFlow } from './flow.ts'
 import { longestTimerMs } from './timer.ts'
 
 /** Read afresh whenever a deadline is due, so they may be changed while a pump runs: see `Meter.recheck`. */
@@ -68,30 +69,15 @@ export function pump(
     let forwardEnded = noForward
     let backwardEnded = noBackward
     let oneEnded = false
-    const aWrites = left.oneWay !== 'source'
-    const bWrites = right.oneWay !== 'source'
 
-    // `data`, `write` and `drain` by hand: `pipe` carries half as many small messages. Nothing is allocated here.
-    const onLeftData = (chunk: Buffer) => {
+    const forward = newFlow(left, right, bytes => {
+      meter.sent += bytes
       meter.lastActiveAt = performance.now()
-      if (!bWrites) return
-      meter.sent += chunk.length
-      if (!b.write(chunk)) a.pause()
-    }
-    const onRightData = (chunk: Buffer) => {
+    })
+    const backward = newFlow(right, left, bytes => {
+      meter.received += bytes
       meter.lastActiveAt = performance.now()
-      if (!aWrites) return
-      meter.received += chunk.length
-      if (!a.write(chunk)) b.pause()
-    }
-    const onLeftDrain = () => {
-      meter.lastActiveAt = performance.now()
-      b.resume()
-    }
-    const onRightDrain = () => {
-      meter.lastActiveAt = performance.now()
-      a.resume()
-    }
+    })
 
     // The end of one direction ends only the other side's write. The reply may still be on its way.
     const onLeftEnd = () => {
@@ -152,8 +138,10 @@ export function pump(
       clearTimeout(timer)
       meter.recheck = noop
       signal.removeEventListener('abort', onAbort)
-      a.off('data', onLeftData).off('drain', onLeftDrain).off('end', onLeftEnd).off('finish', finishIfOver)
-      b.off('data', onRightData).off('drain', onRightDrain).off('end', onRightEnd).off('finish', finishIfOver)
+      forward.stop()
+      backward.stop()
+      a.off('end', onLeftEnd).off('finish', finishIfOver)
+      b.off('end', onRightEnd).off('finish', finishIfOver)
       a.off('close', onLeftClose).off('error', onLeftError)
       b.off('close', onRightClose).off('error', onRightError)
       // An idle conversation with nothing left to deliver may part with an ordinary goodbye; all others lack bytes.
@@ -177,8 +165,10 @@ export function pump(
       if (channel.stream.destroyed) return closed(channel, false)
     }
     meter.recheck = checkDeadlines
-    a.on('data', onLeftData).on('drain', onLeftDrain).on('end', onLeftEnd).resume()
-    b.on('data', onRightData).on('drain', onRightDrain).on('end', onRightEnd).resume()
+    a.on('end', onLeftEnd)
+    b.on('end', onRightEnd)
+    forward.start()
+    backward.start()
     if (a.readableEnded) onLeftEnd()
     if (b.readableEnded) onRightEnd()
     finishIfOver()
