@@ -53,8 +53,8 @@ export interface RunningController extends AsyncDisposable {
 }
 
 const drainMs = 3_000
-/** Nobody without a certificate needs longer, and nobody could know how many of them wait. */
-const strangersStayMs = 30_000
+/** Nobody without a certificate needs longer; then a call that is under way has a little time to end. */
+const strangersStay = { maxConnectionAgeMs: 30_000, graceMs: 3_000 }
 
 /** Rejects with a RelayError, and then holds nothing. */
 export async function startController(options: ControllerOptions): Promise<RunningController> {
@@ -80,7 +80,7 @@ export async function startController(options: ControllerOptions): Promise<Runni
   const enrolment = openCallServer({
     offers: enrolmentOffers(parts),
     maxRequestBytes: 64 * 1024,
-    maxConnectionAgeMs: strangersStayMs,
+    stay: strangersStay,
     called,
   })
   const front = opening.use(
