@@ -3,6 +3,7 @@ import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from
 import { getExtensionData, readTlsClientHello } from 'read-tls-client-hello'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { openStrangers } from './strangers.ts'
 import { openWaitingRoom, type WaitingRoomLimits } from './waiting-room.ts'
 
 /** The ways in which a connection is turned away before it reaches any service. */
@@ -60,6 +61,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
   const awaitingCall = new Map<string, NodeJS.Timeout>()
 
   const waiting = openWaitingRoom(limits, turnAway)
+  const strangers = openStrangers(socket => turnAway(socket, 'crowded-out'))
   // Node's own deadline is only there in case: the waiting room's comes first.
   const tlsServer = createTlsServer({ ...options.tls, handshakeTimeout: 2 * limits.handshakeMs })
   const server = createServer({ noDelay: true, pauseOnConnect: false }, socket => void receive(socket))
@@ -159,8 +161,9 @@ export async function openFront(options: FrontOptions): Promise<Front> {
       open.delete(socket)
       called(peer)
     })
-    if (anonymous) options.enrolment(socket)
-    else options.fleet(socket)
+    if (!anonymous) return options.fleet(socket)
+    strangers.enter(socket)
+    options.enrolment(socket)
   })
 
   function called(peer: string): void {
