@@ -4,7 +4,7 @@ import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { version } from '#wire/version.ts'
 import { openCeiling } from './ceiling.ts'
-import { readConfig } from './config.ts'
+import { type Config, readConfig } from './config.ts'
 import { openDialler } from './dial.ts'
 import { checkOwnerLabels, hostLabels } from './host.ts'
 import { checkUsable, identityDirectory, obtainIdentity } from './identity.ts'
@@ -58,8 +58,9 @@ const drainMs = 2_000
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const { dataDir, log } = options
   const bootedAt = new Date()
+  const ownerLabels = ({ labels }: Config) => ({ ...labels, ...options.hostLabels })
   let config = await readConfig(options)
-  checkOwnerLabels(options.hostLabels ?? {})
+  checkOwnerLabels(ownerLabels(config))
   const ceiling = openCeiling(rulesOf(config, options))
   const held = { identity: await obtainIdentity({ ...options, controllers: options.controller ?? [] }) }
   const { name } = held.identity.identity
@@ -99,7 +100,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         checkUsable(held.identity, dataDir)
         return held.identity
       }),
-      hello: () => ({ ...boot, hostLabels: hostLabels({ ...config.labels, ...options.hostLabels }) }),
+      hello: () => ({ ...boot, hostLabels: hostLabels(ownerLabels(config)) }),
       reconciler,
       revocations,
       outbox,
@@ -133,6 +134,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
   async function reload() {
     const next = await readConfig(options)
+    checkOwnerLabels(ownerLabels(next))
     const labelled = JSON.stringify(next.labels) !== JSON.stringify(config.labels)
     config = next
     ceiling.replace(rulesOf(config, options))

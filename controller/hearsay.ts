@@ -1,6 +1,7 @@
 import type { ConnectionEvents, Hello } from '#gen/fleetcat/v1/agent.ts'
 import { type Connection, type Receipt, type RelayReport, RelayState } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
+import { mostHostLabels } from '#wire/labels.ts'
 
 /**
  * What an agent says is kept and shown to operators, so it is checked first: an agent that is not ours any more must
@@ -18,7 +19,7 @@ export function checkHello(hello: Hello): void {
     ...Object.entries(hello.hostLabels).flat(),
     ...hello.capabilities,
   ])
-  count('host labels', Object.keys(hello.hostLabels).length, mostItems)
+  count('host labels', Object.keys(hello.hostLabels).length, mostHostLabels)
   count('capabilities', hello.capabilities.length, 4 * mostItems)
   dates('Hello', [hello.bootedAt, hello.clock])
 }

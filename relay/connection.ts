@@ -13,7 +13,8 @@ export interface Connection {
   readonly target: string
   readonly tlsIdentity?: string
   readonly openedAt: Date
-  readonly lastActiveAt: Date
+  /** How long no byte has moved, by a clock that nobody sets. */
+  readonly idleMs: number
   /** From the client to the target. */
   readonly bytesIn: number
   /** From the target to the client. */
@@ -72,8 +73,8 @@ export function openConnection({
     get target() {
       return target.address.text
     },
-    get lastActiveAt() {
-      return new Date(performance.timeOrigin + meter.lastActiveAt)
+    get idleMs() {
+      return performance.now() - meter.lastActiveAt
     },
     get bytesIn() {
       return meter.sent
