@@ -5,6 +5,7 @@ import { EnrollmentServiceClient, type EnrollResponse } from '#gen/fleetcat/v1/e
 import { createCsr } from '#identity/csr.ts'
 import { type LoadedIdentity, loadIdentity, saveIdentity } from '#identity/files.ts'
 import { generateKey, keyToPem } from '#identity/keys.ts'
+import { nearestName } from '#identity/name.ts'
 import { fetchAuthority } from '#identity/pin.ts'
 import { clientOptions } from '#identity/tls.ts'
 import type { JoinToken } from '#identity/token.ts'
@@ -134,16 +135,9 @@ async function redeem(
     } catch (thrown) {
       // A token may leave the name open; the host's own is then as good as any. Nothing is spent by the first question.
       if (name || RelayError.from(thrown, 'joining the fleet').code !== 'usage') throw thrown
-      return { ca, answer: await ask(nameOfHost()) }
+      return { ca, answer: await ask(nearestName(hostname())) }
     }
   } finally {
     client.close()
   }
 }
-
-const nameOfHost = () =>
-  hostname()
-    .toLowerCase()
-    .replace(/[^a-z0-9.-]+/g, '-')
-    .slice(0, 63)
-    .replace(/^[.-]+|[.-]+$/g, '')

@@ -32,17 +32,21 @@ export function checkName(text: string, role = 'name'): string {
     })
   }
   if (allowed.test(text)) return text
-  const nearest = text
-    .toLowerCase()
-    .replace(/[^a-z0-9.-]+/g, '-')
-    .slice(0, 63)
-    .replace(/^[.-]+|[.-]+$/g, '')
+  const nearest = nearestName(text)
   throw new IdentityError('invalid', {
     what: `${role} ${quote(text)} refused`,
     why: 'it takes 1 to 63 of a-z, 0-9, "-" and ".", with a letter or a digit at both ends',
     fix: nearest === '' ? undefined : `Try ${nearest}`,
   })
 }
+
+/** The nearest text that can be a name, or nothing where there is none. */
+export const nearestName = (text: string): string =>
+  text
+    .toLowerCase()
+    .replace(/[^a-z0-9.-]+/g, '-')
+    .slice(0, 63)
+    .replace(/^[.-]+|[.-]+$/g, '')
 
 export function formatName({ cluster, kind, name }: Identity): string {
   return `${formatCluster(cluster)}/${kind}/${checkName(name)}`
