@@ -30,7 +30,7 @@ export function lentReads(): LentReads {
   let take: ((bytes: Buffer) => boolean) | undefined
   /** What the kernel fills next. Node asks for it after each read; at no other time can it be changed. */
   let next: Buffer = shared
-  /** A large buffer that the taker has kept, and that is not `next` any more. */
+  /** A large buffer that the taker has not written yet. */
   let kept: Buffer | undefined
 
   return {
@@ -38,17 +38,17 @@ export function lentReads(): LentReads {
       buffer: () => next,
       callback(length) {
         const filled = next
-        const lent = take !== undefined && filled !== shared
-        const bytes = lent ? filled.subarray(0, length) : Buffer.from(filled.subarray(0, length))
-        // A full buffer says that more is waiting; any other that the connection may be silent from now on.
-        if (length < filled.length) next = shared
-        else if (filled === shared) next = takeLarge() ?? shared
-        const goOn = take ? take(bytes) : socket.push(bytes)
-        if (filled !== shared && next !== filled) {
-          if (lent && !goOn) kept = filled
-          else spare.push(filled)
+        const bytes = filled.subarray(0, length)
+        if (!take) return socket.push(Buffer.from(bytes))
+        const done = take(filled === shared ? Buffer.from(bytes) : bytes)
+        // Large ones are for those who have more to say and are heard as fast: a full buffer, written at once.
+        const more = done && length === filled.length
+        next = more ? (filled === shared ? (takeLarge() ?? shared) : filled) : shared
+        if (filled !== shared && next === shared) {
+          if (done) spare.push(filled)
+          else kept = filled
         }
-        return goOn
+        return done
       },
     },
     lender: {
@@ -65,7 +65,7 @@ export function lentReads(): LentReads {
       socket = made
     },
     closed() {
-      // The other side may still be writing them, so they are left to the garbage collector.
+      // What is kept the other side may still be writing: the garbage collector knows when it is not.
       if (kept) large--
       if (next !== shared) large--
       kept = undefined
