@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os'
 import { loadIdentity } from '#identity/files.ts'
 import { fingerprintOf } from '#identity/keys.ts'
-import { checkName } from '#identity/name.ts'
+import { checkName, nearestName } from '#identity/name.ts'
 import { renewAt } from '#identity/renewal.ts'
 import { longestTimerMs } from '#relay/timer.ts'
 import type { Logger } from '#telemetry/log.ts'
@@ -126,10 +126,6 @@ async function holding({ name, cluster, operator }: Context): Promise<Held> {
 
 /** This user's name, as far as it can name an operator. */
 function operatorName(): string {
-  const name = userInfo()
-    .username.toLowerCase()
-    .replace(/[^a-z0-9.-]+/g, '-')
-    .slice(0, 63)
-    .replace(/^[.-]+|[.-]+$/g, '')
+  const name = nearestName(userInfo().username)
   return name ? checkName(name) : 'admin'
 }
