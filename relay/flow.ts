@@ -1,24 +1,19 @@
 import type { Channel, Lender } from './endpoint.ts'
 
-/** One direction of a conversation. Ends and errors are not its business. */
-export interface Flow {
-  start(): void
-  stop(): void
-}
-
 /**
- * Carries what `from` says to `to`, as fast as `to` takes it; `moved` is told of progress: how many bytes were handed
- * on, or 0 when `to` has caught up. What comes for a `source` is read all the same and dropped, for only a reader
- * notices that its peer has gone.
+ * Carries what `from` says to `to`, as fast as `to` takes it, until the function that it returns is called. `moved` is
+ * told of progress: how many bytes were handed on, or 0 when `to` has caught up. Ends and errors are not its business.
+ *
+ * What comes for a `source` is read all the same and dropped, for only a reader notices that its peer has gone.
  */
-export function newFlow(from: Channel, to: Channel, moved: (bytes: number) => void): Flow {
-  if (to.oneWay === 'source') return drain(from, moved)
-  if (from.lender && to.lender) return borrow(from, from.lender, to, moved)
-  return carry(from, to, moved)
+export function startFlow(from: Channel, to: Channel, moved: (bytes: number) => void): () => void {
+  if (to.oneWay === 'source') return swallow(from, moved)
+  if (from.lender && to.lender) return passOn(from, from.lender, to, moved)
+  return handOver(from, to, moved)
 }
 
-/** `data`, `write` and `drain` by hand: `pipe` carries half as many small messages. Nothing is allocated here. */
-function carry({ stream: source }: Channel, { stream: sink }: Channel, moved: (bytes: number) => void): Flow {
+/** `data`, `write` and `drain` by hand: `pipe` carries half as many small messages. */
+function handOver({ stream: source }: Channel, { stream: sink }: Channel, moved: (bytes: number) => void) {
   const onData = (chunk: Buffer) => {
     moved(chunk.length)
     if (!sink.write(chunk)) source.pause()
@@ -27,25 +22,21 @@ function carry({ stream: source }: Channel, { stream: sink }: Channel, moved: (b
     moved(0)
     source.resume()
   }
-  return {
-    start() {
-      sink.on('drain', onDrain)
-      source.on('data', onData).resume()
-    },
-    stop() {
-      sink.off('drain', onDrain)
-      source.off('data', onData)
-    },
+  sink.on('drain', onDrain)
+  source.on('data', onData).resume()
+  return () => {
+    sink.off('drain', onDrain)
+    source.off('data', onData)
   }
 }
 
 /** The same with bytes that are only lent: nothing more is read until all of them have been written. */
-function borrow(
+function passOn(
   { stream: source }: Channel,
   lender: Lender,
   { stream: sink }: Channel,
   moved: (bytes: number) => void,
-): Flow {
+) {
   let kept = false
   const onWritten = () => {
     if (!kept || sink.writableLength > 0) return
@@ -53,28 +44,20 @@ function borrow(
     moved(0)
     lender.returned()
   }
-  return {
-    start() {
-      lender.lend(bytes => {
-        moved(bytes.length)
-        sink.write(bytes, onWritten)
-        kept = sink.writableLength > 0
-        return !kept
-      })
-      source.resume()
-    },
-    stop() {
-      lender.lend(dropped)
-    },
-  }
+  lender.lend(bytes => {
+    moved(bytes.length)
+    sink.write(bytes, onWritten)
+    kept = sink.writableLength > 0
+    return !kept
+  })
+  source.resume()
+  return () => lender.lend(dropped)
 }
 
-function drain({ stream: source }: Channel, moved: (bytes: number) => void): Flow {
+function swallow({ stream: source }: Channel, moved: (bytes: number) => void) {
   const onData = () => moved(0)
-  return {
-    start: () => void source.on('data', onData).resume(),
-    stop: () => void source.off('data', onData),
-  }
+  source.on('data', onData).resume()
+  return () => void source.off('data', onData)
 }
 
 function dropped(): boolean {

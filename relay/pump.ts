@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Channel } from './endpoint.ts'
 import { RelayError } from './errors.ts'
-import { newFlow } from './flow.ts'
+import { startFlow } from './flow.ts'
 import { longestTimerMs } from './timer.ts'
 
 /** Read afresh whenever a deadline is due, so they may be changed while a pump runs: see `Meter.recheck`. */
@@ -49,8 +49,6 @@ export function newMeter(): Meter {
  * Joins two channels until both directions have ended, a limit is reached, one side fails or the signal is
  * aborted. Never throws. Whoever holds the channels disposes them afterwards; when the conversation did not end
  * by itself and bytes may be missing, both have been aborted by then, so that no peer takes a cut for an end.
- *
- * What comes for a `source` is read all the same and dropped, for only a reader notices that its peer has gone.
  */
 export function pump(
   left: Channel,
@@ -69,15 +67,8 @@ export function pump(
     let forwardEnded = noForward
     let backwardEnded = noBackward
     let oneEnded = false
-
-    const forward = newFlow(left, right, bytes => {
-      meter.sent += bytes
-      meter.lastActiveAt = performance.now()
-    })
-    const backward = newFlow(right, left, bytes => {
-      meter.received += bytes
-      meter.lastActiveAt = performance.now()
-    })
+    let stopForward = noop
+    let stopBackward = noop
 
     // The end of one direction ends only the other side's write. The reply may still be on its way.
     const onLeftEnd = () => {
@@ -89,6 +80,7 @@ export function pump(
       ended(a)
     }
     const ended = (destination: Duplex) => {
+      if (settled) return
       oneEnded = true
       meter.lastActiveAt = performance.now()
       if (!destination.writableEnded) destination.end()
@@ -138,12 +130,8 @@ export function pump(
       clearTimeout(timer)
       meter.recheck = noop
       signal.removeEventListener('abort', onAbort)
-      forward.stop()
-      backward.stop()
-      a.off('end', onLeftEnd).off('finish', finishIfOver)
-      b.off('end', onRightEnd).off('finish', finishIfOver)
-      a.off('close', onLeftClose).off('error', onLeftError)
-      b.off('close', onRightClose).off('error', onRightError)
+      stopForward()
+      stopBackward()
       // An idle conversation with nothing left to deliver may part with an ordinary goodbye; all others lack bytes.
       if (end !== 'eof' && (end !== 'idle' || a.writableLength > 0 || b.writableLength > 0)) {
         const why = end === 'idle' ? 'it was idle for too long' : 'it has reached its greatest age'
@@ -155,9 +143,10 @@ export function pump(
       resolve(error ? { end, sent, received, error } : { end, sent, received })
     }
 
-    // A late error has nobody to tell once the pump has settled, and an error that nobody hears ends the process.
-    a.on('error', noop).on('error', onLeftError).on('close', onLeftClose).on('finish', finishIfOver)
-    b.on('error', noop).on('error', onRightError).on('close', onRightClose).on('finish', finishIfOver)
+    // These stay when the pump has settled, and then do nothing: a late error has nobody to tell, and an error that
+    // nobody hears ends the process.
+    a.on('error', onLeftError).on('close', onLeftClose).on('finish', finishIfOver).on('end', onLeftEnd)
+    b.on('error', onRightError).on('close', onRightClose).on('finish', finishIfOver).on('end', onRightEnd)
     signal.addEventListener('abort', onAbort)
     if (signal.aborted) return onAbort()
     for (const channel of [left, right]) {
@@ -165,10 +154,14 @@ export function pump(
       if (channel.stream.destroyed) return closed(channel, false)
     }
     meter.recheck = checkDeadlines
-    a.on('end', onLeftEnd)
-    b.on('end', onRightEnd)
-    forward.start()
-    backward.start()
+    stopForward = startFlow(left, right, bytes => {
+      meter.sent += bytes
+      meter.lastActiveAt = performance.now()
+    })
+    stopBackward = startFlow(right, left, bytes => {
+      meter.received += bytes
+      meter.lastActiveAt = performance.now()
+    })
     if (a.readableEnded) onLeftEnd()
     if (b.readableEnded) onRightEnd()
     finishIfOver()

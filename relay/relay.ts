@@ -90,7 +90,6 @@ export function openRelay(
   { egress, observer, lookup, newConnectionId }: RelayContext,
 ): RunningRelay {
   const listening = openScope()
-  const conversations = openScope()
   const live = new Map<string, { readonly connection: LiveConnection; readonly done: Promise<void> }>()
   const connections = new Map<string, Connection>()
   const limits: { -readonly [K in keyof PumpLimits]: PumpLimits[K] } = {}
@@ -122,8 +121,7 @@ export function openRelay(
   const accept = (client: Channel) => {
     arriving = Math.max(0, arriving - 1)
     const id = newConnectionId()
-    const scope = conversations.child()
-    const parts = { id, relayId: plan.id, client, targets: plan.targets, limits, scope, cx: dialing }
+    const parts = { id, relayId: plan.id, client, targets: plan.targets, limits, cx: dialing }
     const connection = openConnection(parts)
     connections.set(id, connection.listed)
     const { promise: done, resolve } = Promise.withResolvers<void>()
@@ -308,7 +306,6 @@ export function openRelay(
     async [Symbol.asyncDispose]() {
       await this.abort(new RelayError('closed', { what: `relay ${plan.name}`, why: 'it was stopped' }))
       await listening[Symbol.asyncDispose]()
-      await conversations[Symbol.asyncDispose]()
     },
   }
 }

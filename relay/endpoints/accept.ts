@@ -1,5 +1,5 @@
 import { type Server, Socket, type SocketConstructorOpts } from 'node:net'
-import { type LentReads, lentReads } from './lent-reads.ts'
+import { LentReads } from './lent-reads.ts'
 
 type Accepted = (socket: Socket, reads: LentReads | undefined) => void
 
@@ -24,8 +24,8 @@ export function onAccept(server: Server, accepted: Accepted): void {
   }
   listening.onconnection = (error, handle) => {
     if (error) return ordinary.call(listening, error, handle)
-    const reads = lentReads()
-    const options = { handle, onread: reads.onread, allowHalfOpen: true, pauseOnCreate: true }
+    const reads = new LentReads()
+    const options = { handle, onread: reads.onread(), allowHalfOpen: true, pauseOnCreate: true }
     const socket = new Socket(options as SocketConstructorOpts)
     reads.attach(socket)
     accepted(socket, reads)

@@ -5,13 +5,13 @@ import type { LentReads } from './lent-reads.ts'
 
 /** A connected stream socket as a channel. It takes the socket over, errors included. */
 export function socketChannel(socket: Socket, peer: Peer, reads?: LentReads): Channel {
-  const closed = new Promise<void>(resolve => {
-    const onClose = () => {
-      reads?.closed()
-      resolve()
-    }
-    if (socket.closed) onClose()
-    else socket.once('close', onClose)
+  let closed = socket.closed
+  let closing: Promise<void> | undefined
+  let wake: (() => void) | undefined
+  socket.on('close', () => {
+    closed = true
+    reads?.closed()
+    wake?.()
   })
   let resetting = false
   // Between pumps nobody may be listening, and an error that nobody hears ends the process.
@@ -20,7 +20,7 @@ export function socketChannel(socket: Socket, peer: Peer, reads?: LentReads): Ch
     stream: socket,
     framing: 'stream',
     peer,
-    ...(reads && { lender: reads.lender }),
+    ...(reads && { lender: reads }),
     abort() {
       if (resetting || socket.destroyed) return
       resetting = true
@@ -28,7 +28,11 @@ export function socketChannel(socket: Socket, peer: Peer, reads?: LentReads): Ch
     },
     [Symbol.asyncDispose]() {
       if (!resetting) socket.destroy()
-      return closed
+      if (closed) return Promise.resolve()
+      closing ??= new Promise(resolve => {
+        wake = resolve
+      })
+      return closing
     },
   }
 }

@@ -7,7 +7,7 @@ import { canonicalIp } from '../ip.ts'
 import type { connectOptions, socketOptions } from '../option-groups.ts'
 import type { OptionValues } from '../options.ts'
 import { startTimer } from '../timer.ts'
-import { type LentReads, lentReads } from './lent-reads.ts'
+import { LentReads } from './lent-reads.ts'
 import { nearlyFull, socketChannel } from './sockets.ts'
 import { applySocketOptions } from './tcp-options.ts'
 
@@ -46,7 +46,7 @@ export async function dialTcp(target: TcpTarget, cx: OpenContext): Promise<Chann
     try {
       const share = left() / (candidates.length - index)
       const local = { localAddress, localPort: options.sourceport }
-      const reads = lentReads()
+      const reads = new LentReads()
       const socket = await connected({ host: ip, port, ...local, reads }, cx.signal, share, scope.text)
       return checked(socket, reads, canonical, target, cx)
     } catch (error) {
@@ -143,7 +143,7 @@ function connected(way: Way, signal: AbortSignal, timeoutMs: number, target: str
     if (signal.aborted) return reject(RelayError.from(signal.reason, what))
     // autoSelectFamily would start a second connection of its own; here is one address and one socket.
     const { host, port, localAddress, localPort, reads } = way
-    const { onread } = reads
+    const onread = reads.onread()
     const local = { ...(localAddress && { localAddress }), ...(localPort && { localPort }) }
     const socket = connect({ host, port, ...local, onread, allowHalfOpen: true, autoSelectFamily: false })
     reads.attach(socket)
