@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import { holdDirectory } from '#disk/hold.ts'
 import { kinds } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { metricsAddress } from '#telemetry/metrics.ts'
 import { version } from '#wire/version.ts'
 import { openCeiling } from './ceiling.ts'
 import { type Config, readConfig } from './config.ts'
@@ -62,9 +64,18 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   let config = await readConfig(options)
   checkOwnerLabels(ownerLabels(config))
   const ceiling = openCeiling(rulesOf(config, options))
+  // Before a token is spent on an agent that then cannot start.
+  if (options.metrics !== undefined) metricsAddress(options.metrics)
   const held = { identity: await obtainIdentity({ ...options, controllers: options.controller ?? [] }) }
   const { name } = held.identity.identity
   await using starting = new AsyncDisposableStack()
+  // A second agent on this directory would be taken for a stolen copy of it, and the first would be fenced.
+  starting.use(
+    holdDirectory(dataDir, 'agent', {
+      what: `agent ${name} cannot start`,
+      fix: 'Stop that agent first, or give this one a data directory and a token of its own',
+    }),
+  )
 
   const roster = starting.use(openRoster({ due: () => outbox.connectionsChanged() }))
   const reconciler = starting.use(

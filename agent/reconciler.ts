@@ -24,6 +24,8 @@ export interface ReconcilerContext {
   /** The report of this relay has changed. */
   readonly changed: (relayId: string) => void
   readonly log: Logger
+  /** How long a relay may be neither open nor refused before nobody waits for it: as long as most first tries last. */
+  readonly patienceMs?: number
 }
 
 /**
@@ -73,9 +75,6 @@ interface Slot {
   waiting: (() => void)[]
 }
 
-/** As long as the first try of most relays may last. */
-const patienceMs = 5_000
-
 export function openReconciler(cx: ReconcilerContext): Reconciler {
   const slots = new Map<string, Slot>()
   const newConnectionId = connectionIds()
@@ -108,7 +107,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
 
   /** A relay may be slow to open, or try for ever: it reports how it fares, and nobody waits for more than that. */
   async function firstWord(slot: Slot): Promise<void> {
-    const deadline = performance.now() + patienceMs
+    const deadline = performance.now() + (cx.patienceMs ?? 5_000)
     const left = () => deadline - performance.now()
     while (slots.get(slot.id) === slot && slot.running?.relay.state.name === 'pending' && left() > 0) {
       const woken = new AbortController()

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Gauge, Registry } from 'prom-client'
 import { RelayError } from '#relay/errors.ts'
-import { formatHostPort, parseHostPort } from '#wire/host-port.ts'
+import { formatHostPort, type HostPort, parseHostPort } from '#wire/host-port.ts'
 
 export { Counter, Gauge, Registry } from 'prom-client'
 
@@ -54,12 +54,17 @@ export interface MetricsServer extends AsyncDisposable {
   readonly local: string
 }
 
-/** Serves `GET /metrics` as Prometheus text on `host:port`. Rejects with a RelayError that names the address. */
-export async function serveMetrics(address: string, registry: Registry): Promise<MetricsServer> {
-  const { host, port } = parseHostPort(address, {
-    what: `--metrics ${address}`,
+/** Throws a RelayError `usage` when it is not `host:port`. */
+export function metricsAddress(text: string): HostPort {
+  return parseHostPort(text, {
+    what: `--metrics ${text}`,
     fix: 'Write for example --metrics 127.0.0.1:9464',
   })
+}
+
+/** Serves `GET /metrics` as Prometheus text on `host:port`. Rejects with a RelayError that names the address. */
+export async function serveMetrics(address: string, registry: Registry): Promise<MetricsServer> {
+  const { host, port } = metricsAddress(address)
   const server = createServer(async (request, response) => {
     if (request.url !== '/metrics')
       return void response.writeHead(404).end('fleetcat: the metrics are at /metrics\n')

@@ -8,11 +8,13 @@ const root = join(import.meta.dirname, '..')
 const allowed: Record<string, readonly string[]> = {
   relay: [],
   identity: [],
+  disk: ['relay/errors.ts'],
   tunnel: ['relay/', 'identity/'],
   telemetry: ['relay/errors.ts', 'wire/host-port.ts'],
   wire: ['proto/gen/', 'relay/errors.ts', 'identity/errors.ts', 'identity/name.ts'],
   controller: [
     'proto/gen/',
+    'disk/',
     'identity/',
     'wire/',
     'telemetry/',
@@ -25,7 +27,7 @@ const allowed: Record<string, readonly string[]> = {
     'relay/options.ts',
     'relay/timer.ts',
   ],
-  agent: ['proto/gen/', 'relay/', 'identity/', 'tunnel/', 'wire/', 'telemetry/'],
+  agent: ['proto/gen/', 'disk/', 'relay/', 'identity/', 'tunnel/', 'wire/', 'telemetry/'],
   cli: ['proto/gen/', 'relay/', 'identity/', 'wire/', 'telemetry/'],
 }
 
