@@ -3,6 +3,8 @@ import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from
 import { getExtensionData, readTlsClientHello } from 'read-tls-client-hello'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import type { Alerts } from './alerts.ts'
+import { sourceOf } from './crowd.ts'
 import { openStrangers } from './strangers.ts'
 import { openWaitingRoom, type WaitingRoomLimits } from './waiting-room.ts'
 
@@ -32,6 +34,7 @@ export interface FrontOptions {
   readonly tls: TlsOptions
   readonly limits?: FrontLimits
   readonly log: Logger
+  readonly alerts: Alerts
   /** With a certificate of ours. */
   fleet(socket: TLSSocket): void
   /** With no certificate at all. */
@@ -55,7 +58,7 @@ const largestRecord = 16_384
 const unrecognizedName = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70])
 
 export async function openFront(options: FrontOptions): Promise<Front> {
-  const { log, limits = frontLimits } = options
+  const { log, alerts, limits = frontLimits } = options
   const turnedAway = new Map<TurnAway, number>()
   const open = new Set<Socket>()
   const awaitingCall = new Map<string, NodeJS.Timeout>()
@@ -143,12 +146,10 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     if (socket.isSessionReused()) return turnAway(socket, 'resumed-session')
     const anonymous = socket.getPeerX509Certificate() === undefined
     if (!anonymous && !socket.authorized) {
-      log.warn(
-        {
-          event: 'front.certificate-refused',
-          peer: socket.remoteAddress,
-          why: String(socket.authorizationError),
-        },
+      alerts.raise(
+        'front.certificate-refused',
+        sourceOf(socket.remoteAddress),
+        { peer: socket.remoteAddress, why: String(socket.authorizationError) },
         'a certificate that is not of this cluster, or has expired, was refused',
       )
       return turnAway(socket, 'certificate-refused', String(socket.authorizationError))

@@ -93,6 +93,7 @@ export async function startController(options: ControllerOptions): Promise<Runni
         unfinished: config.front.unfinished,
       },
       log,
+      alerts: parts.alerts,
       fleet: fleet.accept,
       enrolment: enrolment.accept,
     }),
@@ -166,8 +167,8 @@ function fleetOffers(parts: Parts) {
 }
 
 /** For those with none. */
-function enrolmentOffers({ tokens, log }: Parts) {
-  return [{ definition: EnrollmentServiceService, implementation: enrolmentService(tokens, log) }]
+function enrolmentOffers(parts: Parts) {
+  return [{ definition: EnrollmentServiceService, implementation: enrolmentService(parts) }]
 }
 
 async function openMetrics(address: string, parts: Parts, front: Front): Promise<MetricsServer> {

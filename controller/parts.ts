@@ -1,5 +1,6 @@
 import type { Logger } from '#telemetry/log.ts'
 import type { Access } from './access.ts'
+import type { Alerts } from './alerts.ts'
 import type { Credentials } from './credentials.ts'
 import type { FleetFile } from './fleet-file.ts'
 import type { Host, Hosts } from './hosts.ts'
@@ -18,6 +19,7 @@ export interface Parts {
   readonly epoch: bigint
   readonly startedAt: Date
   readonly log: Logger
+  readonly alerts: Alerts
   readonly store: Store
   readonly mirror: Mirror
   readonly hosts: Hosts

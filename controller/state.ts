@@ -3,6 +3,7 @@ import { type Authority, openAuthority } from '#identity/ca.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { failureOf } from '#wire/failure.ts'
 import { openAccess } from './access.ts'
+import { openAlerts } from './alerts.ts'
 import { openJournal } from './actor.ts'
 import { openAdmission } from './admission.ts'
 import { openCluster } from './cluster.ts'
@@ -45,6 +46,7 @@ export async function openState(
     throw failureOf(thrown, `data directory ${dataDir}`)
   })
   const mirror = held.use(await openMirror(store))
+  const alerts = held.use(openAlerts(log))
   const hosts = openHosts()
   const hostLabels = (agent: string) =>
     hosts.get(agent)?.hello?.hostLabels ?? mirror.seen.get(agent)?.value.hostLabels ?? {}
@@ -93,6 +95,7 @@ export async function openState(
     epoch: BigInt(epoch),
     startedAt: new Date(),
     log,
+    alerts,
     store,
     mirror,
     hosts,

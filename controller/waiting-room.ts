@@ -24,6 +24,8 @@ export interface WaitingRoom extends Disposable {
  */
 const busyMs = 500
 const busyAtOnce = 64
+/** The rest is for others, who then begin at once. */
+const busyOfOneSource = 48
 /** Longer than this nobody is kept in line. */
 const longestQueueMs = 60_000
 
@@ -75,9 +77,10 @@ export function openWaitingRoom(
       if (now - guest.since < busyMs) break
       busy.delete(guest)
     }
+    const busyOf = (source: string) => [...busy].filter(guest => guest.source === source).length
     while (busy.size < busyAtOnce) {
-      const guest = line.next()
-      if (!guest) return
+      const guest = line.next(source => busyOf(source) < busyOfOneSource)
+      if (!guest) break
       clearTimeout(guest.timer)
       guest.timer = within(handshakeMs, guest.socket)
       guest.stage = 'shaking hands'
@@ -144,11 +147,11 @@ function openLine() {
       const line = lines.get(guest.source)
       if (line?.delete(guest) && line.size === 0) lines.delete(guest.source)
     },
-    next(): Guest | undefined {
+    next(mayBegin: (source: string) => boolean): Guest | undefined {
       for (const [source, line] of lines) {
         const guest = first(line, () => true)
+        if (!guest || !mayBegin(source)) continue
         lines.delete(source)
-        if (!guest) continue
         line.delete(guest)
         if (line.size > 0) lines.set(source, line)
         return guest

@@ -208,9 +208,10 @@ describe('one identity, two streams', () => {
   test('an older process that comes later is fenced itself, and its word does not count', async () => {
     await using controller = await openController()
     const edge = await joinAgent(controller, { name: 'edge-1' })
+    const { relay } = await create(controller, draft('own'))
     await using first = await edge.settle()
     await using late = edge.attach({ bootId: 'older', bootedAt: new Date(Date.now() - 60_000) })
-    late.send({ $case: 'connections', value: connectionsOf('c-1') })
+    late.send({ $case: 'connections', value: connectionsOf(relay.id, 'c-1') })
     expect(await late.hear('goodbye')).toEqual({ reason: 'fenced' })
     await late.ended
     expect(await agentView(controller, 'edge-1')).toMatchObject({ bootId: edge.bootId, connections: 0 })
@@ -221,8 +222,9 @@ describe('one identity, two streams', () => {
   test('a process that hands over keeps its roster, and the old stream ends', async () => {
     await using controller = await openController()
     const edge = await joinAgent(controller, { name: 'edge-1' })
+    const { relay } = await create(controller, draft('own'))
     await using first = await edge.settle()
-    first.send({ $case: 'connections', value: connectionsOf('c-1') })
+    first.send({ $case: 'connections', value: connectionsOf(relay.id, 'c-1') })
     await eventually(
       'the connection is listed',
       async () => (await agentView(controller, 'edge-1')).connections === 1,
@@ -238,10 +240,10 @@ describe('one identity, two streams', () => {
   })
 })
 
-function connectionsOf(...ids: string[]) {
+function connectionsOf(relayId: string, ...ids: string[]) {
   const opened = ids.map(id => ({
     id,
-    relayId: 'r',
+    relayId,
     source: '10.0.0.1:4000',
     target: '127.0.0.1:80',
     tlsIdentity: '',
