@@ -172,7 +172,9 @@ test('every code of an error has one exit code, and only a few are not 1', () =>
     unauthenticated: 3,
     revoked: 3,
     'not-found': 4,
+    unsupported: 2,
     conflict: 5,
+    'address-in-use': 5,
     'timed-out': 7,
   })
 })

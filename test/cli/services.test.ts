@@ -154,7 +154,7 @@ test('a port that is taken is said, and nothing stays behind', async () => {
   const [address] = (await answer(home.path, 'status')).addresses
   await using other = await temporary()
   const { code, stderr } = await fleetcat(['up', '--listen', address], { home: other.path })
-  expect(code).toBe(1)
+  expect(code).toBe(5)
   expect(stderr).toMatch(/EADDRINUSE/)
   expect(running.child.exitCode).toBe(null)
 })
