@@ -263,6 +263,12 @@ describe('who may', () => {
     }
   })
 
+  test('a token by name is the token itself, for nobody could ask for its secret again', async () => {
+    const { stdout, code } = await run('token', 'create', 'agent', '-o', 'name')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^fcat1_\S+\n$/)
+  })
+
   test('a revoked token lets nobody in', async () => {
     const { item } = await answer('token', 'create', 'agent', '--label', 'site=paris')
     expect(item.labels).toEqual({ site: 'paris' })
