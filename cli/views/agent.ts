@@ -55,7 +55,7 @@ export function agentItem(view: AgentView): AgentItem {
 /** An unreachable agent's figures are its last words, so their age belongs to them. */
 export function agentStateText({ status }: AgentItem, now: number): string {
   if (status.state !== 'unreachable' || !status.lastHeardAt) return status.state
-  return `unreachable since ${since(status.lastHeardAt, now)}`
+  return `unreachable for ${since(status.lastHeardAt, now)}`
 }
 
 export const agents: Presentation<AgentItem> = {
