@@ -24,8 +24,6 @@ export interface ReconcilerContext {
   /** The report of this relay has changed. */
   readonly changed: (relayId: string) => void
   readonly log: Logger
-  /** How long a relay may be neither open nor refused before nobody waits for it: as long as most first tries last. */
-  readonly patienceMs?: number
 }
 
 /**
@@ -34,8 +32,8 @@ export interface ReconcilerContext {
  */
 export interface Reconciler extends AsyncDisposable {
   /**
-   * All there is: what is absent closes. Resolves when every relay has opened, been refused, failed for a first time, or
-   * said nothing for a while. Never rejects.
+   * All there is: what is absent closes. Resolves when every relay has opened, been refused or failed for a first time.
+   * Never rejects.
    */
   sync(relays: readonly Desired[]): Promise<void>
   /** Changes only. Resolves and never rejects as `sync`. */
@@ -102,21 +100,9 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       })
       await slot.worker
     } while (isUnfinished(slot))
-    await firstWord(slot)
-  }
-
-  /** A relay may be slow to open, or try for ever: it reports how it fares, and nobody waits for more than that. */
-  async function firstWord(slot: Slot): Promise<void> {
-    const deadline = performance.now() + (cx.patienceMs ?? 5_000)
-    const left = () => deadline - performance.now()
-    while (slots.get(slot.id) === slot && slot.running?.relay.state.name === 'pending' && left() > 0) {
-      const woken = new AbortController()
-      await Promise.race([
-        new Promise<void>(resolve => slot.waiting.push(resolve)),
-        pause(left(), woken.signal),
-      ])
-      woken.abort()
-    }
+    // A try is bounded by its address, and the first that fails is a word too.
+    while (slots.has(slot.id) && slot.running?.relay.state.name === 'pending')
+      await new Promise<void>(resolve => slot.waiting.push(resolve))
   }
 
   const isUnfinished = (slot: Slot) =>

@@ -76,7 +76,7 @@ describe('an agent.yaml that others could have written is refused', () => {
     return { dataDir: dir.path, file, [Symbol.asyncDispose]: () => dir.remove() }
   }
 
-  test.each([0o664, 0o646, 0o666])('by its mode: %o', async mode => {
+  test.each(['664', '646', '666'])('by its mode: %s', async mode => {
     await using here = await scene()
     await chmod(here.file, mode)
     const named = { dataDir: here.dataDir, configFile: here.file }
