@@ -74,9 +74,25 @@ export type SeenRecord = z.infer<typeof seen>
 const deadKey = z.object({ kind: z.enum(['agent', 'operator']), name: z.string(), at: z.iso.datetime() })
 export type DeadKeyRecord = z.infer<typeof deadKey>
 
+const formerPlacement = z.object({ relayId: z.string(), agents: z.array(z.string()), selector: z.string() })
+/**
+ * How a relay was placed until the revision of this row. It stays until every agent that this chose has confirmed that
+ * it knows: until then it may still run the relay, out of reach, and has to be asked when the relay is revoked.
+ */
+export type FormerPlacementRecord = z.infer<typeof formerPlacement>
+
+const formerLabels = z.object({ agent: z.string(), labels })
+/** The same of an agent: by which labels relays were chosen for it until the revision of this row. */
+export type FormerLabelsRecord = z.infer<typeof formerLabels>
+
+const applied = z.object({ revision: z.string().transform(BigInt) })
+/** Up to where an agent has said that it runs what it was sent, and nothing else. */
+export type AppliedRecord = z.infer<typeof applied>
+
 function json<T>(schema: z.ZodType<T>): Codec<T> {
+  const plain = (_: string, value: unknown) => (typeof value === 'bigint' ? String(value) : value)
   return {
-    encode: value => Buffer.from(JSON.stringify(value)),
+    encode: value => Buffer.from(JSON.stringify(value, plain)),
     decode: bytes => schema.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))),
   }
 }
@@ -100,4 +116,9 @@ export const rows = {
   revocations: { prefix: 'revocation/', codec: message(Revocation) },
   /** Keyed `<revocation id>/<agent>`. */
   receipts: { prefix: 'receipt/', codec: message(Receipt) },
+  /** Keyed `<relay id>/<hash of the placement>`. */
+  formerPlacements: { prefix: 'former-placement/', codec: json(formerPlacement) },
+  /** Keyed `<agent>/<hash of the labels>`. */
+  formerLabels: { prefix: 'former-labels/', codec: json(formerLabels) },
+  applied: { prefix: 'applied/', codec: json(applied) },
 } as const

@@ -32,8 +32,8 @@ export function watchStanding(
     }
   }
 
-  const stopListening = mirror.onChange(({ agents, operators }) => {
-    if ((caller.kind === 'agent' ? agents : operators).includes(caller.name)) look()
+  const stopListening = mirror.onChange(({ everything, agents, operators }) => {
+    if (everything || (caller.kind === 'agent' ? agents : operators).includes(caller.name)) look()
   })
 
   function stop(): void {

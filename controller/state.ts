@@ -45,7 +45,7 @@ export async function openState(
   const authority = await openAuthority(join(dataDir, 'authority'), cluster).catch(thrown => {
     throw failureOf(thrown, `data directory ${dataDir}`)
   })
-  const mirror = held.use(await openMirror(store))
+  const mirror = held.use(await openMirror(store, log))
   const alerts = held.use(openAlerts(log))
   const hosts = openHosts()
   const hostLabels = (agent: string) =>
