@@ -1,5 +1,7 @@
 import { RelayError } from '#relay/errors.ts'
 import type { Signed } from './credentials.ts'
+import type { Former } from './former.ts'
+import { labelsOfAgent } from './labels.ts'
 import { type KeyRecord, keysWith, type Role } from './records.ts'
 import type { Condition, Op } from './store/store.ts'
 import type { Tables } from './tables.ts'
@@ -21,7 +23,7 @@ export interface Admission {
   operator(newcomer: { name: string; role: Role; tokenId: string }, signed: Signed): Promise<Admitted>
 }
 
-export function openAdmission(tables: Tables): Admission {
+export function openAdmission(tables: Tables, former: Former): Admission {
   return {
     async agent({ name, labels, tokenId }, { takeOver, again }, { key, alive }) {
       const { row } = await tables.agents.get(name)
@@ -29,9 +31,23 @@ export function openAdmission(tables: Tables): Admission {
       if (row && !takeOver && !again) throw taken(name)
       const enrolledAt = (again && row?.value.enrolledAt) || new Date().toISOString()
       const keys = again ? keysWith(row?.value.keys, key) : [key]
+      const { row: seen } = await tables.seen.get(name)
+      const relabelling =
+        row && seen
+          ? former.labelsOps(
+              name,
+              labelsOfAgent(row.value.labels, seen.value.hostLabels),
+              labelsOfAgent(labels, seen.value.hostLabels),
+            )
+          : []
       return {
-        ifs: [tables.agents.at(name, row?.modRev ?? 0n), alive],
-        ops: [tables.agents.put(name, { name, labels, keys, enrolledAt, tokenId })],
+        ifs: [
+          tables.agents.at(name, row?.modRev ?? 0n),
+          // What the host says of itself is half of the labels that are kept as former ones.
+          tables.seen.at(name, seen?.modRev ?? 0n),
+          alive,
+        ],
+        ops: [tables.agents.put(name, { name, labels, keys, enrolledAt, tokenId }), ...relabelling],
       }
     },
     async operator({ name, role, tokenId }, { key, alive }) {

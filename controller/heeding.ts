@@ -18,7 +18,7 @@ export function heed(
   said: Said,
   fail: (thrown: unknown) => void,
 ): void {
-  const { hosts, revocations, credentials, mirror } = parts
+  const { hosts, revocations, credentials, former } = parts
   switch (said.$case) {
     case 'reports':
       checkReports(said.value.reports)
@@ -36,7 +36,7 @@ export function heed(
         .noteReceipt(host.name, said.value)
         .then(asked => {
           if (!asked) alertUnasked(parts, host.name, session, said.value.revocationId)
-          if (mirror.agents.get(host.name)?.value.revoked) session.goodbye('removed')
+          if (revocations.hasLeft(host.name)) session.goodbye('removed')
         })
         .catch(fail)
       break
@@ -65,6 +65,7 @@ export function heed(
       if (said.value.clock) host.clockAheadMs = said.value.clock.getTime() - Date.now()
       break
     case 'applied':
+      if (session.confirms(said.value.revision)) former.confirmed(host.name, said.value.revision)
       break
   }
 }

@@ -8,9 +8,12 @@ import { limitMs } from '#wire/duration.ts'
 import { checkLabel } from '#wire/labels.ts'
 import type { Actor, Journal } from './actor.ts'
 import type { Commit } from './commit.ts'
+import type { Former } from './former.ts'
 import { newId } from './ids.ts'
+import { equalLabels } from './labels.ts'
 import type { Mirror } from './mirror.ts'
 import { parseSelector } from './selector.ts'
+import type { Row } from './store/table.ts'
 import type { Tables } from './tables.ts'
 
 /** Creating and changing relays: a draft is checked whole before anything is written. */
@@ -31,11 +34,13 @@ export function openRelays({
   commit,
   tables,
   mirror,
+  former,
   journal,
 }: {
   commit: Commit
   tables: Tables
   mirror: Mirror
+  former: Former
   journal: Journal
 }): Relays {
   function check(draft: RelayDraft | undefined): { draft: RelayDraft; spec: RelaySpec } {
@@ -95,9 +100,12 @@ export function openRelays({
     }
   }
 
-  async function write(relay: Relay, modRev: bigint, by: Actor): Promise<boolean> {
-    const done = await commit([tables.relays.at(relay.name, modRev)], [tables.relays.put(relay.name, relay)])
-    if (done !== undefined) note(by, modRev === 0n ? 'created' : 'changed', relay)
+  async function write(relay: Relay, before: Row<Relay> | undefined, by: Actor): Promise<boolean> {
+    const done = await commit(
+      [tables.relays.at(relay.name, before?.modRev ?? 0n)],
+      [tables.relays.put(relay.name, relay), ...(before ? former.placementOps(before.value, relay) : [])],
+    )
+    if (done !== undefined) note(by, before ? 'changed' : 'created', relay)
     return done !== undefined
   }
 
@@ -131,7 +139,7 @@ export function openRelays({
       for (;;) {
         const there = (await current(made.name))?.value
         if (!there) {
-          if (dryRun || (await write(made, 0n, by))) return { relay: made, unchanged: false }
+          if (dryRun || (await write(made, undefined, by))) return { relay: made, unchanged: false }
           continue // somebody took the name in between: look again
         }
         const repeated = requestId !== '' && there.requestId === requestId
@@ -151,7 +159,7 @@ export function openRelays({
         const before = row?.value
         const made = fresh(checked, by, requestId)
         if (!before) {
-          if (dryRun || (await write(made, 0n, by))) return change(ChangeKind.CREATED, undefined, made)
+          if (dryRun || (await write(made, undefined, by))) return change(ChangeKind.CREATED, undefined, made)
           continue
         }
         if (equalSpecs(before, made)) return change(ChangeKind.UNCHANGED, before, before)
@@ -163,7 +171,7 @@ export function openRelays({
           spec: made.spec,
           requestId,
         }
-        if (dryRun || (await write(after, row.modRev, by))) return change(ChangeKind.UPDATED, before, after)
+        if (dryRun || (await write(after, row, by))) return change(ChangeKind.UPDATED, before, after)
       }
     },
   }
@@ -174,11 +182,7 @@ function change(kind: ChangeKind, before: Relay | undefined, after: Relay): Rela
 }
 
 function equalSpecs(a: Relay, b: Relay): boolean {
-  return sameSpec(a, b) && JSON.stringify(sortedLabels(a)) === JSON.stringify(sortedLabels(b))
-}
-
-function sortedLabels({ labels }: Relay): [string, string][] {
-  return Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1))
+  return sameSpec(a, b) && equalLabels(a.labels, b.labels)
 }
 
 /** Equal when their bytes are: the encoding of one message by one build is always the same. */

@@ -4,10 +4,10 @@ import { RelayError } from '#relay/errors.ts'
 import { nearest } from '#relay/nearest.ts'
 import type { Actor, Journal } from './actor.ts'
 import type { Commit } from './commit.ts'
+import type { Former } from './former.ts'
 import type { Hosts } from './hosts.ts'
 import { newId } from './ids.ts'
 import type { Mirror } from './mirror.ts'
-import type { Placement } from './placement.ts'
 import type { AgentRecord, OperatorRecord } from './records.ts'
 import type { Condition, Op } from './store/store.ts'
 import type { Tables } from './tables.ts'
@@ -27,6 +27,8 @@ export interface Revocations {
   orderOf(revocation: Revocation): RevokeOrder
   /** An agent's word that it is done. Passed over when it was never asked of that agent: false. */
   noteReceipt(agent: string, receipt: Receipt): Promise<boolean>
+  /** It was revoked, and has confirmed that. */
+  hasLeft(agent: string): boolean
 }
 
 interface Plan {
@@ -34,6 +36,8 @@ interface Plan {
   readonly agents: string[]
   readonly ifs: Condition[]
   readonly ops: Op[]
+  /** Whom to ask as of now, where that may have changed while the order was being written. */
+  readonly askedLate?: () => string[]
 }
 
 interface Parts {
@@ -41,21 +45,28 @@ interface Parts {
   readonly tables: Tables
   readonly mirror: Mirror
   readonly hosts: Hosts
-  readonly placement: Placement
+  readonly former: Former
   readonly journal: Journal
 }
 
-export function openRevocations({ commit, tables, mirror, hosts, placement, journal }: Parts): Revocations {
+export function openRevocations({ commit, tables, mirror, hosts, former, journal }: Parts): Revocations {
   const plans: Record<TargetKind, (name: string, by: string, reason: string) => Promise<Plan | undefined>> = {
     async relay(name) {
       const { row } = await tables.relays.get(mirror.relaysById.get(name)?.name ?? name)
       if (!row) return undefined
-      const reporting = [...hosts.all()].filter(host => host.reports.has(row.value.id)).map(host => host.name)
+      // Whom it left by its last change is known when the mirror shows that change.
+      await mirror.caughtUp(row.modRev)
+      const { id } = row.value
+      const asked = () => {
+        const reporting = [...hosts.all()].filter(host => host.session && host.reports.has(id))
+        return [...new Set([...former.mayRun(row.value), ...reporting.map(host => host.name)])]
+      }
       return {
-        targetId: row.value.id,
-        agents: [...new Set([...placement.agentsOf(row.value), ...reporting])],
+        targetId: id,
+        agents: asked(),
         ifs: [tables.relays.at(row.name, row.modRev)],
-        ops: [tables.relays.delete(row.name)],
+        ops: [tables.relays.delete(row.name), ...former.relayOps(id)],
+        askedLate: asked,
       }
     },
     async conn(id) {
@@ -120,6 +131,15 @@ export function openRevocations({ commit, tables, mirror, hosts, placement, jour
     })
   }
 
+  /** Other labels may have brought the relay to one more agent between the plan and the order. */
+  async function widened(revocation: Revocation, late: readonly string[]): Promise<Revocation> {
+    const agents = [...new Set([...revocation.agents, ...late])]
+    if (agents.length === revocation.agents.length) return revocation
+    const wider = { ...revocation, agents }
+    await commit([], [tables.revocations.put(revocation.id, wider)])
+    return wider
+  }
+
   function earlier(target: string, requestId?: string): Revocation | undefined {
     const found = [...mirror.revocations.values()]
       .map(({ value }) => value)
@@ -157,8 +177,9 @@ export function openRevocations({ commit, tables, mirror, hosts, placement, jour
           if (before) return { revocation: before, unchanged: true }
           throw unknown(kind, name)
         }
-        const { targetId, agents, ifs, ops } = plan
-        const revocation: Revocation = {
+        const { targetId, agents, ifs, ops, askedLate } = plan
+        const planned = mirror.rev
+        let revocation: Revocation = {
           id: newId('v'),
           target,
           targetId,
@@ -171,8 +192,10 @@ export function openRevocations({ commit, tables, mirror, hosts, placement, jour
         if (dryRun) return { revocation, unchanged: false }
         const done = await commit(ifs, [...ops, tables.revocations.put(revocation.id, revocation)])
         if (done === undefined) continue
+        if (askedLate && mirror.lastRelabelling > planned) revocation = await widened(revocation, askedLate())
         const { id } = revocation
-        journal(by, 'revoked', { target, targetId, id, agents: agents.length, reason }, 'revoked')
+        const asked = revocation.agents.length
+        journal(by, 'revoked', { target, targetId, id, agents: asked, reason }, 'revoked')
         return { revocation, unchanged: false }
       }
     },
@@ -180,7 +203,11 @@ export function openRevocations({ commit, tables, mirror, hosts, placement, jour
     pendingFor(agent) {
       return mirror.unanswered(agent).flatMap(id => {
         const revocation = mirror.revocations.get(id)?.value
-        return revocation ? [this.orderOf(revocation)] : []
+        if (!revocation) return []
+        // Whoever has joined anew under the name is not the host that was to leave.
+        const isOver =
+          parseTarget(revocation.target).kind === 'agent' && !mirror.agents.get(agent)?.value.revoked
+        return isOver ? [] : [this.orderOf(revocation)]
       })
     },
 
@@ -201,6 +228,11 @@ export function openRevocations({ commit, tables, mirror, hosts, placement, jour
       const key = `${revocation.id}/${agent}`
       await commit([tables.receipts.at(key, 0n)], [tables.receipts.put(key, receipt)])
       return true
+    },
+
+    hasLeft(agent) {
+      const open = (id: string) => mirror.revocations.get(id)?.value.target === `agent/${agent}`
+      return mirror.agents.get(agent)?.value.revoked !== undefined && !mirror.unanswered(agent).some(open)
     },
   }
 }

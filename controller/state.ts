@@ -3,22 +3,25 @@ import { type Authority, openAuthority } from '#identity/ca.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { failureOf } from '#wire/failure.ts'
 import { openAccess } from './access.ts'
-import { openAlerts } from './alerts.ts'
 import { openJournal } from './actor.ts'
 import { openAdmission } from './admission.ts'
+import { openAlerts } from './alerts.ts'
+import { openBoots } from './boots.ts'
 import { openCluster } from './cluster.ts'
 import { openCommit } from './commit.ts'
 import type { ControllerConfig } from './config.ts'
 import { openCredentials } from './credentials.ts'
 import { openFanOut } from './fan-out.ts'
 import { openFleetFile } from './fleet-file.ts'
-import { type Host, openHosts } from './hosts.ts'
+import { openFormer } from './former.ts'
+import { openHosts } from './hosts.ts'
 import { openLocalOperator } from './local-operator.ts'
 import { openMirror } from './mirror.ts'
 import type { Parts } from './parts.ts'
 import { openPlacement } from './placement.ts'
 import { openRelays } from './relays.ts'
 import { openRevocations } from './revocations.ts'
+import { openSightings } from './sightings.ts'
 import { openSqliteStore } from './store/sqlite.ts'
 import { openTables } from './tables.ts'
 import { openTokens } from './tokens.ts'
@@ -48,20 +51,22 @@ export async function openState(
   const mirror = held.use(await openMirror(store, log))
   const alerts = held.use(openAlerts(log))
   const hosts = openHosts()
-  const hostLabels = (agent: string) =>
-    hosts.get(agent)?.hello?.hostLabels ?? mirror.seen.get(agent)?.value.hostLabels ?? {}
+  // Those on disk: what is placed by others would be forgotten by a crash, and nobody would know whom to ask.
+  const hostLabels = (agent: string) => mirror.seen.get(agent)?.value.hostLabels ?? {}
   const placement = openPlacement(mirror, hostLabels)
-  const views = openViews({ mirror, hosts, placement })
   const commit = openCommit(store, mirror)
+  const former = held.use(openFormer({ commit, tables, mirror, placement, log }))
+  const sightings = openSightings({ commit, tables, mirror, former, log })
+  const views = openViews({ mirror, hosts, placement })
   const journal = openJournal(log)
-  const relays = openRelays({ commit, tables, mirror, journal })
-  const revocations = openRevocations({ commit, tables, mirror, hosts, placement, journal })
+  const relays = openRelays({ commit, tables, mirror, former, journal })
+  const revocations = openRevocations({ commit, tables, mirror, hosts, former, journal })
   const fleetFile = openFleetFile({ mirror, relays, revocations })
   const credentials = openCredentials({ authority, commit, tables, lifetimes: config.certificates, log })
   const access = openAccess({ cluster, mirror, log })
   let addresses: readonly string[] = []
   const advertised = () => ({ addresses, pin: authority.pin })
-  const admission = openAdmission(tables)
+  const admission = openAdmission(tables, former)
   const tokens = openTokens({
     cluster,
     commit,
@@ -75,20 +80,6 @@ export async function openState(
   const localOperator = openLocalOperator({ credentials, admission, commit, mirror, log })
   held.use(openFanOut({ mirror, hosts, revocations }))
 
-  async function seen(host: Host): Promise<void> {
-    const at = (host.lastHeardAt ?? new Date()).toISOString()
-    const { version = '', hostLabels = {} } = host.hello ?? {}
-    try {
-      await store.txn([], [tables.seen.put(host.name, { at, version, hostLabels })])
-    } catch (error) {
-      // Only the date in a list is at stake.
-      log.debug(
-        { event: 'seen.not-kept', agent: host.name, error },
-        'when the agent was last heard could not be kept',
-      )
-    }
-  }
-
   const closing = new AbortController()
   const parts: Parts = {
     cluster,
@@ -100,6 +91,9 @@ export async function openState(
     mirror,
     hosts,
     placement,
+    former,
+    sightings,
+    boots: openBoots(),
     views,
     relays,
     fleetFile,
@@ -111,7 +105,6 @@ export async function openState(
     closing: closing.signal,
     firstCallMs: config.front['first-call'],
     advertised: () => addresses[0] ?? '',
-    seen,
   }
   return {
     parts,

@@ -190,11 +190,14 @@ describe('an agent that comes back', () => {
 })
 
 describe('one identity, two streams', () => {
-  test('of two processes the newer one stays, the other is fenced, and an alert says so', async () => {
+  test.each([
+    ['later', 1_000],
+    ['earlier, for a clock was set back', -3_600_000],
+  ])('of two processes the newcomer stays, though it says that it booted %s', async (_, aheadMs) => {
     await using controller = await openController()
     const edge = await joinAgent(controller, { name: 'edge-1' })
     await using first = await edge.settle()
-    await using second = await edge.settle({ bootId: 'other', bootedAt: new Date(Date.now() + 1_000) })
+    await using second = await edge.settle({ bootId: 'other', bootedAt: new Date(Date.now() + aheadMs) })
     expect(await first.hear('goodbye')).toEqual({ reason: 'fenced' })
     expect(await first.ended).toBeUndefined()
     expect(controller.events('alert.duplicate-identity')).toMatchObject([
@@ -205,12 +208,14 @@ describe('one identity, two streams', () => {
     expect(await agentView(controller, 'edge-1')).toMatchObject({ bootId: 'other', state: 1 })
   })
 
-  test('an older process that comes later is fenced itself, and its word does not count', async () => {
+  test('a process that another has taken over from is fenced when it comes again, whatever it says', async () => {
     await using controller = await openController()
     const edge = await joinAgent(controller, { name: 'edge-1' })
     const { relay } = await create(controller, draft('own'))
+    await using older = await edge.settle({ bootId: 'older' })
     await using first = await edge.settle()
-    await using late = edge.attach({ bootId: 'older', bootedAt: new Date(Date.now() - 60_000) })
+    expect(await older.hear('goodbye')).toEqual({ reason: 'fenced' })
+    await using late = edge.attach({ bootId: 'older', bootedAt: new Date(Date.now() + 86_400_000) })
     late.send({ $case: 'connections', value: connectionsOf(relay.id, 'c-1') })
     expect(await late.hear('goodbye')).toEqual({ reason: 'fenced' })
     await late.ended
@@ -327,6 +332,21 @@ describe('what an agent reports', () => {
 })
 
 describe('certificates', () => {
+  test('an agent that has renewed resumes, for nothing of what it has to run is other', async () => {
+    await using controller = await openController()
+    const edge = await joinAgent(controller, { name: 'edge-1' })
+    await using stream = await edge.settle()
+    await create(controller, draft('web'))
+    const { revision } = await stream.hear('apply')
+    stream.send({
+      $case: 'certificateRequest',
+      value: { csrDer: await createCsr(await generateKey()) },
+    })
+    expect((await stream.hear('certificate')).problem).toBeUndefined()
+    await using next = edge.attach({ epoch: 1n, revision })
+    expect(await next.hear('welcome')).toMatchObject({ resumed: true })
+  })
+
   test('an agent renews over its stream; the old certificate serves until its own end', async () => {
     await using controller = await openController()
     const edge = await joinAgent(controller, { name: 'edge-1' })
