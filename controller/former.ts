@@ -31,6 +31,9 @@ export interface Former extends Disposable {
   confirmed(agent: string, revision: Rev): void
 }
 
+/** A host that has other labels at each greeting and confirms nothing is not ours any more; it must not fill the disk. */
+const mostLabels = 64
+
 interface Placed {
   readonly agents: readonly string[]
   readonly selector: string
@@ -125,6 +128,10 @@ export function openFormer({
     for (const agent of known.agents) unindex(byAgent, agent, name)
   }
 
+  function rowsOf(agent: string): number {
+    return [...mirror.formerLabels.values()].filter(({ value }) => value.agent === agent).length
+  }
+
   function note({ everything, formerPlacements }: MirrorChange): void {
     if (everything) for (const name of [...awaiting.keys()]) forget(name)
     for (const name of formerPlacements) learn(name)
@@ -166,7 +173,7 @@ export function openFormer({
       return [tables.formerPlacements.put(name, { relayId: before.id, ...was })]
     },
     labelsOps(agent, before, after) {
-      if (equalLabels(before, after)) return []
+      if (equalLabels(before, after) || rowsOf(agent) >= mostLabels) return []
       return [
         tables.formerLabels.put(`${agent}/${hashOf(sortedLabels(before))}`, { agent, labels: { ...before } }),
       ]

@@ -1,6 +1,7 @@
 import type { ConnectionEvents, Hello } from '#gen/fleetcat/v1/agent.ts'
 import type { Connection, RelayReport } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
+import { noteIdle } from './idleness.ts'
 import { Measured } from './measured.ts'
 import type { AgentSession } from './session.ts'
 
@@ -82,8 +83,10 @@ export function noteConnections({ connections, name }: Host, events: ConnectionE
   for (const connection of opened) {
     const { id } = connection
     const room = connections.size < mostConnections || connections.has(id)
-    if (room && connections.lengthWith(id, connection) <= mostConnectionText) connections.set(id, connection)
-    else {
+    if (room && connections.lengthWith(id, connection) <= mostConnectionText) {
+      connections.set(id, connection)
+      noteIdle(connection)
+    } else {
       connections.clear()
       const why = `it says that it has more than ${mostConnections} connections, or as much text as fits no host`
       throw new RelayError('exhausted', { what: `agent/${name}`, why })
@@ -92,7 +95,7 @@ export function noteConnections({ connections, name }: Host, events: ConnectionE
   for (const { id } of closed) connections.delete(id)
   for (const { id, bytesIn, bytesOut, idle } of traffic) {
     const connection = connections.get(id)
-    if (connection) Object.assign(connection, { bytesIn, bytesOut, idle })
+    if (connection) noteIdle(Object.assign(connection, { bytesIn, bytesOut, idle }))
   }
 }
 

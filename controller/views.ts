@@ -12,6 +12,7 @@ import { type Relay, RelayState, type Revocation, type Verdict, VerdictKind } fr
 import { contains, parseCidr } from '#relay/ip.ts'
 import { toDuration } from '#wire/duration.ts'
 import { connectionsByRelay, type Host, type Hosts } from './hosts.ts'
+import { idleByNow } from './idleness.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
 import { parseSelector } from './selector.ts'
@@ -134,7 +135,7 @@ export function openViews({
           if (filter?.id && connection.id !== filter.id) continue
           if (filter?.relay && relay !== filter.relay && connection.relayId !== filter.relay) continue
           if (source && !contains(source, ipOf(connection.source))) continue
-          found.push({ connection, agent: host.name, relay })
+          found.push({ connection: idleByNow(connection), agent: host.name, relay })
         }
       }
       return found

@@ -1,13 +1,19 @@
 import { describe, expect, test } from 'vitest'
+import { openMirror } from '#controller/mirror.ts'
+import { openPlacement } from '#controller/placement.ts'
+import { openSession } from '#controller/session.ts'
+import { openMemoryStore } from '#controller/store/memory.ts'
 import { Hello } from '#gen/fleetcat/v1/agent.ts'
 import { RelayState } from '#gen/fleetcat/v1/relay.ts'
 import { createCsr } from '#identity/csr.ts'
 import { generateKey, keyToPem } from '#identity/keys.ts'
+import { logTo } from '#telemetry/log.ts'
 import { apply, create, draft, revoke } from '#test/resources/drafts.ts'
 import { eventually } from '#test/resources/eventually.ts'
 import { joinAgent, openController, type TestController } from '#test/resources/fleet.ts'
 import { heapInUse } from '#test/resources/memory.ts'
 import { until } from '#test/resources/streams.ts'
+import { toDuration, toMilliseconds } from '#wire/duration.ts'
 
 const hello = (bootId: string) => ({ $case: 'hello', value: Hello.fromPartial({ bootId }) }) as const
 
@@ -329,6 +335,59 @@ describe('what an agent reports', () => {
       lastHeardAt: expect.any(Date),
     })
   })
+})
+
+test('a connection on which nothing moves is idle for as long as it is, though the agent says no more', async () => {
+  await using controller = await openController()
+  const edge = await joinAgent(controller, { name: 'edge-1' })
+  const { relay } = await create(controller, draft('web'))
+  await using stream = await edge.settle()
+  const { opened, ...events } = connectionsOf(relay.id, 'c-1')
+  const quiet = opened.map(each => ({ ...each, idle: toDuration(60_000) }))
+  stream.send({ $case: 'connections', value: { ...events, opened: quiet } })
+  const idle = async () => {
+    const { connections } = await controller.admin.ask(c => c.listConnections, { filter: undefined })
+    const shown = connections[0]?.connection?.idle
+    return shown ? toMilliseconds(shown) : 0
+  }
+  await eventually('it is listed', async () => (await idle()) >= 60_000)
+  const before = await idle()
+  await eventually('time passes', async () => (await idle()) > before + 50)
+  stream.send({
+    $case: 'connections',
+    value: {
+      ...events,
+      snapshot: false,
+      opened: [],
+      traffic: [{ id: 'c-1', bytesIn: 1n, bytesOut: 1n, idle: toDuration(0) }],
+    },
+  })
+  await eventually('it moved', async () => (await idle()) < 30_000)
+})
+
+test('what cannot be worked out for an agent ends its stream with the reason', async () => {
+  await using store = await openMemoryStore()
+  await using mirror = await openMirror(store, logTo({ write: () => {} }, 'test', 'silent'))
+  const failure = Promise.withResolvers<unknown>()
+  openSession({
+    agent: 'edge-1',
+    bootId: 'b',
+    outlet: {
+      send() {
+        throw new Error('this row makes no sense')
+      },
+      drained: async () => {},
+      end() {},
+    },
+    mirror,
+    placement: openPlacement(mirror, () => ({})),
+    welcome: { $case: 'goodbye', value: { reason: '' } },
+    placed: undefined,
+    failed: failure.resolve,
+    pendingOrders: () => [],
+    resume: undefined,
+  })
+  expect(await failure.promise).toMatchObject({ message: 'this row makes no sense' })
 })
 
 describe('certificates', () => {
