@@ -76,7 +76,7 @@ async function connect({ name, addresses }: Context, { identity }: Credentials) 
 }
 
 /** Adds what to do to failures that mean "nobody there" or "nobody known". */
-function advised(thrown: unknown, { name, addresses, localAgent }: Context): unknown {
+export function advised(thrown: unknown, { name, addresses, localAgent }: Context): unknown {
   if (!(thrown instanceof RelayError) || thrown.fix) return thrown
   const { code, what, why } = thrown
   if (code === 'unavailable') {

@@ -26,8 +26,9 @@ export function command(): Command {
 }
 
 async function connections(options: Options): Promise<void> {
-  const [{ showListing }, { connectionItem, connections }, { unary }] = await Promise.all([
+  const [{ showListing }, { unseenAgents }, { connectionItem, connections }, { unary }] = await Promise.all([
     import('../listing.ts'),
+    import('../unseen.ts'),
     import('../views/connection.ts'),
     import('#wire/call.ts'),
   ])
@@ -38,5 +39,7 @@ async function connections(options: Options): Promise<void> {
     once: (operator, what) => unary(operator, operator.listConnections, { filter }, { what }),
     watch: operator => operator.watchConnections({ filter }),
     items: answer => answer.connections.map(connectionItem),
+    filter,
+    unknown: operator => unseenAgents(operator, filter),
   })
 }

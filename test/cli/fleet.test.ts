@@ -279,6 +279,32 @@ describe('who may', () => {
   })
 })
 
+describe('a filter', () => {
+  test('that names what is not there is exit 4 with the nearest name, in a watch too', async () => {
+    await relay('nearby')
+    for (const words of [
+      ['list', '--agent', 'locl'],
+      ['connections', '--agent', 'locl'],
+      ['list', '-w', '--agent', 'locl'],
+    ]) {
+      expect(await run(...words)).toMatchObject({
+        code: 4,
+        stdout: '',
+        stderr: expect.stringContaining('Did you mean local?'),
+      })
+    }
+    expect(await run('connections', '--relay', 'nearbi')).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining('Did you mean nearby?'),
+    })
+  })
+
+  test('that nothing matches is told from a fleet without relays', async () => {
+    expect((await run('list', '-l', 'no=such')).stderr).toBe('No relay matches.\n')
+    expect((await run('agents', '-l', 'no=such')).stderr).toBe('No agent matches.\n')
+  })
+})
+
 describe('watching', () => {
   test('prints a line for each change as JSON lines, until it is interrupted', async () => {
     await using watcher = start(['list', '-w', '-o', 'jsonl', '-l', 'set=watched'], { home })
