@@ -3,13 +3,13 @@ import { VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { version } from '#wire/version.ts'
 import type { Parts } from '../parts.ts'
-import { watching } from '../watching.ts'
+import { openWatches } from '../watching.ts'
 import type { Acts } from './handlers.ts'
 
 /** What the command line asks. Thin: each act decodes, delegates, and shows. */
 export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> {
   const { mirror, hosts, views, relays, revocations, tokens, credentials, access } = parts
-  const fleet = [hosts.onChange, mirror.onChange]
+  const fleet = openWatches([hosts.onChange, mirror.onChange])
 
   function revocation(id: string): RevocationView {
     const found = mirror.revocations.get(id)
@@ -58,21 +58,37 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
       return { relays: views.relays(filter) }
     },
 
-    watchRelays: ({ filter }, _, signal) => watching(fleet, () => ({ relays: views.relays(filter) }), signal),
+    watchRelays: ({ filter }, caller, signal) =>
+      fleet.watch({
+        caller: caller.name,
+        subject: `relays ${JSON.stringify(filter)}`,
+        look: () => ({ relays: views.relays(filter) }),
+        signal,
+      }),
 
     async listAgents({ selector, name }) {
       return { agents: views.agents(selector, name) }
     },
 
-    watchAgents: ({ selector }, _, signal) =>
-      watching(fleet, () => ({ agents: views.agents(selector) }), signal),
+    watchAgents: ({ selector }, caller, signal) =>
+      fleet.watch({
+        caller: caller.name,
+        subject: `agents ${selector}`,
+        look: () => ({ agents: views.agents(selector) }),
+        signal,
+      }),
 
     async listConnections({ filter }) {
-      return { connections: views.connections(filter) }
+      return views.connections(filter)
     },
 
-    watchConnections: ({ filter }, _, signal) =>
-      watching([hosts.onChange], () => ({ connections: views.connections(filter) }), signal),
+    watchConnections: ({ filter }, caller, signal) =>
+      fleet.watch({
+        caller: caller.name,
+        subject: `connections ${JSON.stringify(filter)}`,
+        look: () => views.connections(filter),
+        signal,
+      }),
 
     async revoke(request, caller) {
       access.mayRevoke(caller, request.target)
@@ -80,8 +96,15 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
       return { revocation: views.revocation(made), unchanged }
     },
 
-    async *watchRevocation({ id }, _, signal) {
-      for await (const seen of watching(fleet, () => revocation(id), signal, 20)) {
+    async *watchRevocation({ id }, caller, signal) {
+      const watch = {
+        caller: caller.name,
+        subject: `revocation ${id}`,
+        look: () => revocation(id),
+        signal,
+        pauseMs: 20,
+      }
+      for await (const seen of fleet.watch(watch)) {
         yield { revocation: seen }
         // Nothing more will come soon of an agent that cannot be reached: that, too, is an answer.
         if (seen.verdicts.every(({ kind, problem }) => kind !== VerdictKind.PENDING || problem)) return
@@ -90,9 +113,7 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
 
     async listRevocations({ id }) {
       if (id) return { revocations: [revocation(id)] }
-      const all = [...mirror.revocations.values()].map(({ value }) => value)
-      all.sort((a, b) => (b.at?.getTime() ?? 0) - (a.at?.getTime() ?? 0))
-      return { revocations: all.map(views.revocation) }
+      return { revocations: views.revocations() }
     },
 
     async createToken(request, caller) {

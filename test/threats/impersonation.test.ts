@@ -137,6 +137,29 @@ test.each([
   await controller.admin.ask(c => c.listConnections, { filter: undefined })
 })
 
+test('an agent that says it has more than one answer holds hides nobody else, and the answer says that it is not whole', async () => {
+  await using controller = await openController({ logLevel: 'warn' })
+  await create(controller, draft('web', { selector: '!retired' }))
+  const { relays } = await controller.admin.ask(c => c.listRelays, { filter: undefined })
+  const { id } = relays[0]!.relay!
+  await using loud = await (await joinAgent(controller, { name: 'a-loud' })).settle()
+  await using quiet = await (await joinAgent(controller, { name: 'edge-1' })).settle()
+  const [batches, batch] = [15, 1_000]
+  for (let i = 0; i < batches; i++) {
+    loud.send(
+      opening(Array.from({ length: batch }, (_, k) => connection(`c-${i}-${k}`, id, 'x'.repeat(300)))),
+    )
+  }
+  quiet.send(opening([connection('c-quiet', id)]))
+  await eventually('all are counted', async () => {
+    return (await controller.admin.ask(c => c.getStatus, {})).connections === batches * batch + 1
+  })
+  const answer = await controller.admin.ask(c => c.listConnections, { filter: undefined })
+  expect(answer.connections[0]).toMatchObject({ agent: 'edge-1', connection: { id: 'c-quiet' } })
+  expect(answer.omitted).toBeGreaterThan(100)
+  expect(answer.connections.length + answer.omitted).toBe(batches * batch + 1)
+})
+
 test('connections count only for relays of the agent itself, and long texts in them are cut', async () => {
   await using controller = await openController()
   const [victim, liar] = [
@@ -166,7 +189,7 @@ test('what an agent says of its relays breaks no list, however much it says', as
   await using stream = await agent.settle()
   const text = 'x'.repeat(100_000)
   const relays = []
-  for (let i = 0; i < 200; i++) relays.push((await create(controller, draft(`r${i}`))).relay)
+  for (let i = 0; i < 100; i++) relays.push((await create(controller, draft(`r${i}`))).relay)
   for (const { id } of relays) {
     const report = RelayReport.fromPartial({
       relayId: id,
