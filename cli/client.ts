@@ -2,9 +2,10 @@ import { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
 import { RelayError } from '#relay/errors.ts'
 import { unary } from '#wire/call.ts'
 import { channelCredentials, channelOptionsFor } from '#wire/channel.ts'
+import { inWords } from './acts.ts'
 import type { Context } from './config.ts'
 import { chosenContext } from './contexts.ts'
-import { type Credentials, readCredentials, tlsOptions } from './credentials.ts'
+import { type Credentials, readCredentials, remedy, tlsOptions } from './credentials.ts'
 
 export interface FleetOptions {
   readonly context?: string
@@ -76,9 +77,12 @@ async function connect({ name, addresses }: Context, { identity }: Credentials) 
 }
 
 /** Adds what to do to failures that mean "nobody there" or "nobody known". */
-export function advised(thrown: unknown, { name, addresses, localAgent }: Context): unknown {
-  if (!(thrown instanceof RelayError) || thrown.fix) return thrown
-  const { code, what, why } = thrown
+export function advised(thrown: unknown, context: Context): unknown {
+  const { name, addresses, localAgent } = context
+  if (!(thrown instanceof RelayError)) return thrown
+  const error = inWords(thrown)
+  if (error.fix) return error
+  const { code, what, why } = error
   if (code === 'unavailable') {
     const start = localAgent ? 'Start it with `fleetcat up`' : 'Start it, or see to the network between'
     const fix = `${start}, or choose another fleet: \`fleetcat contexts\``
@@ -90,7 +94,7 @@ export function advised(thrown: unknown, { name, addresses, localAgent }: Contex
     })
   }
   if (code === 'unauthenticated') {
-    return new RelayError(code, { what, why, fix: 'Log in anew: `fleetcat login TOKEN`', cause: thrown })
+    return new RelayError(code, { what, why, fix: remedy(context), cause: thrown })
   }
-  return thrown
+  return error
 }

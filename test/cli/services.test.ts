@@ -76,7 +76,7 @@ describe('an operator’s certificate', () => {
     const last = await fleetcat(['list'], { home: theirs.path })
     expect(last).toMatchObject({
       code: 3,
-      stderr: expect.stringContaining('fleetcat token create operator --name ana'),
+      stderr: expect.stringMatching(/start `fleetcat controller` again.*token create operator --name ana/),
     })
   })
 
@@ -139,6 +139,21 @@ test('an agent joins with a token from a file, reads its file again on SIGHUP, a
       stderr: ['edge-1 is unreachable; its connections are unknown', ''],
     })
   }
+  const away = [
+    'create',
+    'away',
+    listen,
+    'TCP4:127.0.0.1:9',
+    '--on',
+    'edge-1',
+    '--wait',
+    '--timeout',
+    '200ms',
+  ]
+  expect(await fleetcat(away, { home: home.path })).toMatchObject({
+    code: 6,
+    stderr: expect.stringContaining('unreachable: edge-1'),
+  })
   expect(await running.stop('SIGINT')).toBe(130)
 })
 
