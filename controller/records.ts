@@ -71,7 +71,13 @@ const seen = z.object({ at: z.iso.datetime(), version: z.string(), hostLabels: l
 /** When an agent was last heard, and what it said of itself: all that outlives a controller's restart. */
 export type SeenRecord = z.infer<typeof seen>
 
-const deadKey = z.object({ kind: z.enum(['agent', 'operator']), name: z.string(), at: z.iso.datetime() })
+const deadKey = z.object({
+  kind: z.enum(['agent', 'operator']),
+  name: z.string(),
+  at: z.iso.datetime(),
+  /** The end of its last certificate. */
+  notAfter: z.iso.datetime().optional(),
+})
 export type DeadKeyRecord = z.infer<typeof deadKey>
 
 const formerPlacement = z.object({ relayId: z.string(), agents: z.array(z.string()), selector: z.string() })

@@ -107,7 +107,9 @@ export function openRevocations({ commit, tables, mirror, hosts, former, journal
       ifs: [people.at(row.name, row.modRev)],
       ops: [
         people.put(row.name, { ...row.value, keys: [], revoked: { at, by, reason } }),
-        ...row.value.keys.map(({ hash }) => tables.deadKeys.put(hash, { kind, name: row.name, at })),
+        ...row.value.keys.map(({ hash, notAfter }) =>
+          tables.deadKeys.put(hash, { kind, name: row.name, at, notAfter }),
+        ),
         ...tokens.map(({ value }) => tables.tokens.put(value.id, { ...value, revoked: true })),
       ],
     }
@@ -141,10 +143,12 @@ export function openRevocations({ commit, tables, mirror, hosts, former, journal
   }
 
   function earlier(target: string, requestId?: string): Revocation | undefined {
-    const found = [...mirror.revocations.values()]
-      .map(({ value }) => value)
-      .filter(each => each.target === target && (requestId === undefined || each.requestId === requestId))
-    return found.sort((a, b) => (b.at?.getTime() ?? 0) - (a.at?.getTime() ?? 0))[0]
+    let last: Revocation | undefined
+    for (const { value } of mirror.revocations.values()) {
+      if (value.target !== target || (requestId !== undefined && value.requestId !== requestId)) continue
+      if (!last || (value.at?.getTime() ?? 0) > (last.at?.getTime() ?? 0)) last = value
+    }
+    return last
   }
 
   function unknown(kind: TargetKind, name: string): RelayError {

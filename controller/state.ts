@@ -15,6 +15,7 @@ import { openFanOut } from './fan-out.ts'
 import { openFleetFile } from './fleet-file.ts'
 import { openFormer } from './former.ts'
 import { openHosts } from './hosts.ts'
+import { openHousekeeping } from './housekeeping.ts'
 import { openLocalOperator } from './local-operator.ts'
 import { openMirror } from './mirror.ts'
 import type { Parts } from './parts.ts'
@@ -79,6 +80,7 @@ export async function openState(
   })
   const localOperator = openLocalOperator({ credentials, admission, commit, mirror, log })
   held.use(openFanOut({ mirror, hosts, revocations }))
+  held.use(openHousekeeping({ commit, tables, mirror, log }))
 
   const closing = new AbortController()
   const parts: Parts = {
