@@ -19,6 +19,8 @@ export interface Source<T extends Item, Answer> {
   readonly filter: Filter
   /** Says what the answer cannot hold; empty if it is whole. */
   readonly unknown?: (operator: OperatorServiceClient) => Promise<string>
+  /** Says that there are more than the answer holds; empty if there are not. */
+  readonly omitted?: (answer: Answer) => string
 }
 
 /** Prints the items, or with `--watch` keeps showing them until it is interrupted. */
@@ -44,6 +46,6 @@ export async function showListing<T extends Item, Answer>(
     const items = source.items(answer)
     if (items.length === 0) await checkNames(operator, source.filter)
     await printList(items, how, options, { filtered })
-    if (unknown) note(unknown)
+    for (const text of [source.omitted?.(answer), unknown]) if (text) note(text)
   })
 }

@@ -29,3 +29,8 @@ export function unseenText(names: readonly string[]): string {
   const all = [...names.slice(0, shown), ...more]
   return `${all.slice(0, -1).join(', ')} and ${all.at(-1)} are unreachable; their connections are unknown`
 }
+
+/** Says that an answer could not hold all connections. */
+export function omittedText(count: number): string {
+  return count === 0 ? '' : `${count} more are not shown; --relay, --agent or --source finds them`
+}

@@ -20,7 +20,7 @@ const longestPauseMs = 10_000
  */
 export async function* watched<T extends Item, Answer>(
   options: FleetOptions,
-  { what, watch, items, unknown }: Source<T, Answer>,
+  { what, watch, items, unknown, omitted }: Source<T, Answer>,
 ): AsyncGenerator<State<T>> {
   const context = await chosenContext(options.context)
   let heard = false
@@ -30,7 +30,8 @@ export async function* watched<T extends Item, Answer>(
     try {
       await using fleet = await openFleet(context)
       for await (const answer of messages(watch(fleet.operator), what)) {
-        yield { items: items(answer), notice: (await unknown?.(fleet.operator)) ?? '' }
+        const notices = [omitted?.(answer), await unknown?.(fleet.operator)]
+        yield { items: items(answer), notice: notices.filter(Boolean).join('; ') }
         heard = true
         lost = undefined
         tries = 0

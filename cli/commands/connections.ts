@@ -26,12 +26,13 @@ export function command(): Command {
 }
 
 async function connections(options: Options): Promise<void> {
-  const [{ showListing }, { unseenAgents }, { connectionItem, connections }, { unary }] = await Promise.all([
-    import('../listing.ts'),
-    import('../unseen.ts'),
-    import('../views/connection.ts'),
-    import('#wire/call.ts'),
-  ])
+  const [{ showListing }, { omittedText, unseenAgents }, { connectionItem, connections }, { unary }] =
+    await Promise.all([
+      import('../listing.ts'),
+      import('../unseen.ts'),
+      import('../views/connection.ts'),
+      import('#wire/call.ts'),
+    ])
   const { relay = '', agent = '', source = '' } = options
   const filter = { relay, agent, source, id: '' }
   await showListing(options, connections, {
@@ -41,5 +42,6 @@ async function connections(options: Options): Promise<void> {
     items: answer => answer.connections.map(connectionItem),
     filter,
     unknown: operator => unseenAgents(operator, filter),
+    omitted: answer => omittedText(answer.omitted),
   })
 }
