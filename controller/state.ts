@@ -1,7 +1,6 @@
 import { join } from 'node:path'
-import { type Authority, openAuthority } from '#identity/ca.ts'
+import type { Authority } from '#identity/ca.ts'
 import type { Logger } from '#telemetry/log.ts'
-import { failureOf } from '#wire/failure.ts'
 import { openAccess } from './access.ts'
 import { openJournal } from './actor.ts'
 import { openAdmission } from './admission.ts'
@@ -45,10 +44,9 @@ export async function openState(
 ): Promise<State> {
   const store = held.use(await openSqliteStore(join(dataDir, 'store')))
   const tables = openTables(store)
-  const { name: cluster, epoch } = await openCluster(store, tables)
-  const authority = await openAuthority(join(dataDir, 'authority'), cluster).catch(thrown => {
-    throw failureOf(thrown, `data directory ${dataDir}`)
-  })
+  const found = await openCluster(store, tables, join(dataDir, 'authority'))
+  const { authority } = found
+  const { name: cluster, epoch } = found.cluster
   const mirror = held.use(await openMirror(store, log))
   const alerts = held.use(openAlerts(log))
   const hosts = openHosts()
