@@ -33,7 +33,7 @@ export interface AttachContext {
   readonly client: AgentServiceClient
   readonly hello: Hello
   readonly signal: AbortSignal
-  /** Called before any order of this stream. What it throws ends the stream. */
+  /** Called before any order of this stream. What any of these throws ends the stream, and nothing else. */
   welcomed(attachment: Attachment): void
   received(order: Order, attachment: Attachment): void
   drained(attachment: Attachment): void
@@ -74,10 +74,18 @@ export function attach(cx: AttachContext): Promise<Attachment | End> {
   function welcome(value: Welcome) {
     clearTimeout(patience)
     signal.removeEventListener('abort', onAbort)
-    attachment = { welcome: value, ended: ended.promise, write, leave, abandon: lose }
+    const mine: Attachment = { welcome: value, ended: ended.promise, write, leave, abandon: lose }
+    attachment = mine
+    guarded(() => {
+      welcomed(mine)
+      opened.resolve(mine)
+    })
+  }
+
+  /** What comes in comes in an event handler, where an error would end the whole process. */
+  function guarded(act: () => void) {
     try {
-      welcomed(attachment)
-      opened.resolve(attachment)
+      act()
     } catch (thrown) {
       lose(RelayError.from(thrown, what))
     }
@@ -108,9 +116,13 @@ export function attach(cx: AttachContext): Promise<Attachment | End> {
   call.on('data', ({ message }: AttachResponse) => {
     if (message?.$case === 'goodbye') return bye(message.value.reason)
     if (message?.$case === 'welcome') return attachment ? undefined : welcome(message.value)
-    if (message && attachment) received(message, attachment)
+    const mine = attachment
+    if (message && mine) guarded(() => received(message, mine))
   })
-  call.on('drain', () => attachment && drained(attachment))
+  call.on('drain', () => {
+    const mine = attachment
+    if (mine) guarded(() => drained(mine))
+  })
   call.on('error', (failure: ServiceError) => lose(fromStatus(failure, what)))
   call.on('status', () => {
     lose(new RelayError('unavailable', { what, why: 'the controller ended it without a goodbye' }))

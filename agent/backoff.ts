@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { longestTimerMs } from '#relay/timer.ts'
 
 export interface Backoff {
   /** How long to wait before the next try. The first answer after a reset is 0. */
@@ -23,8 +24,5 @@ export function openBackoff({ baseMs, capMs }: { baseMs: number; capMs: number }
 
 /** Waits, or returns early when the signal is aborted: whoever waits looks at the signal next. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await delay(Math.min(ms, longest), undefined, { signal }).catch(() => {})
+  await delay(Math.min(ms, longestTimerMs), undefined, { signal }).catch(() => {})
 }
-
-/** Node fires a longer timeout at once. */
-const longest = 2 ** 31 - 1

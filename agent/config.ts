@@ -1,9 +1,11 @@
-import { readFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { open } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from 'yaml'
 import { z } from 'zod'
+import { requireOwn, requireOwnDirectory } from '#identity/ownership.ts'
 import { RelayError } from '#relay/errors.ts'
 import { nearest } from '#relay/nearest.ts'
+import { failureOf } from '#wire/failure.ts'
 import { checkLabel } from '#wire/labels.ts'
 import { type Rule, type Rules, rule } from './rules.ts'
 
@@ -27,11 +29,22 @@ const keys = Object.keys(shape.shape)
 export async function readConfig(options: { dataDir: string; configFile?: string }): Promise<Config> {
   const file = options.configFile ?? join(options.dataDir, 'agent.yaml')
   try {
-    return parseConfig(await readFile(file, 'utf8'), basename(file))
+    const text = await readOwn(file)
+    // Here, whoever can remove the file removes the ceiling; one that was named would be missed.
+    if (options.configFile === undefined) await requireOwnDirectory(dirname(file))
+    return parseConfig(text, basename(file))
   } catch (thrown) {
     if (options.configFile === undefined && isMissing(thrown)) return { permit: [], forbid: [], labels: {} }
-    throw RelayError.from(thrown, `configuration ${file}`)
+    throw failureOf(thrown, `configuration ${file}`)
   }
+}
+
+/** Whoever can write to the ceiling can raise it. */
+async function readOwn(file: string): Promise<string> {
+  await using opened = await open(file, 'r')
+  const why = 'others can write to the ceiling of this host'
+  requireOwn(file, await opened.stat(), { mode: 0o022, why, chmod: 'go-w' })
+  return await opened.readFile('utf8')
 }
 
 const isMissing = (thrown: unknown) => thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT'

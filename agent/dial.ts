@@ -1,7 +1,7 @@
 import { AgentServiceClient } from '#gen/fleetcat/v1/agent.ts'
 import type { LoadedIdentity } from '#identity/files.ts'
 import { clientOptions } from '#identity/tls.ts'
-import { channelCredentials, channelOptions } from '#wire/channel.ts'
+import { channelCredentials, channelOptionsFor } from '#wire/channel.ts'
 
 export interface Dialler {
   /** A client of its own, with the identity of this moment. Throws a RelayError when that cannot be used. */
@@ -29,9 +29,3 @@ export function openDialler(
     },
   }
 }
-
-/** A proxy of the environment cannot reach what runs on this very host. */
-export const channelOptionsFor = (address: string) => ({
-  ...channelOptions,
-  'grpc.enable_http_proxy': /^(127\.|localhost:|\[::1\])/.test(address) ? 0 : 1,
-})

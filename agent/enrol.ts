@@ -5,6 +5,7 @@ import { EnrollmentServiceClient, type EnrollResponse } from '#gen/fleetcat/v1/e
 import { createCsr } from '#identity/csr.ts'
 import { type LoadedIdentity, loadIdentity, saveIdentity } from '#identity/files.ts'
 import { generateKey, keyToPem } from '#identity/keys.ts'
+import { nearestName } from '#identity/name.ts'
 import { fetchAuthority } from '#identity/pin.ts'
 import { clientOptions } from '#identity/tls.ts'
 import type { JoinToken } from '#identity/token.ts'
@@ -12,9 +13,9 @@ import { requireValid, validityOf } from '#identity/validity.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { unary } from '#wire/call.ts'
-import { channelCredentials } from '#wire/channel.ts'
+import { channelCredentials, channelOptionsFor } from '#wire/channel.ts'
 import { failureOf } from '#wire/failure.ts'
-import { channelOptionsFor } from './dial.ts'
+import { parseHostPort } from '#wire/host-port.ts'
 
 export interface Enrolment {
   readonly token: JoinToken
@@ -23,9 +24,11 @@ export interface Enrolment {
   readonly name?: string
   readonly controllers?: readonly string[]
   readonly log: Logger
+  /** How long one controller may take to show itself before the next is tried. */
+  readonly patienceMs?: number
 }
 
-const patienceMs = 15_000
+const answerMs = 15_000
 
 /**
  * Trades a join token for an identity. The key is made here and never leaves. Rejects with an error that says what
@@ -37,6 +40,7 @@ export async function enrol({
   name = '',
   controllers,
   log,
+  patienceMs = 5_000,
 }: Enrolment): Promise<LoadedIdentity> {
   if (token.kind !== 'agent') {
     throw new RelayError('usage', {
@@ -50,7 +54,7 @@ export async function enrol({
   try {
     const key = await generateKey()
     const csrDer = await createCsr(key)
-    const { ca, answer } = await redeemAnywhere(addresses, token, { csrDer, name })
+    const { ca, answer } = await redeemAnywhere(addresses, token, { csrDer, name, patienceMs })
     const certificate = new X509Certificate(answer.certificatePem)
     requireValid(validityOf(certificate), `the certificate of agent ${answer.name}`, new Date())
     const details = { cluster: answer.cluster, controllers: addresses }
@@ -78,6 +82,7 @@ async function prepare(directory: string): Promise<() => Promise<void>> {
 interface Ask {
   readonly csrDer: Buffer
   readonly name: string
+  readonly patienceMs: number
 }
 
 /** Controllers that do not answer are passed over; one that answers has the last word. */
@@ -104,9 +109,12 @@ const isSilence = ({ code }: RelayError) =>
 async function redeem(
   address: string,
   token: JoinToken,
-  { csrDer, name }: Ask,
+  { csrDer, name, patienceMs }: Ask,
 ): Promise<{ ca: string; answer: EnrollResponse }> {
-  const { host, port } = split(address)
+  const { host, port } = parseHostPort(address, {
+    what: `controller ${address}`,
+    fix: 'Write e.g. controller.example.com:7443',
+  })
   const signal = AbortSignal.timeout(patienceMs)
   const { caPem: ca } = await fetchAuthority(host, port, token.pin, { signal })
   const client = new EnrollmentServiceClient(
@@ -120,33 +128,16 @@ async function redeem(
         client,
         client.enroll,
         { tokenId: token.id, secret: token.secret, csrDer, name: called },
-        { what: 'joining the fleet', timeoutMs: patienceMs },
+        { what: 'joining the fleet', timeoutMs: answerMs },
       )
     try {
       return { ca, answer: await ask(name) }
     } catch (thrown) {
       // A token may leave the name open; the host's own is then as good as any. Nothing is spent by the first question.
       if (name || RelayError.from(thrown, 'joining the fleet').code !== 'usage') throw thrown
-      return { ca, answer: await ask(nameOfHost()) }
+      return { ca, answer: await ask(nearestName(hostname())) }
     }
   } finally {
     client.close()
   }
-}
-
-const nameOfHost = () =>
-  hostname()
-    .toLowerCase()
-    .replace(/[^a-z0-9.-]+/g, '-')
-    .slice(0, 63)
-    .replace(/^[.-]+|[.-]+$/g, '')
-
-function split(address: string): { host: string; port: number } {
-  const [, host, port] = /^\[?([^\]]*?)\]?:(\d{1,5})$/.exec(address) ?? []
-  if (host && port) return { host, port: Number(port) }
-  throw new RelayError('usage', {
-    what: `controller ${address}`,
-    why: 'it is not HOST:PORT',
-    fix: 'Write e.g. controller.example.com:7443',
-  })
 }

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import { holdDirectory } from '#disk/hold.ts'
 import { kinds } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { metricsAddress } from '#telemetry/metrics.ts'
 import { version } from '#wire/version.ts'
 import { openCeiling } from './ceiling.ts'
-import { readConfig } from './config.ts'
+import { type Config, readConfig } from './config.ts'
 import { openDialler } from './dial.ts'
 import { checkOwnerLabels, hostLabels } from './host.ts'
 import { checkUsable, identityDirectory, obtainIdentity } from './identity.ts'
@@ -58,12 +60,22 @@ const drainMs = 2_000
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const { dataDir, log } = options
   const bootedAt = new Date()
+  const ownerLabels = ({ labels }: Config) => ({ ...labels, ...options.hostLabels })
   let config = await readConfig(options)
-  checkOwnerLabels(options.hostLabels ?? {})
+  checkOwnerLabels(ownerLabels(config))
   const ceiling = openCeiling(rulesOf(config, options))
+  // Before a token is spent on an agent that then cannot start.
+  if (options.metrics !== undefined) metricsAddress(options.metrics)
   const held = { identity: await obtainIdentity({ ...options, controllers: options.controller ?? [] }) }
   const { name } = held.identity.identity
   await using starting = new AsyncDisposableStack()
+  // A second agent on this directory would be taken for a stolen copy of it, and the first would be fenced.
+  starting.use(
+    holdDirectory(dataDir, 'agent', {
+      what: `agent ${name} cannot start`,
+      fix: 'Stop that agent first, or give this one a data directory and a token of its own',
+    }),
+  )
 
   const roster = starting.use(openRoster({ due: () => outbox.connectionsChanged() }))
   const reconciler = starting.use(
@@ -99,7 +111,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         checkUsable(held.identity, dataDir)
         return held.identity
       }),
-      hello: () => ({ ...boot, hostLabels: hostLabels({ ...config.labels, ...options.hostLabels }) }),
+      hello: () => ({ ...boot, hostLabels: hostLabels(ownerLabels(config)) }),
       reconciler,
       revocations,
       outbox,
@@ -133,6 +145,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
   async function reload() {
     const next = await readConfig(options)
+    checkOwnerLabels(ownerLabels(next))
     const labelled = JSON.stringify(next.labels) !== JSON.stringify(config.labels)
     config = next
     ceiling.replace(rulesOf(config, options))

@@ -31,7 +31,10 @@ export interface ReconcilerContext {
  * has one worker at a time; different relays do not wait for each other.
  */
 export interface Reconciler extends AsyncDisposable {
-  /** All there is: what is absent closes. Resolves when every relay has opened or been refused. Never rejects. */
+  /**
+   * All there is: what is absent closes. Resolves when every relay has opened, been refused or failed for a first time.
+   * Never rejects.
+   */
   sync(relays: readonly Desired[]): Promise<void>
   /** Changes only. Resolves and never rejects as `sync`. */
   apply(changed: readonly Desired[], removed: readonly string[]): Promise<void>
@@ -97,6 +100,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       })
       await slot.worker
     } while (isUnfinished(slot))
+    // A try is bounded by its address, and the first that fails is a word too.
     while (slots.has(slot.id) && slot.running?.relay.state.name === 'pending')
       await new Promise<void>(resolve => slot.waiting.push(resolve))
   }

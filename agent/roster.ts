@@ -154,7 +154,7 @@ const bytes = ({ bytesIn, bytesOut }: Connection) => ({
   bytesOut: BigInt(bytesOut),
 })
 
-const idle = ({ lastActiveAt }: Connection) => toDuration(Math.max(0, Date.now() - lastActiveAt.getTime()))
+const idle = ({ idleMs }: Connection) => toDuration(idleMs)
 
 function toMessage(connection: Connection): ConnectionMessage {
   return {

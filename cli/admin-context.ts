@@ -1,7 +1,9 @@
 import { userInfo } from 'node:os'
 import { loadIdentity } from '#identity/files.ts'
-import { checkName } from '#identity/name.ts'
+import { fingerprintOf } from '#identity/keys.ts'
+import { checkName, nearestName } from '#identity/name.ts'
 import { renewAt } from '#identity/renewal.ts'
+import { longestTimerMs } from '#relay/timer.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { type Context, identityDir, readConfig } from './config.ts'
 import { freeName, rememberContext } from './contexts.ts'
@@ -12,6 +14,8 @@ import { reachable } from './reachable.ts'
 export interface LocalIssuer {
   readonly listening: string
   readonly cluster: string
+  /** Whether this key, by this name, would be let in with this role. */
+  letsIn(order: { name: string; role: 'admin'; keyHash: string }): boolean
   issueLocally(order: { kind: 'operator'; name: string; role: 'admin'; csr: Uint8Array }): Promise<Grant>
 }
 
@@ -19,8 +23,6 @@ export interface AdminContext extends AsyncDisposable {
   readonly context: Context
 }
 
-/** Longer timers fire at once. */
-const longestMs = 2 ** 31 - 1
 const retryMs = 60_000
 
 /**
@@ -43,12 +45,17 @@ export async function keepAdminContext(
   }
   const current = config.contexts.find(({ name }) => name === config.current)
   let timer: NodeJS.Timeout | undefined
-  let due = await dueAt(context)
-  if (due.getTime() <= Date.now()) due = await issue()
+  let held = await holding(context)
+  // Whoever starts the controller is let in again, even when revoked: there might be no other way back.
+  if (held.due.getTime() <= Date.now() || !isLetIn()) await issue()
   await rememberContext(context, { current: !current || current.cluster === cluster })
-  schedule(due)
+  schedule(held.due)
 
-  async function issue(): Promise<Date> {
+  function isLetIn(): boolean {
+    return controller.letsIn({ name: operator, role: 'admin', keyHash: held.keyHash })
+  }
+
+  async function issue(): Promise<void> {
     const { keyPem, csrDer } = await freshKey()
     const grant = await controller.issueLocally({
       kind: 'operator',
@@ -57,18 +64,29 @@ export async function keepAdminContext(
       csr: csrDer,
     })
     await keepCredentials(context, keyPem, grant)
-    return dueAt(context)
+    held = await holding(context)
   }
 
   function schedule(at: Date): void {
-    const wait = Math.min(longestMs, Math.max(1_000, at.getTime() - Date.now()))
+    const wait = Math.min(longestTimerMs, Math.max(1_000, at.getTime() - Date.now()))
     timer = setTimeout(() => void tick(at), wait).unref()
   }
 
   async function tick(at: Date): Promise<void> {
     if (at.getTime() > Date.now()) return schedule(at)
+    // A command may have renewed it in between.
+    held = await holding(context)
+    if (held.due.getTime() > Date.now()) return schedule(held.due)
+    if (held.keyHash && !isLetIn()) {
+      log.warn(
+        { event: 'admin-context.revoked', context: context.name, operator },
+        'the local admin was revoked, and its certificate is not renewed; the next start lets it in again',
+      )
+      return
+    }
     try {
-      schedule(await issue())
+      await issue()
+      schedule(held.due)
     } catch (error) {
       log.warn(
         { event: 'admin-context.not-renewed', context: context.name, error },
@@ -86,25 +104,28 @@ export async function keepAdminContext(
   }
 }
 
-/** When the context's certificate has to be renewed: at once where there is none, or none that can be read. */
-async function dueAt({ name, cluster, operator }: Context): Promise<Date> {
+interface Held {
+  /** When the certificate has to be renewed: at once where there is none, or none that can be read. */
+  readonly due: Date
+  readonly keyHash: string
+}
+
+async function holding({ name, cluster, operator }: Context): Promise<Held> {
+  const nothing: Held = { due: new Date(0), keyHash: '' }
   try {
     const identity = await loadIdentity(identityDir(name))
-    if (!identity) return new Date(0)
+    if (!identity) return nothing
     const { identity: named, certificate } = identity
     const ours = named.cluster === cluster && named.name === operator
-    return ours ? renewAt(certificate, new Date()) : new Date(0)
+    if (!ours) return nothing
+    return { due: renewAt(certificate, new Date()), keyHash: fingerprintOf(certificate.publicKey) }
   } catch {
-    return new Date(0)
+    return nothing
   }
 }
 
 /** This user's name, as far as it can name an operator. */
 function operatorName(): string {
-  const name = userInfo()
-    .username.toLowerCase()
-    .replace(/[^a-z0-9.-]+/g, '-')
-    .slice(0, 63)
-    .replace(/^[.-]+|[.-]+$/g, '')
+  const name = nearestName(userInfo().username)
   return name ? checkName(name) : 'admin'
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { ChangeKind, type OperatorServiceClient, type RelayChange } from '#gen/fleetcat/v1/operator.ts'
 import type { Relay } from '#gen/fleetcat/v1/relay.ts'
 import { unary } from '#wire/call.ts'
+import { usage } from './failure.ts'
 import type { Paint } from './output/colour.ts'
 import { onlyAgent } from './placement.ts'
 import { readRelayFiles } from './relay-file.ts'
@@ -19,6 +20,14 @@ export async function askForChanges(
   withOperator: <T>(work: (operator: OperatorServiceClient) => Promise<T>) => Promise<T>,
 ): Promise<RelayChange[]> {
   const drafts = await readRelayFiles(files)
+  if (drafts.length === 0) {
+    // What made the input may have failed, and with --prune nothing would mean: revoke everything.
+    throw usage(
+      files.join(', ').replace(/^-$/, 'stdin'),
+      'there is no relay in it',
+      'To end relays: `fleetcat revoke`',
+    )
+  }
   return withOperator(async operator => {
     const unplaced = drafts.filter(({ spec }) => spec!.agents.length === 0 && !spec!.selector)
     if (unplaced.length > 0) {

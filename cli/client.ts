@@ -1,11 +1,11 @@
-import type { ChannelOptions } from '@grpc/grpc-js'
 import { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
 import { RelayError } from '#relay/errors.ts'
 import { unary } from '#wire/call.ts'
-import { channelCredentials, channelOptions } from '#wire/channel.ts'
+import { channelCredentials, channelOptionsFor } from '#wire/channel.ts'
+import { inWords } from './acts.ts'
 import type { Context } from './config.ts'
 import { chosenContext } from './contexts.ts'
-import { type Credentials, readCredentials, tlsOptions } from './credentials.ts'
+import { type Credentials, readCredentials, remedy, tlsOptions } from './credentials.ts'
 
 export interface FleetOptions {
   readonly context?: string
@@ -57,7 +57,7 @@ async function connect({ name, addresses }: Context, { identity }: Credentials) 
     const client = new OperatorServiceClient(
       address,
       channelCredentials(tlsOptions(identity)),
-      optionsFor(address),
+      channelOptionsFor(address),
     )
     if (addresses.length === 1) return client
     try {
@@ -76,16 +76,13 @@ async function connect({ name, addresses }: Context, { identity }: Credentials) 
   })
 }
 
-/** A proxy of the environment cannot reach what runs on this very host. */
-export const optionsFor = (address: string): ChannelOptions => ({
-  ...channelOptions,
-  'grpc.enable_http_proxy': /^(127\.|localhost:|\[::1\])/.test(address) ? 0 : 1,
-})
-
 /** Adds what to do to failures that mean "nobody there" or "nobody known". */
-function advised(thrown: unknown, { name, addresses, localAgent }: Context): unknown {
-  if (!(thrown instanceof RelayError) || thrown.fix) return thrown
-  const { code, what, why } = thrown
+export function advised(thrown: unknown, context: Context): unknown {
+  const { name, addresses, localAgent } = context
+  if (!(thrown instanceof RelayError)) return thrown
+  const error = inWords(thrown)
+  if (error.fix) return error
+  const { code, what, why } = error
   if (code === 'unavailable') {
     const start = localAgent ? 'Start it with `fleetcat up`' : 'Start it, or see to the network between'
     const fix = `${start}, or choose another fleet: \`fleetcat contexts\``
@@ -97,7 +94,7 @@ function advised(thrown: unknown, { name, addresses, localAgent }: Context): unk
     })
   }
   if (code === 'unauthenticated') {
-    return new RelayError(code, { what, why, fix: 'Log in anew: `fleetcat login TOKEN`', cause: thrown })
+    return new RelayError(code, { what, why, fix: remedy(context), cause: thrown })
   }
-  return thrown
+  return error
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { RelayError } from '#relay/errors.ts'
+import { parseHostPort } from '#wire/host-port.ts'
 import { fleetcatHome } from './home.ts'
 
 /** One fleet, and who this user is there. */
@@ -27,7 +28,7 @@ export const identityDir = (context: string) => join(fleetcatHome(), 'contexts',
 export async function readConfig(): Promise<Config> {
   const file = configFile()
   try {
-    return checked(await parse(await readFile(file, 'utf8')), file)
+    return checked(await parse(await readFile(file, 'utf8'), file), file)
   } catch (thrown) {
     if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return { contexts: [] }
     throw RelayError.from(thrown, `configuration ${file}`)
@@ -38,22 +39,28 @@ export async function readConfig(): Promise<Config> {
  * We write the file as JSON, which is YAML too: each command reads it, and loading a YAML parser for that would cost
  * more than all else in this folder. A person may write it as they like.
  */
-async function parse(text: string): Promise<unknown> {
+async function parse(text: string, file: string): Promise<unknown> {
   try {
     return JSON.parse(text)
   } catch {
-    const { parse } = await import('yaml')
-    return parse(text) ?? {}
+    const { parseDocument } = await import('yaml')
+    const document = parseDocument(text, { prettyErrors: false })
+    const [broken] = document.errors
+    if (!broken) return document.toJS() ?? {}
+    const line = text.slice(0, broken.pos[0]).split('\n').length
+    throw damaged(file, `line ${line} is neither JSON nor YAML: ${broken.message}`)
   }
 }
 
+const damaged = (file: string, why: string) =>
+  new RelayError('usage', {
+    what: `configuration ${file}`,
+    why,
+    fix: 'Correct it; or remove it, and start `fleetcat up` again or log in with a new token',
+  })
+
 function checked(value: unknown, file: string): Config {
-  const refuse = (why: string) =>
-    new RelayError('usage', {
-      what: `configuration ${file}`,
-      why,
-      fix: 'Correct it, or remove it and log in again',
-    })
+  const refuse = (why: string) => damaged(file, why)
   if (!isObject(value)) throw refuse('it is not a list of contexts')
   const { current, contexts = [] } = value
   if (current !== undefined && typeof current !== 'string') throw refuse('`current` is not a name')
@@ -65,6 +72,10 @@ function checked(value: unknown, file: string): Config {
         throw refuse(
           `context ${i + 1} lacks name, cluster, addresses or operator, or has a name that is no file name`,
         )
+      }
+      for (const address of given.addresses) {
+        if (!isHostPort(address))
+          throw refuse(`address \`${address}\` of context ${given.name} is not HOST:PORT`)
       }
       return given
     }),
@@ -87,6 +98,15 @@ function isContext(value: unknown): value is Context {
     addresses.length > 0 &&
     addresses.every(address => typeof address === 'string')
   )
+}
+
+function isHostPort(address: string): boolean {
+  try {
+    parseHostPort(address, { what: '', fix: '' })
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** A context's name is a directory's name too. */

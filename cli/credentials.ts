@@ -32,9 +32,13 @@ export async function readCredentials(context: Context): Promise<Credentials> {
   return { identity, pastHalfLife: renewAt(identity.certificate, now) <= now }
 }
 
-function remedy({ operator, localAgent }: Context): string {
-  if (localAgent) return 'Start `fleetcat up` again: it writes a new one'
-  return `Ask an admin for \`fleetcat token create operator --name ${operator}\`, and run \`fleetcat login TOKEN\``
+/** How an operator gets a certificate again: whoever runs the controller by starting it, others from an admin. */
+export function remedy({ operator, localAgent }: Pick<Context, 'operator' | 'localAgent'>): string {
+  if (localAgent) return 'Start `fleetcat up` again, where it runs: that writes a new one'
+  return (
+    'If you run its controller as this user, start `fleetcat controller` again: that writes a new one. ' +
+    `Else ask an admin for \`fleetcat token create operator --name ${operator}\`, and run \`fleetcat login TOKEN\``
+  )
 }
 
 export const tlsOptions = (identity: TlsIdentity | Pick<TlsIdentity, 'ca'>) => clientOptions(identity)

@@ -14,8 +14,20 @@ export interface Description {
   readonly spec: SpecItem
 }
 
+const relayName = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/
+
+/** Throws a RelayError `usage` when a controller would not take the name. */
+export function checkRelayName(name: string): void {
+  if (relayName.test(name)) return
+  throw usage(
+    `relay name \`${name}\``,
+    'a name has 1 to 63 small letters, digits, `-` or `.`, and begins and ends with a letter or digit',
+  )
+}
+
 /** Checks what can be checked without the fleet, so that a slip is answered at once. Throws a RelayError. */
 export async function toDraft({ name, labels, reason, spec }: Description): Promise<RelayDraft> {
+  checkRelayName(name)
   const { bindListen, bindTarget } = await import('#relay/endpoints/index.ts')
   if (spec.agents.length > 0 && spec.selector) {
     throw usage(

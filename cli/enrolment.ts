@@ -5,9 +5,9 @@ import { fetchAuthority } from '#identity/pin.ts'
 import { type JoinToken, parseToken } from '#identity/token.ts'
 import { RelayError } from '#relay/errors.ts'
 import { unary } from '#wire/call.ts'
-import { channelCredentials } from '#wire/channel.ts'
+import { channelCredentials, channelOptionsFor } from '#wire/channel.ts'
 import { failureOf } from '#wire/failure.ts'
-import { optionsFor } from './client.ts'
+import { parseHostPort } from '#wire/host-port.ts'
 import { type Context, isContextName, readConfig } from './config.ts'
 import { freeName, rememberContext } from './contexts.ts'
 import { freshKey, keepCredentials, tlsOptions } from './credentials.ts'
@@ -31,7 +31,7 @@ export async function enrolOperator(
   const client = new EnrollmentServiceClient(
     address,
     channelCredentials(tlsOptions({ ca: authority })),
-    optionsFor(address),
+    channelOptionsFor(address),
   )
   try {
     const request = { tokenId: token.id, secret: token.secret, csrDer, name: '' }
@@ -63,11 +63,11 @@ const patienceMs = 5_000
 async function reach({ addresses, pin }: JoinToken): Promise<{ address: string; authority: string }> {
   const failures: string[] = []
   for (const address of addresses) {
-    const at = address.lastIndexOf(':')
-    const host = address.slice(0, at).replace(/^\[|\]$/g, '')
     try {
+      const fix = 'Ask for a new token'
+      const { host, port } = parseHostPort(address, { what: `controller ${address}`, fix })
       const signal = AbortSignal.timeout(patienceMs)
-      const { caPem } = await fetchAuthority(host, Number(address.slice(at + 1)), pin, { signal })
+      const { caPem } = await fetchAuthority(host, port, pin, { signal })
       return { address, authority: caPem }
     } catch (thrown) {
       const error = failureOf(thrown, `controller ${address}`)

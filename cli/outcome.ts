@@ -9,6 +9,8 @@ export async function showOutcome({ relay, exitCode }: Outcome, said: string, ou
   const { agents } = relay.status
   const human = () => `${said}\n${table(agents, agentColumns, plainTable())}`
   print(await renderItem(relay, `relay/${relay.metadata.name}`, output, human))
+  const away = agents.filter(({ state }) => state === 'unreachable').map(({ agent }) => agent)
+  if (exitCode === exitCodes.partial && away.length > 0) note(`fleetcat: unreachable: ${away.join(', ')}`)
   if (exitCode === exitCodes.timedOut) {
     const late = agents.filter(({ state }) => state !== 'ready' && state !== 'done').map(({ agent }) => agent)
     note(

@@ -53,7 +53,7 @@ export async function untilReady(
   } finally {
     clearTimeout(timer)
   }
-  if (relay && overdue) return { relay, exitCode: exitCodes.timedOut }
+  if (relay && overdue) return { relay, exitCode: overdueCode(relay) }
   throw new RelayError(overdue ? 'timed-out' : 'unavailable', {
     what: `wait for relay/${name}`,
     why: overdue ? `no answer within ${formatDuration(timeoutMs)}` : 'the controller ended the watch',
@@ -68,6 +68,13 @@ function verdict({ metadata, status }: RelayItem, patient: boolean): number | un
   if (refusals.some(({ retryAt }) => !(patient && retryAt))) return exitCodes.partial
   const settled = current.filter(({ state }) => state === 'ready' || state === 'done')
   return settled.length > 0 && settled.length === status.agents.length ? exitCodes.ok : undefined
+}
+
+/** Whoever is only out of reach is not late: no more patience would have helped. */
+function overdueCode({ status }: RelayItem): number {
+  const missing = status.agents.filter(({ state }) => state !== 'ready' && state !== 'done')
+  const outOfReach = missing.length > 0 && missing.every(({ state }) => state === 'unreachable')
+  return outOfReach ? exitCodes.partial : exitCodes.timedOut
 }
 
 const readyCount = ({ status }: RelayItem) => status.agents.filter(({ state }) => state === 'ready').length

@@ -1,6 +1,6 @@
 import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
 import { RelayError } from '#relay/errors.ts'
-import { messages, unary } from '#wire/call.ts'
+import { messages } from '#wire/call.ts'
 import { exitCodes } from './exit-codes.ts'
 import { type Format, print, renderItem, renderList } from './output/print.ts'
 import { progress } from './output/progress.ts'
@@ -50,22 +50,6 @@ export async function untilFinal(
 
 const pending = ({ receipts }: RevocationItem) =>
   receipts.filter(({ verdict }) => verdict === 'pending').length
-
-/** The latest order that named this target. */
-export async function lastRevocation(
-  operator: OperatorServiceClient,
-  target: string,
-): Promise<RevocationItem> {
-  const answer = await unary(operator, operator.listRevocations, { id: '' }, { what: 'list the revocations' })
-  const found = answer.revocations.map(revocationItem).filter(item => item.target === target)
-  const last = found.sort((a, b) => (a.at ?? '').localeCompare(b.at ?? '')).at(-1)
-  if (last) return last
-  throw new RelayError('not-found', {
-    what: target,
-    why: 'it was never revoked',
-    fix: `Revoke it: fleetcat revoke ${target}`,
-  })
-}
 
 /** The answer to one or several orders: a row for each agent, and the exit code that they add up to. */
 export async function showVerdicts(

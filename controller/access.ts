@@ -4,13 +4,14 @@ import { fingerprintOf } from '#identity/keys.ts'
 import { identityOf } from '#identity/name.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { type Actor, actorFields } from './actor.ts'
 import type { Mirror } from './mirror.ts'
 import { type Role, roles } from './records.ts'
+import { parseTarget, type TargetKind } from './target.ts'
 
 /** Who makes a call. All of it comes from the verified certificate. */
-export interface Caller {
+export interface Caller extends Actor {
   readonly kind: 'agent' | 'operator'
-  readonly name: string
   readonly expiresAt: Date
 }
 
@@ -24,6 +25,16 @@ interface Call {
 export interface Access {
   operator(call: Call, method: string): Caller
   agent(call: Call, method: string): Caller
+  /** Throws when this operator may not revoke what the target names, or when the target makes no sense. */
+  mayRevoke(caller: Caller, target: string): void
+}
+
+/** Who strikes an agent or an operator off decides who is in the fleet; so only those may who also let them in. */
+const leastToRevoke: Record<TargetKind, Role> = {
+  relay: 'operator',
+  conn: 'operator',
+  agent: 'admin',
+  operator: 'admin',
 }
 
 /** The least role that may call each method. A method that is missing here does not compile. */
@@ -110,24 +121,29 @@ export function openAccess({
         why: `its certificate ended at ${expiresAt.toISOString()}`,
       })
     }
-    return { kind: wanted, name, expiresAt }
+    return { kind: wanted, name, peer: call.getPeer(), expiresAt }
+  }
+
+  function atLeast(caller: Caller, needed: Role, what: string): void {
+    const role = mirror.operators.get(caller.name)?.value.role ?? 'viewer'
+    if (roles.indexOf(role) >= roles.indexOf(needed)) return
+    log.warn({ event: 'access.denied', ...actorFields(caller), role, method: what }, 'a call was denied')
+    throw new RelayError('denied', {
+      what,
+      why: `${caller.name} has the role ${role}, and this needs ${needed}`,
+      fix: `Ask an admin: fleetcat token create operator --name ${caller.name} --role ${needed}`,
+    })
   }
 
   return {
     agent: (call, method) => known(call, method, 'agent'),
     operator(call, method) {
       const caller = known(call, method, 'operator')
-      const role = mirror.operators.get(caller.name)?.value.role ?? 'viewer'
-      const needed = least[method as keyof typeof least] ?? 'admin'
-      if (roles.indexOf(role) < roles.indexOf(needed)) {
-        log.warn({ event: 'access.denied', operator: caller.name, role, method }, 'a call was denied')
-        throw new RelayError('denied', {
-          what: method,
-          why: `${caller.name} has the role ${role}, and this needs ${needed}`,
-          fix: `Ask an admin: fleetcat token create operator --name ${caller.name} --role ${needed}`,
-        })
-      }
+      atLeast(caller, least[method as keyof typeof least] ?? 'admin', method)
       return caller
+    },
+    mayRevoke(caller, target) {
+      atLeast(caller, leastToRevoke[parseTarget(target).kind], `revoke ${target}`)
     },
   }
 }

@@ -1,9 +1,10 @@
 import { hostname } from 'node:os'
 import { RelayError } from '#relay/errors.ts'
+import { formatHostPort, type HostPort, parseHostPort } from '#wire/host-port.ts'
 
 /** Where the controller listens, and by what names it is reached. */
 export interface Advertisement {
-  readonly listen: Endpoint
+  readonly listen: HostPort
   /** The host names and addresses that its certificate carries. */
   readonly hosts: readonly string[]
   /** What join tokens carry, once the port is known. */
@@ -27,12 +28,12 @@ export function readAdvertisement(options: { listen: string; advertise?: readonl
     listen,
     hosts: [...advertised.map(({ host }) => host), own].filter(isDialable),
     addresses(port) {
-      return (advertised.length > 0 ? advertised : [{ host: own, port }]).map(formatEndpoint)
+      return (advertised.length > 0 ? advertised : [{ host: own, port }]).map(formatHostPort)
     },
   }
 }
 
-function parseAdvertised(text: string): Endpoint {
+function parseAdvertised(text: string): HostPort {
   const endpoint = parseEndpoint(text, '--advertise')
   const { host, port } = endpoint
   const why =
@@ -63,25 +64,8 @@ function isDialable(host: string): boolean {
   )
 }
 
-interface Endpoint {
-  readonly host: string
-  readonly port: number
-}
-
-/** `HOST:PORT`, `[::1]:7443`, or `:7443` for every address. */
-function parseEndpoint(text: string, what: string): Endpoint {
-  const found = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s]*)):(\d{1,5})$/.exec(text)
-  const port = Number(found?.[3])
-  if (!found || port > 65_535) {
-    throw new RelayError('usage', {
-      what: `${what} ${text}`,
-      why: found ? 'ports end at 65535' : 'it is not HOST:PORT',
-      fix: `Write for example ${what} 127.0.0.1:7443`,
-    })
-  }
-  return { host: found[1] ?? (found[2] || '0.0.0.0'), port }
-}
-
-function formatEndpoint({ host, port }: Endpoint): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+/** `:7443` is every address. */
+function parseEndpoint(text: string, option: string): HostPort {
+  const fix = `Write for example ${option} 127.0.0.1:7443`
+  return parseHostPort(text, { what: `${option} ${text}`, fix, anyHost: '0.0.0.0' })
 }

@@ -5,9 +5,10 @@ import { fingerprintOf } from '#identity/keys.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { failureOf } from '#wire/failure.ts'
+import type { Commit } from './commit.ts'
 import type { ControllerConfig } from './config.ts'
-import type { AgentRecord, OperatorRecord } from './records.ts'
-import type { Condition, Op, Store } from './store/store.ts'
+import { type AgentRecord, keysWith, type OperatorRecord } from './records.ts'
+import type { Condition, Op } from './store/store.ts'
 import type { Tables } from './tables.ts'
 
 export interface Signed {
@@ -20,6 +21,8 @@ export interface Signed {
 
 /** Certificates for agents and operators: of a request only the public key is taken. */
 export interface Credentials {
+  /** The hash of the key that a request asks a certificate for. Throws a RelayError `usage` for what is no request. */
+  keyHash(csrDer: Uint8Array): string
   sign(kind: 'agent' | 'operator', name: string, csrDer: Uint8Array): Promise<Signed>
   /** A new certificate for one who is let in already; the old key stays good until its own certificate ends. */
   renew(
@@ -31,13 +34,13 @@ export interface Credentials {
 
 interface Parts {
   readonly authority: Authority
-  readonly store: Store
+  readonly commit: Commit
   readonly tables: Tables
   readonly lifetimes: ControllerConfig['certificates']
   readonly log: Logger
 }
 
-export function openCredentials({ authority, store, tables, lifetimes, log }: Parts): Credentials {
+export function openCredentials({ authority, commit, tables, lifetimes, log }: Parts): Credentials {
   async function sign(kind: 'agent' | 'operator', name: string, csrDer: Uint8Array): Promise<Signed> {
     const publicKey = keyOf(csrDer)
     const hash = fingerprintOf(publicKey)
@@ -65,6 +68,7 @@ export function openCredentials({ authority, store, tables, lifetimes, log }: Pa
 
   return {
     sign,
+    keyHash: csrDer => fingerprintOf(keyOf(csrDer)),
     async renew(kind, name, csrDer) {
       for (;;) {
         const signed = await sign(kind, name, csrDer)
@@ -72,8 +76,7 @@ export function openCredentials({ authority, store, tables, lifetimes, log }: Pa
           kind === 'agent'
             ? await withKey(tables.agents, name, signed)
             : await withKey(tables.operators, name, signed)
-        const result = await store.txn([condition, signed.alive], [op])
-        if (!result.ok) continue
+        if ((await commit([condition, signed.alive], [op])) === undefined) continue
         log.info(
           { event: 'certificate.renewed', kind, name, until: signed.key.notAfter },
           'certificate renewed',
@@ -101,9 +104,10 @@ async function withKey<T extends AgentRecord | OperatorRecord>(
       fix: 'Ask an admin for a new token',
     })
   }
-  const now = Date.now()
-  const living = row.value.keys.filter(each => Date.parse(each.notAfter) > now && each.hash !== key.hash)
-  return [people.at(name, row.modRev), people.put(name, { ...row.value, keys: [...living, key].slice(-16) })]
+  return [
+    people.at(name, row.modRev),
+    people.put(name, { ...row.value, keys: keysWith(row.value.keys, key) }),
+  ]
 }
 
 function keyOf(csr: Uint8Array): KeyObject {

@@ -13,12 +13,6 @@ interface Parts {
  * an order is a row in the store, and whoever holds the agent's stream passes it on.
  */
 export function openFanOut({ mirror, hosts, revocations }: Parts): Disposable {
-  const labels = new Map([...mirror.agents.keys()].map(agent => [agent, tokenLabels(agent)]))
-
-  function tokenLabels(agent: string): string {
-    return JSON.stringify(mirror.agents.get(agent)?.value.labels)
-  }
-
   function carry(change: MirrorChange): void {
     if (change.everything) {
       // A Sync carries the pending revocations too, and closes what is absent.
@@ -26,7 +20,7 @@ export function openFanOut({ mirror, hosts, revocations }: Parts): Disposable {
       return
     }
     for (const id of change.revocations) order(id)
-    for (const agent of change.agents) relabel(agent)
+    for (const agent of change.relabelled) hosts.get(agent)?.session?.resync()
     if (change.relayIds.length === 0) return
     for (const host of hosts.all()) {
       for (const id of change.relayIds) if (!mirror.relaysById.has(id)) host.reports.delete(id)
@@ -40,14 +34,6 @@ export function openFanOut({ mirror, hosts, revocations }: Parts): Disposable {
     for (const agent of revocation.agents) {
       if (!mirror.receipt(id, agent)) hosts.get(agent)?.session?.order(revocations.orderOf(revocation))
     }
-  }
-
-  /** A renewed certificate changes the agent's row too; only new labels change what it has to run. */
-  function relabel(agent: string): void {
-    const now = tokenLabels(agent)
-    if (labels.get(agent) === now) return
-    labels.set(agent, now)
-    hosts.get(agent)?.session?.resync()
   }
 
   const stop = mirror.onChange(carry)

@@ -1,5 +1,6 @@
 import { type ApplyRelaysRequest, ChangeKind, type RelayChange } from '#gen/fleetcat/v1/operator.ts'
 import { RelayError } from '#relay/errors.ts'
+import type { Actor } from './actor.ts'
 import type { Mirror } from './mirror.ts'
 import type { Relays } from './relays.ts'
 import type { Revocations } from './revocations.ts'
@@ -7,7 +8,7 @@ import { parseSelector } from './selector.ts'
 
 /** Files that say what the fleet shall be: all drafts are checked before the first is written. */
 export interface FleetFile {
-  apply(request: ApplyRelaysRequest, by: string): Promise<RelayChange[]>
+  apply(request: ApplyRelaysRequest, by: Actor): Promise<RelayChange[]>
 }
 
 export function openFleetFile({

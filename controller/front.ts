@@ -3,6 +3,9 @@ import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from
 import { getExtensionData, readTlsClientHello } from 'read-tls-client-hello'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import type { Alerts } from './alerts.ts'
+import { sourceOf } from './crowd.ts'
+import { openStrangers } from './strangers.ts'
 import { openWaitingRoom, type WaitingRoomLimits } from './waiting-room.ts'
 
 /** The ways in which a connection is turned away before it reaches any service. */
@@ -31,6 +34,7 @@ export interface FrontOptions {
   readonly tls: TlsOptions
   readonly limits?: FrontLimits
   readonly log: Logger
+  readonly alerts: Alerts
   /** With a certificate of ours. */
   fleet(socket: TLSSocket): void
   /** With no certificate at all. */
@@ -54,12 +58,13 @@ const largestRecord = 16_384
 const unrecognizedName = Buffer.from([0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x70])
 
 export async function openFront(options: FrontOptions): Promise<Front> {
-  const { log, limits = frontLimits } = options
+  const { log, alerts, limits = frontLimits } = options
   const turnedAway = new Map<TurnAway, number>()
   const open = new Set<Socket>()
   const awaitingCall = new Map<string, NodeJS.Timeout>()
 
   const waiting = openWaitingRoom(limits, turnAway)
+  const strangers = openStrangers(socket => turnAway(socket, 'crowded-out'))
   // Node's own deadline is only there in case: the waiting room's comes first.
   const tlsServer = createTlsServer({ ...options.tls, handshakeTimeout: 2 * limits.handshakeMs })
   const server = createServer({ noDelay: true, pauseOnConnect: false }, socket => void receive(socket))
@@ -141,12 +146,10 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     if (socket.isSessionReused()) return turnAway(socket, 'resumed-session')
     const anonymous = socket.getPeerX509Certificate() === undefined
     if (!anonymous && !socket.authorized) {
-      log.warn(
-        {
-          event: 'front.certificate-refused',
-          peer: socket.remoteAddress,
-          why: String(socket.authorizationError),
-        },
+      alerts.raise(
+        'front.certificate-refused',
+        sourceOf(socket.remoteAddress),
+        { peer: socket.remoteAddress, why: String(socket.authorizationError) },
         'a certificate that is not of this cluster, or has expired, was refused',
       )
       return turnAway(socket, 'certificate-refused', String(socket.authorizationError))
@@ -159,8 +162,9 @@ export async function openFront(options: FrontOptions): Promise<Front> {
       open.delete(socket)
       called(peer)
     })
-    if (anonymous) options.enrolment(socket)
-    else options.fleet(socket)
+    if (!anonymous) return options.fleet(socket)
+    strangers.enter(socket)
+    options.enrolment(socket)
   })
 
   function called(peer: string): void {

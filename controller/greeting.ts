@@ -1,16 +1,16 @@
 import type { ServerDuplexStream } from '@grpc/grpc-js'
 import type { AttachRequest, AttachResponse, Hello } from '#gen/fleetcat/v1/agent.ts'
 import type { Caller } from './access.ts'
+import { drained } from './drained.ts'
 import type { Host } from './hosts.ts'
 import type { Parts } from './parts.ts'
-import { drained } from './services/handlers.ts'
 import { type AgentSession, openSession, resumeFrom } from './session.ts'
 
 type Stream = ServerDuplexStream<AttachRequest, AttachResponse>
 
 /**
- * The first word of an agent: an older session of it ends, and this one is told what to run. Nothing when this is the
- * older one itself: it is not told anything that it might then run.
+ * The first word of an agent: an older session of it ends, and this one is told what to run. Nothing when this is a
+ * process that another has taken over from: it is not told anything that it might then run.
  */
 export function greet(
   parts: Parts,
@@ -19,33 +19,35 @@ export function greet(
   host: Host,
   hello: Hello,
   gone: AbortSignal,
+  fail: (thrown: unknown) => void,
 ): AgentSession | undefined {
-  const { hosts, mirror, placement, revocations, log, epoch } = parts
+  const { hosts, mirror, placement, revocations, sightings, boots, log, epoch } = parts
   const { name } = caller
-  const bootedAt = hello.bootedAt ?? new Date(0)
   const other = host.session
   if (other && other.bootId !== hello.bootId) {
-    const late = other.bootedAt > bootedAt
+    const late = boots.isLate(name, hello.bootId)
     alertDuplicate(parts, name, late ? hello.bootId : other.bootId)
     if (late) return void dismiss(stream)
     other.goodbye('fenced')
   } else other?.goodbye('handed-over')
 
   // Other labels of its own may place other relays on it, and then the changes alone would not do.
-  const sameLabels = JSON.stringify(hello.hostLabels) === JSON.stringify(host.hello?.hostLabels)
+  const sameLabels = sightings.areCurrent(name, hello.hostLabels)
   const theirs = { epoch: hello.epoch, rev: hello.revision }
   const resume = sameLabels ? resumeFrom(mirror, name, epoch, theirs) : undefined
   const clock = new Date()
+  if (host.hello && host.hello.bootId !== hello.bootId) boots.superseded(name, host.hello.bootId)
   noteHello(host, hello, clock)
   host.peer = stream.getPeer()
   host.certificateExpiresAt = caller.expiresAt
   const session = openSession({
     agent: name,
     bootId: hello.bootId,
-    bootedAt,
     mirror,
     placement,
     resume,
+    placed: sameLabels ? undefined : sightings.keep(host),
+    failed: fail,
     pendingOrders: () => revocations.pendingFor(name),
     welcome: {
       $case: 'welcome',
@@ -76,7 +78,7 @@ export function greet(
     },
     'agent attached',
   )
-  void parts.seen(host)
+  if (sameLabels) void sightings.note(host)
   return session
 }
 
@@ -99,6 +101,6 @@ function dismiss(stream: Stream): void {
 function alertDuplicate({ log }: Parts, agent: string, fenced: string): void {
   log.warn(
     { event: 'alert.duplicate-identity', agent, fenced },
-    'two processes use the identity of one agent: the older one was fenced. If you did not copy its data directory, somebody else did',
+    'two processes use the identity of one agent: the one that was there first was fenced. If you did not copy its data directory, somebody else did',
   )
 }

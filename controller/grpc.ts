@@ -24,8 +24,8 @@ export interface CallServerOptions {
   readonly offers: readonly Offer[]
   /** Largest message that a caller may send. */
   readonly maxRequestBytes: number
-  /** How long a connection may last, where calls are short. */
-  readonly maxConnectionAgeMs?: number
+  /** How long a connection may last, where calls are short, and what a call under way then still gets. */
+  readonly stay?: { readonly maxConnectionAgeMs: number; readonly graceMs: number }
   /** A call has arrived from this peer. */
   called(peer: string): void
 }
@@ -38,21 +38,18 @@ const limits: ServerOptions = {
   'grpc.max_concurrent_streams': 64,
   'grpc-node.max_session_memory': 32,
   'grpc.max_send_message_length': maxMessageBytes,
+  // Its records of every call and connection cost memory, and nobody here can ask for them.
+  'grpc.enable_channelz': 0,
 }
 
-export function openCallServer({
-  offers,
-  maxRequestBytes,
-  maxConnectionAgeMs,
-  called,
-}: CallServerOptions): CallServer {
+export function openCallServer({ offers, maxRequestBytes, stay, called }: CallServerOptions): CallServer {
   const server = new Server({
     ...limits,
     ...keepalive,
     'grpc.max_receive_message_length': maxRequestBytes,
-    ...(maxConnectionAgeMs && {
-      'grpc.max_connection_age_ms': maxConnectionAgeMs,
-      'grpc.max_connection_age_grace_ms': maxConnectionAgeMs,
+    ...(stay && {
+      'grpc.max_connection_age_ms': stay.maxConnectionAgeMs,
+      'grpc.max_connection_age_grace_ms': stay.graceMs,
     }),
     interceptors: [
       (_, call) => {

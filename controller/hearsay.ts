@@ -1,57 +1,83 @@
 import type { ConnectionEvents, Hello } from '#gen/fleetcat/v1/agent.ts'
-import { type Connection, type Receipt, type RelayReport, RelayState } from '#gen/fleetcat/v1/relay.ts'
+import { type Problem, type Receipt, type RelayReport, RelayState } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
+import { mostHostLabels } from '#wire/labels.ts'
 
 /**
  * What an agent says is kept and shown to operators, so it is checked first: an agent that is not ours any more must
  * neither fill the controller's memory nor break a list in which it is but one row.
  */
 const mostText = 1_024
+const mostId = 64
+const mostLabelText = 256
+/** Addresses and names that are only shown: what is longer is cut, for an honest host may have long ones. */
+const mostShown = 300
 const mostItems = 64
-/** Live connections of one agent; well above what one host's descriptors allow. */
-export const mostConnections = 100_000
+/** Of each kind in one message; no agent of ours sends half as many. */
+const mostInOneMessage = 10_000
 
 export function checkHello(hello: Hello): void {
-  texts('Hello', [
-    hello.version,
-    hello.bootId,
-    ...Object.entries(hello.hostLabels).flat(),
-    ...hello.capabilities,
-  ])
-  count('host labels', Object.keys(hello.hostLabels).length, mostItems)
+  texts('Hello', [hello.version, hello.bootId], mostLabelText)
+  texts('host labels', Object.entries(hello.hostLabels).flat(), mostLabelText)
+  texts('capabilities', hello.capabilities, mostId)
+  count('host labels', Object.keys(hello.hostLabels).length, mostHostLabels)
   count('capabilities', hello.capabilities.length, 4 * mostItems)
   dates('Hello', [hello.bootedAt, hello.clock])
 }
 
-export function checkReport(report: RelayReport): void {
-  const { problem, trace, refusals, local, retryAt } = report
-  const what = `report of ${report.relayId}`
-  texts(what, [...local, ...Object.keys(refusals), ...trace.map(each => each.state)])
-  if (problem) texts(what, [problem.code, problem.what, problem.why, problem.fix], 8 * mostText)
+export function checkReports(reports: readonly RelayReport[]): void {
+  count('reports', reports.length, mostInOneMessage)
+  for (const report of reports) checkReport(report)
+}
+
+function checkReport(report: RelayReport): void {
+  const { trace, refusals, local, retryAt } = report
+  const what = `report of ${report.relayId.slice(0, mostId)}`
+  texts(what, [report.relayId, ...Object.keys(refusals), ...trace.map(each => each.state)], mostId)
   count(`${what}: addresses`, local.length, mostItems)
   count(`${what}: transitions`, trace.length, mostItems)
   count(`${what}: refusals`, Object.keys(refusals).length, mostItems)
   dates(what, [retryAt, ...trace.map(each => each.at)])
   if (!Object.values(RelayState).includes(report.state))
     throw wrong(what, `there is no state ${report.state}`)
+  report.local = local.map(address => cut(address, mostShown))
+  report.problem = cutProblem(report.problem)
 }
 
-export function checkReceipt({ revocationId, problem, at }: Receipt): void {
-  const what = `receipt for ${revocationId}`
-  if (problem) texts(what, [problem.code, problem.what, problem.why, problem.fix], 8 * mostText)
-  dates(what, [at])
+export function checkReceipt(receipt: Receipt): void {
+  texts('receipt', [receipt.revocationId], mostId)
+  dates(`receipt for ${receipt.revocationId}`, [receipt.at])
+  receipt.problem = cutProblem(receipt.problem)
 }
 
-export function checkConnections({ opened }: ConnectionEvents): void {
-  for (const connection of opened) checkConnection(connection)
+export function checkConnections({ opened, closed, traffic }: ConnectionEvents): void {
+  for (const { length } of [opened, closed, traffic]) count('connection events', length, mostInOneMessage)
+  for (const connection of opened) {
+    texts('connection', [connection.id, connection.relayId], mostId)
+    dates('connection', [connection.openedAt])
+    connection.source = cut(connection.source, mostShown)
+    connection.target = cut(connection.target, mostShown)
+    connection.tlsIdentity = cut(connection.tlsIdentity, mostShown)
+  }
 }
 
-function checkConnection({ id, relayId, source, target, tlsIdentity, openedAt }: Connection): void {
-  texts('connection', [id, relayId, source, target, tlsIdentity])
-  dates('connection', [openedAt])
+function cutProblem(problem: Problem | undefined): Problem | undefined {
+  if (!problem) return undefined
+  const { code, what, why, fix } = problem
+  return {
+    code: cut(code, mostId),
+    what: cut(what, mostText),
+    why: cut(why, mostText),
+    fix: cut(fix, mostText),
+  }
 }
 
-function texts(what: string, all: readonly string[], most = mostText): void {
+/** A copy, for a part of a string would keep the whole of it in memory. */
+function cut(text: string, most: number): string {
+  return text.length <= most ? text : Buffer.from(`${text.slice(0, most - 1)}…`).toString()
+}
+
+function texts(what: string, all: readonly string[], most: number): void {
   if (all.some(text => text.length > most))
     throw wrong(what, `a text in it is longer than ${most} characters`)
 }

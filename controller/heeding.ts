@@ -1,10 +1,10 @@
-import type { AttachRequest, CertificateGrant } from '#gen/fleetcat/v1/agent.ts'
-import type { RelayReport } from '#gen/fleetcat/v1/relay.ts'
+import type { AttachRequest, CertificateGrant, ConnectionEvents } from '#gen/fleetcat/v1/agent.ts'
+import type { Relay, RelayReport } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { failureOf } from '#wire/failure.ts'
 import { toProblem } from '#wire/problem.ts'
-import { checkConnections, checkReceipt, checkReport, dates } from './hearsay.ts'
-import { type Host, noteConnections } from './hosts.ts'
+import { checkConnections, checkReceipt, checkReports, dates } from './hearsay.ts'
+import { type Host, noteConnections, noteReport } from './hosts.ts'
 import type { Parts } from './parts.ts'
 import type { AgentSession } from './session.ts'
 
@@ -18,26 +18,27 @@ export function heed(
   said: Said,
   fail: (thrown: unknown) => void,
 ): void {
-  const { hosts, revocations, credentials, mirror } = parts
+  const { hosts, revocations, credentials, former } = parts
   switch (said.$case) {
     case 'reports':
-      for (const report of said.value.reports) {
-        checkReport(report)
-        noteReport(parts, host, session, report)
-      }
+      checkReports(said.value.reports)
+      hearReports(parts, host, session, said.value.reports)
       hosts.changed()
       break
     case 'connections':
       checkConnections(said.value)
-      noteConnections(host, said.value)
+      hearConnections(parts, host, session, said.value)
       hosts.changed()
       break
     case 'receipt':
       checkReceipt(said.value)
-      revocations.noteReceipt(host.name, said.value).then(asked => {
-        if (!asked) alertUnasked(parts, host.name, said.value.revocationId)
-        if (mirror.agents.get(host.name)?.value.revoked) session.goodbye('removed')
-      }, fail)
+      revocations
+        .noteReceipt(host.name, said.value)
+        .then(asked => {
+          if (!asked) alertUnasked(parts, host.name, session, said.value.revocationId)
+          if (revocations.hasLeft(host.name)) session.goodbye('removed')
+        })
+        .catch(fail)
       break
     case 'certificateRequest':
       if (host.renewing) {
@@ -64,32 +65,68 @@ export function heed(
       if (said.value.clock) host.clockAheadMs = said.value.clock.getTime() - Date.now()
       break
     case 'applied':
+      if (session.confirms(said.value.revision)) former.confirmed(host.name, said.value.revision)
       break
   }
 }
 
 /** A relay that ended in between is passed over; one that was never this agent's is a sign of trouble. */
-function noteReport(
-  { mirror, placement, log }: Parts,
-  host: Host,
-  session: AgentSession,
-  report: RelayReport,
-): void {
-  const relay = mirror.relaysById.get(report.relayId)
-  if (!relay) return
-  const its = placement.runsOn(relay, host.name) || session.wasTold(relay.id) || host.reports.has(relay.id)
-  if (its) host.reports.set(relay.id, report)
-  else {
-    log.warn(
-      { event: 'alert.foreign-report', agent: host.name, relay: relay.name },
-      'an agent reported of a relay that is not its own; it was not counted',
-    )
+function hearReports(parts: Parts, host: Host, session: AgentSession, reports: readonly RelayReport[]): void {
+  for (const report of reports) {
+    const relay = parts.mirror.relaysById.get(report.relayId)
+    if (!relay) continue
+    if (isIts(parts, host, session, relay)) noteReport(host, report)
+    else {
+      const words = 'an agent reported of a relay that is not its own; it was not counted'
+      lied(parts, host.name, session, 'alert.foreign-report', { relay: relay.name }, words)
+    }
   }
 }
 
-function alertUnasked({ log }: Parts, agent: string, revocationId: string): void {
-  log.warn(
-    { event: 'alert.unasked-receipt', agent, revocationId },
-    'an agent sent a receipt for an order that it was never given; it was not counted',
-  )
+function hearConnections(parts: Parts, host: Host, session: AgentSession, events: ConnectionEvents): void {
+  const { mirror } = parts
+  const leaving = new Set(mirror.unanswered(host.name).map(id => mirror.revocations.get(id)?.value.targetId))
+  const opened = events.opened.filter(({ relayId }) => {
+    const relay = mirror.relaysById.get(relayId)
+    // What a relay still carries that is being revoked has to be seen; what is said of others long gone has not.
+    if (!relay) return leaving.has(relayId)
+    if (isIts(parts, host, session, relay)) return true
+    const words = 'an agent reported connections of a relay that is not its own; they were not counted'
+    lied(parts, host.name, session, 'alert.foreign-connection', { relay: relay.name }, words)
+    return false
+  })
+  noteConnections(host, { ...events, opened })
+}
+
+function isIts({ placement }: Parts, host: Host, session: AgentSession, relay: Relay): boolean {
+  return placement.runsOn(relay, host.name) || session.wasTold(relay.id) || host.reports.has(relay.id)
+}
+
+function alertUnasked(parts: Parts, agent: string, session: AgentSession, revocationId: string): void {
+  const words = 'an agent sent a receipt for an order that it was never given; it was not counted'
+  lied(parts, agent, session, 'alert.unasked-receipt', { revocationId }, words)
+}
+
+/** How often each session said what is not its to say. */
+const lies = new WeakMap<AgentSession, number>()
+const mostLies = 100
+
+/** A mistake may happen once; whoever goes on is sent away. */
+function lied(
+  { alerts }: Parts,
+  agent: string,
+  session: AgentSession,
+  event: string,
+  fields: Record<string, unknown>,
+  words: string,
+): void {
+  alerts.raise(event, agent, { agent, ...fields }, words)
+  const told = (lies.get(session) ?? 0) + 1
+  lies.set(session, told)
+  if (told > mostLies) {
+    throw new RelayError('denied', {
+      what: `agent/${agent}`,
+      why: `more than ${mostLies} times it spoke of what is not its own`,
+    })
+  }
 }

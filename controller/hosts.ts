@@ -1,7 +1,8 @@
 import type { ConnectionEvents, Hello } from '#gen/fleetcat/v1/agent.ts'
 import type { Connection, RelayReport } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
-import { mostConnections } from './hearsay.ts'
+import { noteIdle } from './idleness.ts'
+import { Measured } from './measured.ts'
 import type { AgentSession } from './session.ts'
 
 /** What the controller knows of one agent beyond its record: what the agent itself last said. */
@@ -17,9 +18,15 @@ export interface Host {
   renewing: boolean
   /** The agent's clock less ours. */
   clockAheadMs: number
-  readonly reports: Map<string, RelayReport>
-  readonly connections: Map<string, Connection>
+  readonly reports: Measured<RelayReport>
+  readonly connections: Measured<Connection>
 }
+
+/** Live connections of one agent; well above what one host's descriptors allow. */
+const mostConnections = 100_000
+/** Characters of one agent's connections, and of its reports. No agent may break a list in which it is but one. */
+const mostConnectionText = 16 * 2 ** 20
+const mostReportText = 2 ** 20
 
 export interface Hosts {
   get(name: string): Host | undefined
@@ -48,8 +55,8 @@ export function openHosts(): Hosts {
           lastHeardAt: undefined,
           renewing: false,
           clockAheadMs: 0,
-          reports: new Map(),
-          connections: new Map(),
+          reports: new Measured(reportLength),
+          connections: new Measured(connectionLength),
         }
         hosts.set(name, host)
       }
@@ -66,19 +73,50 @@ export function openHosts(): Hosts {
   }
 }
 
-/** Brings the list of live connections to what the agent says. Throws when they are more than any host can have. */
-export function noteConnections(host: Host, { snapshot, opened, closed, traffic }: ConnectionEvents): void {
-  if (snapshot) host.connections.clear()
-  for (const connection of opened) host.connections.set(connection.id, connection)
-  for (const { id } of closed) host.connections.delete(id)
-  if (host.connections.size > mostConnections) {
-    const why = `it says that it has more than ${mostConnections} connections`
-    throw new RelayError('exhausted', { what: `agent/${host.name}`, why })
+/**
+ * Brings the list of live connections to what the agent says. Throws, and forgets them all, when they are more than any
+ * host can have.
+ */
+export function noteConnections({ connections, name }: Host, events: ConnectionEvents): void {
+  const { snapshot, opened, closed, traffic } = events
+  if (snapshot) connections.clear()
+  for (const connection of opened) {
+    const { id } = connection
+    const room = connections.size < mostConnections || connections.has(id)
+    if (room && connections.lengthWith(id, connection) <= mostConnectionText) {
+      connections.set(id, connection)
+      noteIdle(connection)
+    } else {
+      connections.clear()
+      const why = `it says that it has more than ${mostConnections} connections, or as much text as fits no host`
+      throw new RelayError('exhausted', { what: `agent/${name}`, why })
+    }
   }
+  for (const { id } of closed) connections.delete(id)
   for (const { id, bytesIn, bytesOut, idle } of traffic) {
-    const connection = host.connections.get(id)
-    if (connection) Object.assign(connection, { bytesIn, bytesOut, idle })
+    const connection = connections.get(id)
+    if (connection) noteIdle(Object.assign(connection, { bytesIn, bytesOut, idle }))
   }
+}
+
+/** Keeps what the agent says of one relay; of an agent that has said too much already, only the gist. */
+export function noteReport({ reports }: Host, report: RelayReport): void {
+  const { relayId } = report
+  const gist = { ...report, local: [], trace: [], refusals: {}, problem: undefined }
+  reports.set(relayId, reports.lengthWith(relayId, report) <= mostReportText ? report : gist)
+}
+
+function connectionLength({ id, relayId, source, target, tlsIdentity }: Connection): number {
+  return id.length + relayId.length + source.length + target.length + tlsIdentity.length
+}
+
+function reportLength({ relayId, local, problem, trace, refusals }: RelayReport): number {
+  const { code = '', what = '', why = '', fix = '' } = problem ?? {}
+  const texts = [relayId, code, what, why, fix, ...local, ...Object.keys(refusals)]
+  return (
+    texts.reduce((sum, text) => sum + text.length, 0) +
+    trace.reduce((sum, { state }) => sum + state.length, 0)
+  )
 }
 
 /** How many of the host's live connections each relay has. */

@@ -1,6 +1,9 @@
-import type { Parts } from './parts.ts'
-import type { OperatorRecord, Role } from './records.ts'
-import type { Tables } from './tables.ts'
+import type { Logger } from '#telemetry/log.ts'
+import type { Admission } from './admission.ts'
+import type { Commit } from './commit.ts'
+import type { Credentials } from './credentials.ts'
+import type { Mirror } from './mirror.ts'
+import { type Role, roles } from './records.ts'
 
 interface Order {
   readonly name: string
@@ -8,35 +11,52 @@ interface Order {
   readonly csr: Uint8Array
 }
 
-/**
- * A certificate without a token, for the user who started this process: whoever can read the data directory holds the
- * key of the CA anyway, and a fleet whose admins all lost their certificates must not be lost with them.
- */
-export async function issueLocally(
-  { credentials, store, mirror }: Parts,
-  tables: Tables,
-  { name, role, csr }: Order,
-) {
-  for (;;) {
-    const { row } = await tables.operators.get(name)
-    const signed = await credentials.sign('operator', name, csr)
-    const now = Date.now()
-    const living = row?.value.revoked
-      ? []
-      : (row?.value.keys ?? []).filter(key => Date.parse(key.notAfter) > now)
-    const record: OperatorRecord = {
-      name,
-      role,
-      keys: [...living, signed.key].slice(-16),
-      enrolledAt: row?.value.enrolledAt ?? new Date(now).toISOString(),
-      tokenId: row?.value.tokenId ?? 'local',
-    }
-    const result = await store.txn(
-      [tables.operators.at(name, row?.modRev ?? 0n)],
-      [tables.operators.put(name, record)],
-    )
-    if (!result.ok) continue
-    await mirror.caughtUp(result.rev)
-    return { certificatePem: signed.certificatePem, authorityPem: signed.authorityPem }
+export interface LocalOperator {
+  /**
+   * A certificate without a token, for the user who started this process: whoever can read the data directory holds
+   * the key of the CA anyway, and a fleet whose admins all lost their certificates must not be lost with them.
+   */
+  issue(order: Order): Promise<{ certificatePem: string; authorityPem: string }>
+  /** Whether a call with this key, by this name, would be let in with at least this role. */
+  letsIn(order: { name: string; role: Role; keyHash: string }): boolean
+}
+
+export function openLocalOperator({
+  credentials,
+  admission,
+  commit,
+  mirror,
+  log,
+}: {
+  credentials: Credentials
+  admission: Admission
+  commit: Commit
+  mirror: Mirror
+  log: Logger
+}): LocalOperator {
+  return {
+    letsIn({ name, role, keyHash }) {
+      const record = mirror.operators.get(name)?.value
+      if (!record || record.revoked || mirror.deadKeys.has(keyHash)) return false
+      return (
+        roles.indexOf(record.role) >= roles.indexOf(role) && record.keys.some(key => key.hash === keyHash)
+      )
+    },
+    async issue({ name, role, csr }) {
+      for (;;) {
+        const signed = await credentials.sign('operator', name, csr)
+        const { ifs, ops } = await admission.operator({ name, role, tokenId: 'local' }, signed)
+        const revoked = mirror.operators.get(name)?.value.revoked
+        if ((await commit(ifs, ops)) === undefined) continue
+        const fields = { operator: name, role, by: 'local', until: signed.key.notAfter }
+        if (revoked) {
+          log.warn(
+            { event: 'operator.reinstated', ...fields, revokedBy: revoked.by, revokedAt: revoked.at },
+            'an operator who was revoked is let in again: the user who runs this controller asked for it',
+          )
+        } else log.info({ event: 'operator.let-in', ...fields }, 'operator let in without a token')
+        return { certificatePem: signed.certificatePem, authorityPem: signed.authorityPem }
+      }
+    },
   }
 }

@@ -4,11 +4,11 @@ import { OperatorServiceService } from '#gen/fleetcat/v1/operator.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { type MetricsServer, openRegistry, serveMetrics } from '#telemetry/metrics.ts'
+import { localActor } from './actor.ts'
 import { readAdvertisement } from './advertisement.ts'
 import { readConfig } from './config.ts'
 import { type Front, openFront } from './front.ts'
 import { openCallServer } from './grpc.ts'
-import { issueLocally } from './local-operator.ts'
 import { registerMetrics } from './metrics.ts'
 import { openOwnCertificate } from './own-certificate.ts'
 import type { Parts } from './parts.ts'
@@ -43,6 +43,8 @@ export interface RunningController extends AsyncDisposable {
     role: 'admin'
     csr: Uint8Array
   }): Promise<{ certificatePem: string; authorityPem: string }>
+  /** Whether a call with this key, by this operator, would be let in as an admin. */
+  letsIn(order: { name: string; role: 'admin'; keyHash: string }): boolean
   mintToken(order: { kind: 'agent'; name: string; labels?: Record<string, string> }): Promise<string>
   /** Resolves when it has stopped; with an error if it had to. */
   readonly stopped: Promise<RelayError | undefined>
@@ -51,8 +53,8 @@ export interface RunningController extends AsyncDisposable {
 }
 
 const drainMs = 3_000
-/** Nobody without a certificate needs longer, and nobody could know how many of them wait. */
-const strangersStayMs = 30_000
+/** Nobody without a certificate needs longer; then a call that is under way has a little time to end. */
+const strangersStay = { maxConnectionAgeMs: 30_000, graceMs: 3_000 }
 
 /** Rejects with a RelayError, and then holds nothing. */
 export async function startController(options: ControllerOptions): Promise<RunningController> {
@@ -62,7 +64,7 @@ export async function startController(options: ControllerOptions): Promise<Runni
 
   await using opening = new AsyncDisposableStack()
   const state = await openState(options, config, opening)
-  const { parts, authority, tables } = state
+  const { parts, authority } = state
 
   const own = opening.use(
     await openOwnCertificate({
@@ -78,7 +80,7 @@ export async function startController(options: ControllerOptions): Promise<Runni
   const enrolment = openCallServer({
     offers: enrolmentOffers(parts),
     maxRequestBytes: 64 * 1024,
-    maxConnectionAgeMs: strangersStayMs,
+    stay: strangersStay,
     called,
   })
   const front = opening.use(
@@ -91,6 +93,7 @@ export async function startController(options: ControllerOptions): Promise<Runni
         unfinished: config.front.unfinished,
       },
       log,
+      alerts: parts.alerts,
       fleet: fleet.accept,
       enrolment: enrolment.accept,
     }),
@@ -138,10 +141,11 @@ export async function startController(options: ControllerOptions): Promise<Runni
     cluster: parts.cluster,
     stopped: stopped.promise,
     close,
-    issueLocally: order => issueLocally(parts, tables, order),
+    issueLocally: parts.localOperator.issue,
+    letsIn: parts.localOperator.letsIn,
     async mintToken({ kind, name, labels = {} }) {
       const request = { kind, name, labels, role: '', ttl: undefined, uses: 1 }
-      return (await parts.tokens.create(request, 'local')).token
+      return (await parts.tokens.create(request, localActor)).token
     },
     [Symbol.asyncDispose]: close,
   }
@@ -163,8 +167,8 @@ function fleetOffers(parts: Parts) {
 }
 
 /** For those with none. */
-function enrolmentOffers({ tokens, log }: Parts) {
-  return [{ definition: EnrollmentServiceService, implementation: enrolmentService(tokens, log) }]
+function enrolmentOffers(parts: Parts) {
+  return [{ definition: EnrollmentServiceService, implementation: enrolmentService(parts) }]
 }
 
 async function openMetrics(address: string, parts: Parts, front: Front): Promise<MetricsServer> {

@@ -32,8 +32,7 @@ export function registerMetrics(registry: Registry, { hosts, mirror, views }: Pa
     labelNames: ['state'],
     registers,
     collect() {
-      const counts = new Map<number, number>()
-      for (const { state } of views.relays(undefined)) counts.set(state, (counts.get(state) ?? 0) + 1)
+      const counts: ReadonlyMap<number, number> = views.states()
       for (const [name, value] of stateNames) this.set({ state: name.toLowerCase() }, counts.get(value) ?? 0)
     },
   })

@@ -1,22 +1,9 @@
-import type { Receipt, Relay, Revocation } from '#gen/fleetcat/v1/relay.ts'
-import {
-  type AgentRecord,
-  type DeadKeyRecord,
-  type OperatorRecord,
-  rows,
-  type SeenRecord,
-  type TokenRecord,
-} from './records.ts'
+import type { Logger } from '#telemetry/log.ts'
+import { type LabelsKnown, openLabelsKnown } from './labels-known.ts'
+import { openPicture, type Picture, type Pictured, type ShelfName } from './picture.ts'
 import { type Rev, type Revision, type Store, StoreError } from './store/store.ts'
-import type { Codec } from './store/table.ts'
-import { openUnanswered } from './unanswered.ts'
 
-export interface Mirrored<T> {
-  readonly value: T
-  readonly modRev: Rev
-}
-
-type Rows<T> = ReadonlyMap<string, Mirrored<T>>
+export type { Mirrored } from './picture.ts'
 
 /** What one revision touched: the names of rows, and the ids of the relays concerned, before and after. */
 export interface MirrorChange {
@@ -27,25 +14,23 @@ export interface MirrorChange {
   readonly agents: readonly string[]
   readonly operators: readonly string[]
   readonly revocations: readonly string[]
+  readonly formerPlacements: readonly string[]
+  /** The agents that have other labels now, or have joined anew. */
+  readonly relabelled: readonly string[]
 }
 
 /**
  * The store's state in memory, kept true by the watch. Services read here and write to the store, so that one
  * controller or several behave alike: what anybody committed arrives by the same way.
+ *
+ * Read its rows through it each time: after a gap in the history they are others.
  */
-export interface Mirror extends AsyncDisposable {
+export interface Mirror extends Pictured, AsyncDisposable {
   readonly rev: Rev
-  readonly relays: Rows<Relay>
-  readonly relaysById: ReadonlyMap<string, Relay>
-  readonly agents: Rows<AgentRecord>
-  readonly operators: Rows<OperatorRecord>
-  readonly tokens: Rows<TokenRecord>
-  readonly seen: Rows<SeenRecord>
-  readonly deadKeys: Rows<DeadKeyRecord>
-  readonly revocations: Rows<Revocation>
-  receipt(revocationId: string, agent: string): Receipt | undefined
-  /** The ids of the revocations of which this agent has sent no receipt. */
-  unanswered(agent: string): readonly string[]
+  /** The revision at which this agent's labels became what they are. */
+  labelsSince(agent: string): Rev
+  /** The last revision that changed any agent's labels. */
+  readonly lastRelabelling: Rev
   /** Resolves once the mirror shows the state of `rev`: a writer waits for it, and then reads its own write. */
   caughtUp(rev: Rev): Promise<void>
   /** The changes of relays after `rev`, or nothing when they are no longer remembered. */
@@ -57,105 +42,47 @@ export interface Mirror extends AsyncDisposable {
 
 const remembered = 10_000
 
-interface Shelf {
-  readonly prefix: string
-  load(name: string, bytes: Uint8Array | undefined, modRev: Rev): void
-  clear(): void
-}
-
-function shelf<T>({
-  prefix,
-  codec,
-}: {
-  prefix: string
-  codec: Codec<T>
-}): { items: Map<string, Mirrored<T>> } & Shelf {
-  const items = new Map<string, Mirrored<T>>()
-  return {
-    prefix,
-    items,
-    load(name, bytes, modRev) {
-      if (bytes) items.set(name, { value: codec.decode(bytes), modRev })
-      else items.delete(name)
-    },
-    clear: () => items.clear(),
-  }
-}
-
-export async function openMirror(store: Store): Promise<Mirror> {
-  const relays = shelf(rows.relays)
-  const agents = shelf(rows.agents)
-  const operators = shelf(rows.operators)
-  const tokens = shelf(rows.tokens)
-  const seen = shelf(rows.seen)
-  const deadKeys = shelf(rows.deadKeys)
-  const revocations = shelf(rows.revocations)
-  const receipts = shelf(rows.receipts)
-  const shelves: readonly Shelf[] = [relays, agents, operators, tokens, seen, deadKeys, revocations, receipts]
-
-  const relaysById = new Map<string, Relay>()
-  const unanswered = openUnanswered()
+export async function openMirror(store: Store, log: Logger): Promise<Mirror> {
+  let picture: Picture
+  let labels: LabelsKnown
   const ring: MirrorChange[] = []
   const listeners = new Set<(change: MirrorChange) => void>()
   const waiting = new Set<{ rev: Rev; resolve(): void }>()
   let rev: Rev = 0n
   let ringStart: Rev = 0n
+  let lastRelabelling: Rev = 0n
 
-  function place(
-    key: string,
-    bytes: Uint8Array | undefined,
-    modRev: Rev,
-  ): { shelf: Shelf; name: string } | undefined {
-    const found = shelves.find(({ prefix }) => key.startsWith(prefix))
-    if (!found) return undefined
-    const name = key.slice(found.prefix.length)
-    if (found === relays) forgetId(name)
-    found.load(name, bytes, modRev)
-    if (found === relays) learnId(name)
-    if (found === revocations) learnOrder(name)
-    if (found === receipts) unanswered.answered(...split(name))
-    return { shelf: found, name }
-  }
-  function forgetId(name: string): void {
-    const old = relays.items.get(name)
-    if (old) relaysById.delete(old.value.id)
-  }
-  function learnId(name: string): void {
-    const now = relays.items.get(name)
-    if (now) relaysById.set(now.value.id, now.value)
+  function unreadable(key: string, error: unknown): void {
+    log.error({ event: 'store.unreadable', row: key, error }, 'a stored row cannot be read, and is left out')
   }
 
-  function learnOrder(id: string): void {
-    const order = revocations.items.get(id)
-    if (order) unanswered.asked(order.value, agent => receipts.items.has(`${id}/${agent}`))
-  }
-  const split = (name: string): [string, string] => {
-    const at = name.indexOf('/')
-    return [name.slice(0, at), name.slice(at + 1)]
-  }
-
+  /** Into a fresh picture, which takes the place of the old one at once: meanwhile nobody is unknown. */
   async function reload(): Promise<void> {
-    for (const each of shelves) each.clear()
-    relaysById.clear()
-    unanswered.clear()
+    const fresh = openPicture(unreadable)
     let after: string | undefined
     let first: Rev | undefined
     for (;;) {
       const page = await store.list('', { after, limit: 5_000 })
       first ??= page.rev
-      for (const entry of page.items) place(entry.key, entry.value, entry.modRev)
+      for (const entry of page.items) fresh.place(entry.key, entry.value, entry.modRev)
       after = page.items.at(-1)?.key
       if (!page.more) break
     }
+    picture = fresh
+    labels = openLabelsKnown(fresh)
+    for (const agent of fresh.agents.keys()) labels.look(agent, first)
     ring.length = 0
     ringStart = first
+    lastRelabelling = first
     advance({
       rev: first,
       everything: true,
-      relayIds: [...relaysById.keys()],
-      agents: [...agents.items.keys()],
-      operators: [...operators.items.keys()],
-      revocations: [...revocations.items.keys()],
+      relayIds: [...fresh.relaysById.keys()],
+      agents: [...fresh.agents.keys()],
+      operators: [...fresh.operators.keys()],
+      revocations: [...fresh.revocations.keys()],
+      formerPlacements: [...fresh.formerPlacements.keys()],
+      relabelled: [...fresh.agents.keys()],
     })
   }
 
@@ -166,46 +93,48 @@ export async function openMirror(store: Store): Promise<Mirror> {
       waiting.delete(wait)
       wait.resolve()
     }
-    for (const listener of listeners) listener(change)
+    for (const listener of listeners) {
+      try {
+        listener(change)
+      } catch (error) {
+        // The others have to hear of it all the same, and the next change may be one that this one can take.
+        log.error({ event: 'mirror.listener-failed', rev, error }, 'a change could not be passed on')
+      }
+    }
   }
 
   function apply({ rev, events }: Revision): void {
     const relayIds = new Set<string>()
-    const touched = {
-      agents: new Set<string>(),
-      operators: new Set<string>(),
-      revocations: new Set<string>(),
-    }
+    const touched = new Map<ShelfName, string[]>()
     for (const event of events) {
       const key = 'put' in event ? event.put.key : event.delete.key
-      const before = relayIdAt(key)
+      const before = picture.relayIdAt(key)
       const placed =
-        'put' in event ? place(key, event.put.value, event.put.modRev) : place(key, undefined, 0n)
+        'put' in event
+          ? picture.place(key, event.put.value, event.put.modRev)
+          : picture.place(key, undefined, 0n)
       if (before) relayIds.add(before)
-      const after = relayIdAt(key)
+      const after = picture.relayIdAt(key)
       if (after) relayIds.add(after)
-      if (placed?.shelf === agents) touched.agents.add(placed.name)
-      if (placed?.shelf === operators) touched.operators.add(placed.name)
-      if (placed?.shelf === revocations) touched.revocations.add(placed.name)
+      if (placed) touched.set(placed.shelf, [...(touched.get(placed.shelf) ?? []), placed.name])
     }
-    const change = {
+    const of = (shelf: ShelfName) => touched.get(shelf) ?? []
+    const relabelled = [...new Set([...of('agents'), ...of('seen')])].filter(agent => labels.look(agent, rev))
+    if (relabelled.length > 0) lastRelabelling = rev
+    const change: MirrorChange = {
       rev,
       everything: false,
       relayIds: [...relayIds],
-      agents: [...touched.agents],
-      operators: [...touched.operators],
-      revocations: [...touched.revocations],
+      agents: of('agents'),
+      operators: of('operators'),
+      revocations: of('revocations'),
+      formerPlacements: of('formerPlacements'),
+      relabelled,
     }
     // Each receipt and each greeting is a revision too; a thousand agents would push the relays out of memory.
     if (relayIds.size > 0) ring.push(change)
     if (ring.length > remembered) ringStart = ring.shift()?.rev ?? ringStart
     advance(change)
-  }
-
-  function relayIdAt(key: string): string | undefined {
-    return key.startsWith(relays.prefix)
-      ? relays.items.get(key.slice(relays.prefix.length))?.value.id
-      : undefined
   }
 
   const stop = new AbortController()
@@ -230,16 +159,45 @@ export async function openMirror(store: Store): Promise<Mirror> {
     get rev() {
       return rev
     },
-    relays: relays.items,
-    relaysById,
-    agents: agents.items,
-    operators: operators.items,
-    tokens: tokens.items,
-    seen: seen.items,
-    deadKeys: deadKeys.items,
-    revocations: revocations.items,
-    unanswered: unanswered.of,
-    receipt: (revocationId, agent) => receipts.items.get(`${revocationId}/${agent}`)?.value,
+    get relays() {
+      return picture.relays
+    },
+    get relaysById() {
+      return picture.relaysById
+    },
+    get agents() {
+      return picture.agents
+    },
+    get operators() {
+      return picture.operators
+    },
+    get tokens() {
+      return picture.tokens
+    },
+    get seen() {
+      return picture.seen
+    },
+    get deadKeys() {
+      return picture.deadKeys
+    },
+    get revocations() {
+      return picture.revocations
+    },
+    get formerPlacements() {
+      return picture.formerPlacements
+    },
+    get formerLabels() {
+      return picture.formerLabels
+    },
+    get applied() {
+      return picture.applied
+    },
+    get lastRelabelling() {
+      return lastRelabelling
+    },
+    labelsSince: agent => labels.since(agent),
+    unanswered: agent => picture.unanswered(agent),
+    receipt: (revocationId, agent) => picture.receipt(revocationId, agent),
     failed,
     caughtUp(wanted) {
       if (wanted <= rev) return Promise.resolve()

@@ -4,6 +4,7 @@ import type { Authority } from '#identity/ca.ts'
 import { generateKey, keyToPem, publicHalf } from '#identity/keys.ts'
 import { renewAt } from '#identity/renewal.ts'
 import { serverOptions } from '#identity/tls.ts'
+import { longestTimerMs } from '#relay/timer.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { failureOf } from '#wire/failure.ts'
 
@@ -19,9 +20,6 @@ interface Options {
   /** A newer one is there, and new handshakes should use it. */
   renewed(tls: TlsOptions): void
 }
-
-/** Node fires a timer of more than 24.8 days at once. */
-const longestTimerMs = 2 ** 31 - 1
 
 const againMs = 60_000
 

@@ -1,12 +1,17 @@
 import type { Logger } from '#telemetry/log.ts'
 import type { Access } from './access.ts'
+import type { Alerts } from './alerts.ts'
+import type { Boots } from './boots.ts'
 import type { Credentials } from './credentials.ts'
 import type { FleetFile } from './fleet-file.ts'
-import type { Host, Hosts } from './hosts.ts'
+import type { Former } from './former.ts'
+import type { Hosts } from './hosts.ts'
+import type { LocalOperator } from './local-operator.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
 import type { Relays } from './relays.ts'
 import type { Revocations } from './revocations.ts'
+import type { Sightings } from './sightings.ts'
 import type { Store } from './store/store.ts'
 import type { Tokens } from './tokens.ts'
 import type { Views } from './views.ts'
@@ -17,16 +22,21 @@ export interface Parts {
   readonly epoch: bigint
   readonly startedAt: Date
   readonly log: Logger
+  readonly alerts: Alerts
   readonly store: Store
   readonly mirror: Mirror
   readonly hosts: Hosts
   readonly placement: Placement
+  readonly former: Former
+  readonly sightings: Sightings
+  readonly boots: Boots
   readonly views: Views
   readonly relays: Relays
   readonly fleetFile: FleetFile
   readonly revocations: Revocations
   readonly credentials: Credentials
   readonly tokens: Tokens
+  readonly localOperator: LocalOperator
   readonly access: Access
   /** Aborts when the controller stops. */
   readonly closing: AbortSignal
@@ -34,6 +44,4 @@ export interface Parts {
   readonly firstCallMs: number
   /** Where agents and operators reach this controller. */
   advertised(): string
-  /** Keeps on disk when this agent was last heard. */
-  seen(host: Host): Promise<void>
 }

@@ -5,7 +5,19 @@ import type { Codec } from './store/table.ts'
 /** What the controller keeps beside the nouns of the wire: who was let in, by which token, with which keys. */
 
 /** The public keys that a name may use: SHA-256 of the SPKI, until the certificate made for it ends. */
-const keys = z.array(z.object({ hash: z.string(), notAfter: z.iso.datetime() }))
+const key = z.object({ hash: z.string(), notAfter: z.iso.datetime() })
+const keys = z.array(key)
+export type KeyRecord = z.infer<typeof key>
+
+/** So many machines or renewals one name may have at a time; the oldest go first. */
+const mostKeys = 16
+
+/** These keys and one more, without those whose certificates have ended. */
+export function keysWith(known: readonly KeyRecord[] = [], added: KeyRecord): KeyRecord[] {
+  const now = Date.now()
+  const living = known.filter(each => Date.parse(each.notAfter) > now && each.hash !== added.hash)
+  return [...living, added].slice(-mostKeys)
+}
 const struckOff = z.object({ at: z.iso.datetime(), by: z.string(), reason: z.string() })
 const labels = z.record(z.string(), z.string())
 
@@ -44,6 +56,8 @@ const token = z.object({
   expiresAt: z.iso.datetime(),
   uses: z.int(),
   used: z.int(),
+  /** By which keys, and for which names: an answer may be lost, and then the same key asks again. */
+  usedBy: z.array(z.object({ hash: z.string(), name: z.string() })).default([]),
   createdBy: z.string(),
   createdAt: z.iso.datetime(),
   revoked: z.boolean(),
@@ -57,12 +71,34 @@ const seen = z.object({ at: z.iso.datetime(), version: z.string(), hostLabels: l
 /** When an agent was last heard, and what it said of itself: all that outlives a controller's restart. */
 export type SeenRecord = z.infer<typeof seen>
 
-const deadKey = z.object({ kind: z.enum(['agent', 'operator']), name: z.string(), at: z.iso.datetime() })
+const deadKey = z.object({
+  kind: z.enum(['agent', 'operator']),
+  name: z.string(),
+  at: z.iso.datetime(),
+  /** The end of its last certificate. */
+  notAfter: z.iso.datetime().optional(),
+})
 export type DeadKeyRecord = z.infer<typeof deadKey>
 
+const formerPlacement = z.object({ relayId: z.string(), agents: z.array(z.string()), selector: z.string() })
+/**
+ * How a relay was placed until the revision of this row. It stays until every agent that this chose has confirmed that
+ * it knows: until then it may still run the relay, out of reach, and has to be asked when the relay is revoked.
+ */
+export type FormerPlacementRecord = z.infer<typeof formerPlacement>
+
+const formerLabels = z.object({ agent: z.string(), labels })
+/** The same of an agent: by which labels relays were chosen for it until the revision of this row. */
+export type FormerLabelsRecord = z.infer<typeof formerLabels>
+
+const applied = z.object({ revision: z.string().transform(BigInt) })
+/** Up to where an agent has said that it runs what it was sent, and nothing else. */
+export type AppliedRecord = z.infer<typeof applied>
+
 function json<T>(schema: z.ZodType<T>): Codec<T> {
+  const plain = (_: string, value: unknown) => (typeof value === 'bigint' ? String(value) : value)
   return {
-    encode: value => Buffer.from(JSON.stringify(value)),
+    encode: value => Buffer.from(JSON.stringify(value, plain)),
     decode: bytes => schema.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))),
   }
 }
@@ -86,4 +122,9 @@ export const rows = {
   revocations: { prefix: 'revocation/', codec: message(Revocation) },
   /** Keyed `<revocation id>/<agent>`. */
   receipts: { prefix: 'receipt/', codec: message(Receipt) },
+  /** Keyed `<relay id>/<hash of the placement>`. */
+  formerPlacements: { prefix: 'former-placement/', codec: json(formerPlacement) },
+  /** Keyed `<agent>/<hash of the labels>`. */
+  formerLabels: { prefix: 'former-labels/', codec: json(formerLabels) },
+  applied: { prefix: 'applied/', codec: json(applied) },
 } as const

@@ -6,34 +6,42 @@ import { parseCidr } from '#relay/ip.ts'
 import { nearest } from '#relay/nearest.ts'
 import { limitMs } from '#wire/duration.ts'
 import { checkLabel } from '#wire/labels.ts'
+import type { Actor, Journal } from './actor.ts'
+import type { Commit } from './commit.ts'
+import type { Former } from './former.ts'
 import { newId } from './ids.ts'
+import { equalLabels } from './labels.ts'
 import type { Mirror } from './mirror.ts'
 import { parseSelector } from './selector.ts'
-import type { Store } from './store/store.ts'
+import type { Row } from './store/table.ts'
 import type { Tables } from './tables.ts'
 
 /** Creating and changing relays: a draft is checked whole before anything is written. */
 export interface Relays {
   create(
     draft: RelayDraft | undefined,
-    by: string,
+    by: Actor,
     requestId: string,
     dryRun: boolean,
   ): Promise<{ relay: Relay; unchanged: boolean }>
   /** One relay as `apply` wants it: made, changed or left alone. */
-  apply(draft: RelayDraft, by: string, requestId: string, dryRun: boolean): Promise<RelayChange>
+  apply(draft: RelayDraft, by: Actor, requestId: string, dryRun: boolean): Promise<RelayChange>
 }
 
 const relayName = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/
 
 export function openRelays({
-  store,
+  commit,
   tables,
   mirror,
+  former,
+  journal,
 }: {
-  store: Store
+  commit: Commit
   tables: Tables
   mirror: Mirror
+  former: Former
+  journal: Journal
 }): Relays {
   function check(draft: RelayDraft | undefined): { draft: RelayDraft; spec: RelaySpec } {
     if (!draft?.spec) throw new RelayError('usage', { what: 'relay', why: 'it has no spec' })
@@ -92,13 +100,17 @@ export function openRelays({
     }
   }
 
-  async function write(relay: Relay, modRev: bigint): Promise<boolean> {
-    const result = await store.txn(
-      [tables.relays.at(relay.name, modRev)],
-      [tables.relays.put(relay.name, relay)],
+  async function write(relay: Relay, before: Row<Relay> | undefined, by: Actor): Promise<boolean> {
+    const done = await commit(
+      [tables.relays.at(relay.name, before?.modRev ?? 0n)],
+      [tables.relays.put(relay.name, relay), ...(before ? former.placementOps(before.value, relay) : [])],
     )
-    if (result.ok) await mirror.caughtUp(result.rev)
-    return result.ok
+    if (done !== undefined) note(by, before ? 'changed' : 'created', relay)
+    return done !== undefined
+  }
+
+  function note(by: Actor, what: 'created' | 'changed', { name, id, generation, reason }: Relay): void {
+    journal(by, `relay.${what}`, { relay: name, id, generation, reason }, `relay ${what}`)
   }
 
   async function current(name: string) {
@@ -106,14 +118,14 @@ export function openRelays({
     return row
   }
 
-  function fresh({ draft, spec }: ReturnType<typeof check>, by: string, requestId: string): Relay {
+  function fresh({ draft, spec }: ReturnType<typeof check>, by: Actor, requestId: string): Relay {
     return {
       name: draft.name,
       id: newId('r'),
       generation: 1n,
       labels: draft.labels,
       createdAt: new Date(),
-      createdBy: by,
+      createdBy: by.name,
       reason: draft.reason,
       spec,
       requestId,
@@ -127,7 +139,7 @@ export function openRelays({
       for (;;) {
         const there = (await current(made.name))?.value
         if (!there) {
-          if (dryRun || (await write(made, 0n))) return { relay: made, unchanged: false }
+          if (dryRun || (await write(made, undefined, by))) return { relay: made, unchanged: false }
           continue // somebody took the name in between: look again
         }
         const repeated = requestId !== '' && there.requestId === requestId
@@ -147,7 +159,7 @@ export function openRelays({
         const before = row?.value
         const made = fresh(checked, by, requestId)
         if (!before) {
-          if (dryRun || (await write(made, 0n))) return change(ChangeKind.CREATED, undefined, made)
+          if (dryRun || (await write(made, undefined, by))) return change(ChangeKind.CREATED, undefined, made)
           continue
         }
         if (equalSpecs(before, made)) return change(ChangeKind.UNCHANGED, before, before)
@@ -159,7 +171,7 @@ export function openRelays({
           spec: made.spec,
           requestId,
         }
-        if (dryRun || (await write(after, row.modRev))) return change(ChangeKind.UPDATED, before, after)
+        if (dryRun || (await write(after, row, by))) return change(ChangeKind.UPDATED, before, after)
       }
     },
   }
@@ -170,11 +182,7 @@ function change(kind: ChangeKind, before: Relay | undefined, after: Relay): Rela
 }
 
 function equalSpecs(a: Relay, b: Relay): boolean {
-  return sameSpec(a, b) && JSON.stringify(sortedLabels(a)) === JSON.stringify(sortedLabels(b))
-}
-
-function sortedLabels({ labels }: Relay): [string, string][] {
-  return Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1))
+  return sameSpec(a, b) && equalLabels(a.labels, b.labels)
 }
 
 /** Equal when their bytes are: the encoding of one message by one build is always the same. */

@@ -2,19 +2,22 @@ import type { RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
 import type { Receipt, Revocation } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { nearest } from '#relay/nearest.ts'
+import type { Actor, Journal } from './actor.ts'
+import type { Commit } from './commit.ts'
+import type { Former } from './former.ts'
 import type { Hosts } from './hosts.ts'
 import { newId } from './ids.ts'
 import type { Mirror } from './mirror.ts'
-import type { Placement } from './placement.ts'
 import type { AgentRecord, OperatorRecord } from './records.ts'
-import type { Condition, Op, Store } from './store/store.ts'
+import type { Condition, Op } from './store/store.ts'
 import type { Tables } from './tables.ts'
+import { parseTarget, type TargetKind } from './target.ts'
 
 /** Orders to cut: on disk before they are answered, and kept when what they name is gone. */
 export interface Revocations {
   revoke(
     order: { target: string; reason: string; requestId: string; dryRun: boolean },
-    by: string,
+    by: Actor,
   ): Promise<{
     revocation: Revocation
     unchanged: boolean
@@ -24,6 +27,8 @@ export interface Revocations {
   orderOf(revocation: Revocation): RevokeOrder
   /** An agent's word that it is done. Passed over when it was never asked of that agent: false. */
   noteReceipt(agent: string, receipt: Receipt): Promise<boolean>
+  /** It was revoked, and has confirmed that. */
+  hasLeft(agent: string): boolean
 }
 
 interface Plan {
@@ -31,30 +36,37 @@ interface Plan {
   readonly agents: string[]
   readonly ifs: Condition[]
   readonly ops: Op[]
+  /** Whom to ask as of now, where that may have changed while the order was being written. */
+  readonly askedLate?: () => string[]
 }
 
 interface Parts {
-  readonly store: Store
+  readonly commit: Commit
   readonly tables: Tables
   readonly mirror: Mirror
   readonly hosts: Hosts
-  readonly placement: Placement
+  readonly former: Former
+  readonly journal: Journal
 }
 
-const kinds = ['relay', 'conn', 'agent', 'operator'] as const
-type TargetKind = (typeof kinds)[number]
-
-export function openRevocations({ store, tables, mirror, hosts, placement }: Parts): Revocations {
+export function openRevocations({ commit, tables, mirror, hosts, former, journal }: Parts): Revocations {
   const plans: Record<TargetKind, (name: string, by: string, reason: string) => Promise<Plan | undefined>> = {
     async relay(name) {
       const { row } = await tables.relays.get(mirror.relaysById.get(name)?.name ?? name)
       if (!row) return undefined
-      const reporting = [...hosts.all()].filter(host => host.reports.has(row.value.id)).map(host => host.name)
+      // Whom it left by its last change is known when the mirror shows that change.
+      await mirror.caughtUp(row.modRev)
+      const { id } = row.value
+      const asked = () => {
+        const reporting = [...hosts.all()].filter(host => host.session && host.reports.has(id))
+        return [...new Set([...former.mayRun(row.value), ...reporting.map(host => host.name)])]
+      }
       return {
-        targetId: row.value.id,
-        agents: [...new Set([...placement.agentsOf(row.value), ...reporting])],
+        targetId: id,
+        agents: asked(),
         ifs: [tables.relays.at(row.name, row.modRev)],
-        ops: [tables.relays.delete(row.name)],
+        ops: [tables.relays.delete(row.name), ...former.relayOps(id)],
+        askedLate: asked,
       }
     },
     async conn(id) {
@@ -71,7 +83,8 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
     async operator(name, by, reason) {
       const { row } = await tables.operators.get(name)
       if (!row || row.value.revoked) return undefined
-      return struckOff('operator', [], row, tables.operators, by, reason)
+      const plan = struckOff('operator', [], row, tables.operators, by, reason)
+      return row.value.role === 'admin' ? { ...plan, ifs: [...plan.ifs, anotherAdmin(name)] } : plan
     },
   }
 
@@ -94,17 +107,48 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
       ifs: [people.at(row.name, row.modRev)],
       ops: [
         people.put(row.name, { ...row.value, keys: [], revoked: { at, by, reason } }),
-        ...row.value.keys.map(({ hash }) => tables.deadKeys.put(hash, { kind, name: row.name, at })),
+        ...row.value.keys.map(({ hash, notAfter }) =>
+          tables.deadKeys.put(hash, { kind, name: row.name, at, notAfter }),
+        ),
         ...tokens.map(({ value }) => tables.tokens.put(value.id, { ...value, revoked: true })),
       ],
     }
   }
 
+  /** Holds while somebody else can let people in: without an admin nobody could, not even to undo this. */
+  function anotherAdmin(name: string): Condition {
+    const now = Date.now()
+    const other = [...mirror.operators.values()].find(
+      ({ value }) =>
+        value.name !== name &&
+        value.role === 'admin' &&
+        !value.revoked &&
+        value.keys.some(key => Date.parse(key.notAfter) > now),
+    )
+    if (other) return tables.operators.at(other.value.name, other.modRev)
+    throw new RelayError('conflict', {
+      what: `operator/${name}`,
+      why: 'it is the last admin, and after it nobody could let anybody in',
+      fix: 'Let another admin log in first: fleetcat token create operator --name NAME --role admin',
+    })
+  }
+
+  /** Other labels may have brought the relay to one more agent between the plan and the order. */
+  async function widened(revocation: Revocation, late: readonly string[]): Promise<Revocation> {
+    const agents = [...new Set([...revocation.agents, ...late])]
+    if (agents.length === revocation.agents.length) return revocation
+    const wider = { ...revocation, agents }
+    await commit([], [tables.revocations.put(revocation.id, wider)])
+    return wider
+  }
+
   function earlier(target: string, requestId?: string): Revocation | undefined {
-    const found = [...mirror.revocations.values()]
-      .map(({ value }) => value)
-      .filter(each => each.target === target && (requestId === undefined || each.requestId === requestId))
-    return found.sort((a, b) => (b.at?.getTime() ?? 0) - (a.at?.getTime() ?? 0))[0]
+    let last: Revocation | undefined
+    for (const { value } of mirror.revocations.values()) {
+      if (value.target !== target || (requestId !== undefined && value.requestId !== requestId)) continue
+      if (!last || (value.at?.getTime() ?? 0) > (last.at?.getTime() ?? 0)) last = value
+    }
+    return last
   }
 
   function unknown(kind: TargetKind, name: string): RelayError {
@@ -131,27 +175,31 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
         if (repeated) return { revocation: repeated, unchanged: false }
       }
       for (;;) {
-        const plan = await plans[kind](name, by, reason)
+        const plan = await plans[kind](name, by.name, reason)
         if (!plan) {
           const before = earlier(target)
           if (before) return { revocation: before, unchanged: true }
           throw unknown(kind, name)
         }
-        const { targetId, agents, ifs, ops } = plan
-        const revocation: Revocation = {
+        const { targetId, agents, ifs, ops, askedLate } = plan
+        const planned = mirror.rev
+        let revocation: Revocation = {
           id: newId('v'),
           target,
           targetId,
           at: new Date(),
-          by,
+          by: by.name,
           reason,
           agents,
           requestId,
         }
         if (dryRun) return { revocation, unchanged: false }
-        const result = await store.txn(ifs, [...ops, tables.revocations.put(revocation.id, revocation)])
-        if (!result.ok) continue
-        await mirror.caughtUp(result.rev)
+        const done = await commit(ifs, [...ops, tables.revocations.put(revocation.id, revocation)])
+        if (done === undefined) continue
+        if (askedLate && mirror.lastRelabelling > planned) revocation = await widened(revocation, askedLate())
+        const { id } = revocation
+        const asked = revocation.agents.length
+        journal(by, 'revoked', { target, targetId, id, agents: asked, reason }, 'revoked')
         return { revocation, unchanged: false }
       }
     },
@@ -159,7 +207,11 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
     pendingFor(agent) {
       return mirror.unanswered(agent).flatMap(id => {
         const revocation = mirror.revocations.get(id)?.value
-        return revocation ? [this.orderOf(revocation)] : []
+        if (!revocation) return []
+        // Whoever has joined anew under the name is not the host that was to leave.
+        const isOver =
+          parseTarget(revocation.target).kind === 'agent' && !mirror.agents.get(agent)?.value.revoked
+        return isOver ? [] : [this.orderOf(revocation)]
       })
     },
 
@@ -178,26 +230,13 @@ export function openRevocations({ store, tables, mirror, hosts, placement }: Par
       const revocation = mirror.revocations.get(receipt.revocationId)?.value
       if (!revocation?.agents.includes(agent)) return false
       const key = `${revocation.id}/${agent}`
-      await store.txn([tables.receipts.at(key, 0n)], [tables.receipts.put(key, receipt)])
+      await commit([tables.receipts.at(key, 0n)], [tables.receipts.put(key, receipt)])
       return true
     },
-  }
-}
 
-export function parseTarget(target: string): { kind: TargetKind; name: string } {
-  const at = target.indexOf('/')
-  const kind = kinds.find(each => each === target.slice(0, at))
-  const name = target.slice(at + 1)
-  if (at < 1 || !kind || name === '') {
-    const near = nearest(target.slice(0, at), kinds)
-    throw new RelayError('usage', {
-      what: `target \`${target}\``,
-      why: 'it is not of the form relay/NAME, conn/ID, agent/NAME or operator/NAME',
-      fix:
-        at > 0 && near
-          ? `Did you mean \`${near}/${name}\`?`
-          : `For a relay write relay/${at < 0 ? target : 'NAME'}`,
-    })
+    hasLeft(agent) {
+      const open = (id: string) => mirror.revocations.get(id)?.value.target === `agent/${agent}`
+      return mirror.agents.get(agent)?.value.revoked !== undefined && !mirror.unanswered(agent).some(open)
+    },
   }
-  return { kind, name }
 }

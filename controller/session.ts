@@ -20,9 +20,10 @@ export type GoodbyeReason = 'fenced' | 'handed-over' | 'removed' | 'shutting-dow
  */
 export interface AgentSession {
   readonly bootId: string
-  readonly bootedAt: Date
   /** Was it, on this stream, told to run this relay? */
   wasTold(relayId: string): boolean
+  /** May the agent's word that it has applied this revision be believed? Not of what another controller sent it. */
+  confirms(revision: Rev): boolean
   /** The relays that changed; those that are none of this agent's concern are passed over. */
   relaysChanged(ids: readonly string[]): void
   /** The agent's own labels or record changed: what it has to run must be worked out anew. */
@@ -41,13 +42,16 @@ const mostDirty = 1_000
 export interface SessionOptions {
   readonly agent: string
   readonly bootId: string
-  readonly bootedAt: Date
   readonly outlet: Outlet
   readonly mirror: Mirror
   readonly placement: Placement
   readonly welcome: Message
+  /** What to say could not be worked out; the stream must end. */
+  failed(thrown: unknown): void
   /** Revocations of which this agent has sent no receipt. */
   pendingOrders(): RevokeOrder[]
+  /** Before this resolves nothing may be sent of what is placed on the agent: its labels are not on disk yet. */
+  readonly placed: Promise<void> | undefined
   /** The ids to bring up to date when the agent resumes; nothing: it needs the whole. */
   readonly resume: readonly string[] | undefined
 }
@@ -59,6 +63,9 @@ export function openSession(options: SessionOptions): AgentSession {
   /** The relays that this stream has told the agent to run. Of a resumed one, those that the agent kept. */
   const told = new Set(resume ? placement.desiredOf(agent).map(desired => desired.relayId) : [])
   let wholeNeeded = resume === undefined
+  let isPlaced = options.placed === undefined
+  /** The first revision that it was sent here; of a resumed stream all before are known to be ours. */
+  let sentFrom: Rev | undefined = resume ? 0n : undefined
   let farewell: GoodbyeReason | undefined
   let ended = false
   let wake: (() => void) | undefined
@@ -73,7 +80,7 @@ export function openSession(options: SessionOptions): AgentSession {
   function next(): Message | undefined {
     const first = urgent.shift()
     if (first) return first
-    if (farewell) return undefined
+    if (farewell || !isPlaced) return undefined
     if (wholeNeeded) return whole()
     if (dirty.size > 0) return changes()
     return undefined
@@ -85,6 +92,7 @@ export function openSession(options: SessionOptions): AgentSession {
     dirty.clear()
     told.clear()
     for (const { relayId } of relays) told.add(relayId)
+    sentFrom ??= mirror.rev
     return { $case: 'sync', value: { revision: mirror.rev, revocations: options.pendingOrders(), relays } }
   }
 
@@ -120,12 +128,16 @@ export function openSession(options: SessionOptions): AgentSession {
       }
     }
   }
-  void talk()
+  talk().catch(options.failed)
+  options.placed?.then(() => {
+    isPlaced = true
+    nudge()
+  }, options.failed)
 
   return {
     bootId: options.bootId,
-    bootedAt: options.bootedAt,
     wasTold: relayId => told.has(relayId),
+    confirms: revision => sentFrom !== undefined && revision >= sentFrom && revision <= mirror.rev,
     relaysChanged(ids) {
       for (const id of ids) {
         const relay = mirror.relaysById.get(id)
@@ -167,8 +179,8 @@ export function resumeFrom(
   epoch: bigint,
   theirs: { epoch: bigint; rev: Rev },
 ) {
-  const record = mirror.agents.get(agent)
-  if (theirs.rev === 0n || theirs.epoch !== epoch || !record || record.modRev > theirs.rev) return undefined
+  if (theirs.rev === 0n || theirs.epoch !== epoch || !mirror.agents.has(agent)) return undefined
+  if (mirror.labelsSince(agent) > theirs.rev) return undefined
   const changes = mirror.relayChangesSince(theirs.rev)
   return changes && [...new Set(changes.flatMap(change => change.relayIds))]
 }

@@ -1,8 +1,6 @@
+import { longestTimerMs } from '#relay/timer.ts'
 import type { Caller } from './access.ts'
 import type { Mirror } from './mirror.ts'
-
-/** Node fires a timer of more than 24.8 days at once. */
-const longestTimerMs = 2 ** 31 - 1
 
 /**
  * A call that lasts is let in once, and its caller may be revoked, replaced or expire while it lasts. This looks again
@@ -34,8 +32,8 @@ export function watchStanding(
     }
   }
 
-  const stopListening = mirror.onChange(({ agents, operators }) => {
-    if ((caller.kind === 'agent' ? agents : operators).includes(caller.name)) look()
+  const stopListening = mirror.onChange(({ everything, agents, operators }) => {
+    if (everything || (caller.kind === 'agent' ? agents : operators).includes(caller.name)) look()
   })
 
   function stop(): void {

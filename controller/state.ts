@@ -1,21 +1,29 @@
 import { join } from 'node:path'
-import { type Authority, openAuthority } from '#identity/ca.ts'
+import type { Authority } from '#identity/ca.ts'
 import type { Logger } from '#telemetry/log.ts'
-import { failureOf } from '#wire/failure.ts'
 import { openAccess } from './access.ts'
+import { openJournal } from './actor.ts'
+import { openAdmission } from './admission.ts'
+import { openAlerts } from './alerts.ts'
+import { openBoots } from './boots.ts'
 import { openCluster } from './cluster.ts'
+import { openCommit } from './commit.ts'
 import type { ControllerConfig } from './config.ts'
 import { openCredentials } from './credentials.ts'
 import { openFanOut } from './fan-out.ts'
 import { openFleetFile } from './fleet-file.ts'
-import { type Host, openHosts } from './hosts.ts'
+import { openFormer } from './former.ts'
+import { openHosts } from './hosts.ts'
+import { openHousekeeping } from './housekeeping.ts'
+import { openLocalOperator } from './local-operator.ts'
 import { openMirror } from './mirror.ts'
 import type { Parts } from './parts.ts'
 import { openPlacement } from './placement.ts'
 import { openRelays } from './relays.ts'
 import { openRevocations } from './revocations.ts'
+import { openSightings } from './sightings.ts'
 import { openSqliteStore } from './store/sqlite.ts'
-import { openTables, type Tables } from './tables.ts'
+import { openTables } from './tables.ts'
 import { openTokens } from './tokens.ts'
 import { openViews } from './views.ts'
 
@@ -23,7 +31,6 @@ import { openViews } from './views.ts'
 export interface State {
   readonly parts: Parts
   readonly authority: Authority
-  readonly tables: Tables
   /** The port is open: from now on join tokens can say where. */
   located(addresses: readonly string[]): void
   /** The controller stops: calls that would last for ever end. */
@@ -37,39 +44,41 @@ export async function openState(
 ): Promise<State> {
   const store = held.use(await openSqliteStore(join(dataDir, 'store')))
   const tables = openTables(store)
-  const { name: cluster, epoch } = await openCluster(store, tables)
-  const authority = await openAuthority(join(dataDir, 'authority'), cluster).catch(thrown => {
-    throw failureOf(thrown, `data directory ${dataDir}`)
-  })
-  const mirror = held.use(await openMirror(store))
+  const found = await openCluster(store, tables, join(dataDir, 'authority'))
+  const { authority } = found
+  const { name: cluster, epoch } = found.cluster
+  const mirror = held.use(await openMirror(store, log))
+  const alerts = held.use(openAlerts(log))
   const hosts = openHosts()
-  const hostLabels = (agent: string) =>
-    hosts.get(agent)?.hello?.hostLabels ?? mirror.seen.get(agent)?.value.hostLabels ?? {}
+  // Those on disk: what is placed by others would be forgotten by a crash, and nobody would know whom to ask.
+  const hostLabels = (agent: string) => mirror.seen.get(agent)?.value.hostLabels ?? {}
   const placement = openPlacement(mirror, hostLabels)
+  const commit = openCommit(store, mirror)
+  const former = held.use(openFormer({ commit, tables, mirror, placement, log }))
+  const sightings = openSightings({ commit, tables, mirror, former, log })
   const views = openViews({ mirror, hosts, placement })
-  const relays = openRelays({ store, tables, mirror })
-  const revocations = openRevocations({ store, tables, mirror, hosts, placement })
+  const journal = openJournal(log)
+  const relays = openRelays({ commit, tables, mirror, former, journal })
+  const revocations = openRevocations({ commit, tables, mirror, hosts, former, journal })
   const fleetFile = openFleetFile({ mirror, relays, revocations })
-  const credentials = openCredentials({ authority, store, tables, lifetimes: config.certificates, log })
+  const credentials = openCredentials({ authority, commit, tables, lifetimes: config.certificates, log })
   const access = openAccess({ cluster, mirror, log })
   let addresses: readonly string[] = []
   const advertised = () => ({ addresses, pin: authority.pin })
-  const tokens = openTokens({ cluster, store, tables, mirror, credentials, log, advertised })
+  const admission = openAdmission(tables, former)
+  const tokens = openTokens({
+    cluster,
+    commit,
+    tables,
+    mirror,
+    credentials,
+    admission,
+    journal,
+    advertised,
+  })
+  const localOperator = openLocalOperator({ credentials, admission, commit, mirror, log })
   held.use(openFanOut({ mirror, hosts, revocations }))
-
-  async function seen(host: Host): Promise<void> {
-    const at = (host.lastHeardAt ?? new Date()).toISOString()
-    const { version = '', hostLabels = {} } = host.hello ?? {}
-    try {
-      await store.txn([], [tables.seen.put(host.name, { at, version, hostLabels })])
-    } catch (error) {
-      // Only the date in a list is at stake.
-      log.debug(
-        { event: 'seen.not-kept', agent: host.name, error },
-        'when the agent was last heard could not be kept',
-      )
-    }
-  }
+  held.use(openHousekeeping({ commit, tables, mirror, log }))
 
   const closing = new AbortController()
   const parts: Parts = {
@@ -77,26 +86,29 @@ export async function openState(
     epoch: BigInt(epoch),
     startedAt: new Date(),
     log,
+    alerts,
     store,
     mirror,
     hosts,
     placement,
+    former,
+    sightings,
+    boots: openBoots(),
     views,
     relays,
     fleetFile,
     revocations,
     credentials,
     tokens,
+    localOperator,
     access,
     closing: closing.signal,
     firstCallMs: config.front['first-call'],
     advertised: () => addresses[0] ?? '',
-    seen,
   }
   return {
     parts,
     authority,
-    tables,
     located(found) {
       addresses = found
     },

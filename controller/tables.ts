@@ -14,6 +14,9 @@ export function openTables(store: Store) {
     deadKeys: table(store, rows.deadKeys.prefix, rows.deadKeys.codec),
     revocations: table(store, rows.revocations.prefix, rows.revocations.codec),
     receipts: table(store, rows.receipts.prefix, rows.receipts.codec),
+    formerPlacements: table(store, rows.formerPlacements.prefix, rows.formerPlacements.codec),
+    formerLabels: table(store, rows.formerLabels.prefix, rows.formerLabels.codec),
+    applied: table(store, rows.applied.prefix, rows.applied.codec),
   }
 }
 

@@ -3,32 +3,35 @@ import type { CreateTokenRequest, CreateTokenResponse, TokenView } from '#gen/fl
 import { checkName } from '#identity/name.ts'
 import { hashSecret, mintToken, secretMatches } from '#identity/token.ts'
 import { RelayError } from '#relay/errors.ts'
-import type { Logger } from '#telemetry/log.ts'
 import { toMilliseconds } from '#wire/duration.ts'
 import { failureOf } from '#wire/failure.ts'
 import { checkLabel } from '#wire/labels.ts'
-import type { Credentials } from './credentials.ts'
+import type { Actor, Journal } from './actor.ts'
+import type { Admission } from './admission.ts'
+import type { Commit } from './commit.ts'
+import type { Credentials, Signed } from './credentials.ts'
 import { newId } from './ids.ts'
 import type { Mirror } from './mirror.ts'
-import { type AgentRecord, type OperatorRecord, type Role, roles, type TokenRecord } from './records.ts'
-import type { Condition, Op, Store } from './store/store.ts'
+import { type Role, roles, type TokenRecord } from './records.ts'
 import type { Tables } from './tables.ts'
 
 /** Join tokens: how a newcomer gets its first certificate, once, soon, and under the name that was meant. */
 export interface Tokens {
-  create(request: CreateTokenRequest, by: string): Promise<CreateTokenResponse>
+  create(request: CreateTokenRequest, by: Actor): Promise<CreateTokenResponse>
   list(): TokenView[]
-  revoke(id: string): Promise<TokenView>
-  redeem(request: EnrollRequest): Promise<EnrollResponse>
+  revoke(id: string, by: Actor): Promise<TokenView>
+  /** `peer`: where the newcomer asks from. */
+  redeem(request: EnrollRequest, peer: string): Promise<EnrollResponse>
 }
 
 interface Parts {
   readonly cluster: string
-  readonly store: Store
+  readonly commit: Commit
   readonly tables: Tables
   readonly mirror: Mirror
   readonly credentials: Credentials
-  readonly log: Logger
+  readonly admission: Admission
+  readonly journal: Journal
   /** What goes into a token: where to find us, and the pin of our CA. */
   advertised(): { addresses: readonly string[]; pin: string }
 }
@@ -36,7 +39,16 @@ interface Parts {
 const defaultTtlMs = 15 * 60_000
 const longestTtlMs = 30 * 86_400_000
 
-export function openTokens({ cluster, store, tables, mirror, credentials, log, advertised }: Parts): Tokens {
+export function openTokens({
+  cluster,
+  commit,
+  tables,
+  mirror,
+  credentials,
+  admission,
+  journal,
+  advertised,
+}: Parts): Tokens {
   function check(request: CreateTokenRequest): {
     kind: TokenRecord['kind']
     role?: Role
@@ -76,39 +88,25 @@ export function openTokens({ cluster, store, tables, mirror, credentials, log, a
     token: TokenRecord | undefined,
     { secret, name }: EnrollRequest,
   ): asserts token is TokenRecord {
-    const refused = (why: string) =>
-      new RelayError('denied', {
-        what: 'the join token',
-        why,
-        fix: 'Ask an admin for a new one: fleetcat token create',
-      })
     if (!token || !secretMatches(secret, token.hash)) throw refused('the controller does not know it')
     if (token.revoked) throw refused('it was revoked')
     if (Date.parse(token.expiresAt) <= Date.now()) throw refused(`it expired at ${token.expiresAt}`)
-    if (token.used >= token.uses)
-      throw refused(token.uses === 1 ? 'it has been used' : `it has been used ${token.uses} times`)
     if (token.name && name && token.name !== name)
       throw refused(`it was made for the name \`${token.name}\`, not \`${name}\``)
   }
 
-  function newcomer(token: TokenRecord, name: string, key: { hash: string; notAfter: string }) {
-    const enrolled = { name, keys: [key], enrolledAt: new Date().toISOString(), tokenId: token.id }
-    return { enrolled, labels: token.labels, role: token.role ?? 'operator' }
+  /** Throws when it is used up. True: this very key has used it for this name, and its answer may have been lost. */
+  function usedAlready(token: TokenRecord, name: string, keyHash: string): boolean {
+    if (token.usedBy.some(use => use.hash === keyHash && use.name === name)) return true
+    if (token.used < token.uses) return false
+    throw refused(token.uses === 1 ? 'it has been used' : `it has been used ${token.uses} times`)
   }
 
-  async function admission(token: TokenRecord, name: string, key: { hash: string; notAfter: string }) {
-    const { enrolled, labels, role } = newcomer(token, name, key)
-    if (token.kind === 'agent') {
-      const { row } = await tables.agents.get(name)
-      refuseTaken(token, name, row?.value)
-      const record: AgentRecord = { ...enrolled, labels }
-      return { condition: tables.agents.at(name, row?.modRev ?? 0n), op: tables.agents.put(name, record) }
-    }
-    const { row } = await tables.operators.get(name)
-    // An operator may log in on several machines; each keeps its own key.
-    const others = row?.value.revoked ? [] : (row?.value.keys ?? [])
-    const record: OperatorRecord = { ...enrolled, role, keys: [...others, key].slice(-16) }
-    return { condition: tables.operators.at(name, row?.modRev ?? 0n), op: tables.operators.put(name, record) }
+  async function admitted(token: TokenRecord, name: string, again: boolean, signed: Signed) {
+    const { kind, labels, role = 'operator', id: tokenId } = token
+    return kind === 'agent'
+      ? admission.agent({ name, labels, tokenId }, { takeOver: token.name === name, again }, signed)
+      : admission.operator({ name, role, tokenId }, signed)
   }
 
   return {
@@ -127,13 +125,19 @@ export function openTokens({ cluster, store, tables, mirror, credentials, log, a
         expiresAt: new Date(now + ttlMs).toISOString(),
         uses,
         used: 0,
-        createdBy: by,
+        usedBy: [],
+        createdBy: by.name,
         createdAt: new Date(now).toISOString(),
         revoked: false,
       }
-      await store.txn([tables.tokens.at(id, 0n)], [tables.tokens.put(id, record)])
-      log.info(
-        { event: 'token.created', id, kind, name: request.name, by, expiresAt: record.expiresAt },
+      if ((await commit([tables.tokens.at(id, 0n)], [tables.tokens.put(id, record)])) === undefined) {
+        throw new RelayError('internal', { what: `token ${id}`, why: 'its random id is taken' })
+      }
+      const { name, labels, expiresAt } = record
+      journal(
+        by,
+        'token.created',
+        { id, tokenFor: kind, name, role, labels, uses, expiresAt },
         'join token made',
       )
       return { token: text, view: view(record) }
@@ -141,7 +145,7 @@ export function openTokens({ cluster, store, tables, mirror, credentials, log, a
 
     list: () => [...mirror.tokens.values()].map(({ value }) => view(value)),
 
-    async revoke(id) {
+    async revoke(id, by) {
       for (;;) {
         const row = await load(id)
         if (!row)
@@ -150,13 +154,16 @@ export function openTokens({ cluster, store, tables, mirror, credentials, log, a
             why: 'there is none of this id',
             fix: '`fleetcat token list` shows them',
           })
+        if (row.value.revoked) return view(row.value)
         const record = { ...row.value, revoked: true }
-        const result = await store.txn([tables.tokens.at(id, row.modRev)], [tables.tokens.put(id, record)])
-        if (result.ok) return view(record)
+        if ((await commit([tables.tokens.at(id, row.modRev)], [tables.tokens.put(id, record)])) === undefined)
+          continue
+        journal(by, 'token.revoked', { id, tokenFor: record.kind, name: record.name }, 'join token revoked')
+        return view(record)
       }
     },
 
-    async redeem(request) {
+    async redeem(request, peer) {
       for (;;) {
         const row = await load(request.tokenId)
         examine(row?.value, request)
@@ -169,14 +176,22 @@ export function openTokens({ cluster, store, tables, mirror, credentials, log, a
             fix: 'Add --name NAME',
           })
         named(name)
+        const again = usedAlready(token, name, credentials.keyHash(request.csrDer))
         const signed = await credentials.sign(token.kind, name, request.csrDer)
-        const { condition, op } = await admission(token, name, signed.key)
-        const ifs: Condition[] = [tables.tokens.at(token.id, row?.modRev ?? 0n), condition, signed.alive]
-        const ops: Op[] = [op, tables.tokens.put(token.id, { ...token, used: token.used + 1 })]
-        const result = await store.txn(ifs, ops)
-        if (!result.ok) continue // somebody else used it in between: look again
-        await mirror.caughtUp(result.rev)
-        log.info({ event: 'enrolled', kind: token.kind, name, tokenId: token.id }, 'enrolled')
+        const { ifs, ops } = await admitted(token, name, again, signed)
+        const use = { hash: signed.key.hash, name }
+        const used = again ? token : { ...token, used: token.used + 1, usedBy: [...token.usedBy, use] }
+        const done = await commit(
+          [tables.tokens.at(token.id, row?.modRev ?? 0n), ...ifs],
+          [...ops, tables.tokens.put(token.id, used)],
+        )
+        if (done === undefined) continue // somebody else used it in between: look again
+        journal(
+          { kind: token.kind, name, peer },
+          'enrolled',
+          { kind: token.kind, name, tokenId: token.id, again },
+          'enrolled',
+        )
         return {
           cluster,
           name,
@@ -190,22 +205,20 @@ export function openTokens({ cluster, store, tables, mirror, credentials, log, a
   }
 }
 
+function refused(why: string): RelayError {
+  return new RelayError('denied', {
+    what: 'the join token',
+    why,
+    fix: 'Ask an admin for a new one: fleetcat token create',
+  })
+}
+
 function named(name: string): void {
   try {
     checkName(name)
   } catch (thrown) {
     throw failureOf(thrown, `name ${name}`)
   }
-}
-
-/** A token without a name lets a newcomer choose one, but not somebody else's. */
-function refuseTaken(token: TokenRecord, name: string, taken: AgentRecord | undefined): void {
-  if (!taken || token.name === name) return
-  throw new RelayError('conflict', {
-    what: `agent/${name}`,
-    why: 'an agent of this name has joined already, and the token was not made for this name',
-    fix: `Choose another --name, or let the host join anew: fleetcat token create agent --name ${name}`,
-  })
 }
 
 function view(token: TokenRecord): TokenView {

@@ -8,10 +8,18 @@ import {
   type RelayView,
   type RevocationView,
 } from '#gen/fleetcat/v1/operator.ts'
-import { type Relay, RelayState, type Revocation, type Verdict, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
+import {
+  type Connection,
+  type Relay,
+  RelayState,
+  type Revocation,
+  type Verdict,
+  VerdictKind,
+} from '#gen/fleetcat/v1/relay.ts'
 import { contains, parseCidr } from '#relay/ip.ts'
 import { toDuration } from '#wire/duration.ts'
 import { connectionsByRelay, type Host, type Hosts } from './hosts.ts'
+import { idleByNow } from './idleness.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
 import { parseSelector } from './selector.ts'
@@ -20,10 +28,21 @@ import { parseSelector } from './selector.ts'
 export interface Views {
   relays(filter: RelayFilter | undefined): RelayView[]
   relay(relay: Relay): RelayView
+  /** How many relays are in each state, by the gravest of their agents. */
+  states(): ReadonlyMap<RelayState, number>
   agents(selector: string, name?: string): AgentView[]
-  connections(filter: ConnectionFilter | undefined): ConnectionView[]
+  /** As many as one answer holds, and how many are left out. */
+  connections(filter: ConnectionFilter | undefined): { connections: ConnectionView[]; omitted: number }
   revocation(revocation: Revocation): RevocationView
+  /** The newest first, as many as one answer holds. */
+  revocations(): RevocationView[]
 }
+
+/** Of agents in the verdicts too: each may carry a receipt with a problem. */
+const mostRevocations = 1_000
+const mostVerdicts = 20_000
+/** Of one answer. Beside its texts each connection takes some hundred for its times and counters. */
+const mostConnectionBytes = 12 * 2 ** 20
 
 export function openViews({
   mirror,
@@ -56,7 +75,13 @@ export function openViews({
   function relayView(relay: Relay, counts: (agent: string) => number): RelayView {
     const agents = placement.agentsOf(relay).map(agent => onAgent(relay, agent, counts(agent)))
     const connections = agents.reduce((sum, each) => sum + each.connections, 0)
-    return { relay, state: stateOfAll(agents), connections, agents, expiresAt: undefined }
+    return {
+      relay,
+      state: gravestOf(agents.map(({ state }) => state)),
+      connections,
+      agents,
+      expiresAt: undefined,
+    }
   }
 
   function agentView(name: string): AgentView {
@@ -68,7 +93,7 @@ export function openViews({
       labels: record?.labels ?? {},
       hostLabels: host?.hello?.hostLabels ?? seen?.hostLabels ?? {},
       state: record?.revoked ? AgentState.REVOKED : host?.session ? AgentState.READY : AgentState.UNREACHABLE,
-      relays: placement.desiredOf(name).length,
+      relays: placement.countOn(name),
       connections: host?.connections.size ?? 0,
       version: host?.hello?.version ?? seen?.version ?? '',
       certificateExpiresAt: host?.certificateExpiresAt ?? lastKeyEnd(record?.keys),
@@ -98,7 +123,23 @@ export function openViews({
     return { agent, kind: VerdictKind.PENDING, receipt: undefined, fencedBy: undefined, problem }
   }
 
+  function revocationView(revocation: Revocation): RevocationView {
+    return { revocation, verdicts: revocation.agents.map(agent => verdict(revocation, agent)) }
+  }
+
   return {
+    states() {
+      const counts = new Map<RelayState, number>()
+      for (const { value: relay } of mirror.relays.values()) {
+        const states = placement.agentsOf(relay).map(name => {
+          const host = hosts.get(name)
+          return stateOn(relay, host, host?.reports.get(relay.id))
+        })
+        const state = gravestOf(states)
+        counts.set(state, (counts.get(state) ?? 0) + 1)
+      }
+      return counts
+    },
     relay: relay => relayView(relay, agent => connectionsByRelay(hosts.get(agent)).get(relay.id) ?? 0),
     relays(filter) {
       const selector = parseSelector(filter?.selector ?? '')
@@ -126,23 +167,39 @@ export function openViews({
     connections(filter) {
       const source = filter?.source ? parseCidr(filter.source) : undefined
       const found: ConnectionView[] = []
-      for (const host of hosts.all()) {
-        // An agent that cannot be reached may have closed them long ago; its relays say that it is unreachable.
-        if (!host.session || (filter?.agent && host.name !== filter.agent)) continue
+      let [omitted, room] = [0, mostConnectionBytes]
+      // Those with few come first: of what does not fit, it is the agent with the most that goes short.
+      // An agent that cannot be reached may have closed its own long ago; its relays say that it is unreachable.
+      const attached = [...hosts.all()].filter(
+        host => host.session && (!filter?.agent || host.name === filter.agent),
+      )
+      for (const host of attached.sort((a, b) => a.connections.size - b.connections.size)) {
         for (const connection of host.connections.values()) {
           const relay = mirror.relaysById.get(connection.relayId)?.name ?? connection.relayId
           if (filter?.id && connection.id !== filter.id) continue
           if (filter?.relay && relay !== filter.relay && connection.relayId !== filter.relay) continue
           if (source && !contains(source, ipOf(connection.source))) continue
-          found.push({ connection, agent: host.name, relay })
+          room -= bytesOf(connection) + host.name.length + relay.length
+          if (room >= 0) found.push({ connection: idleByNow(connection), agent: host.name, relay })
+          else omitted++
         }
       }
-      return found
+      return { connections: found, omitted }
     },
-    revocation: revocation => ({
-      revocation,
-      verdicts: revocation.agents.map(agent => verdict(revocation, agent)),
-    }),
+    revocation: revocationView,
+    revocations() {
+      const newest = [...mirror.revocations.values()]
+        .map(({ value }) => value)
+        .sort((a, b) => (b.at?.getTime() ?? 0) - (a.at?.getTime() ?? 0))
+        .slice(0, mostRevocations)
+      let verdicts = 0
+      const past = newest.findIndex(({ agents }) => {
+        verdicts += agents.length
+        return verdicts > mostVerdicts
+      })
+      // One of them is shown whole, however many its agents are.
+      return (past < 0 ? newest : newest.slice(0, Math.max(1, past))).map(revocationView)
+    },
   }
 }
 
@@ -159,7 +216,7 @@ function sorted<T extends { name: string }>(items: T[]): T[] {
 }
 
 /** The worst comes first: one agent that refuses is what a reader of the list has to know. */
-const gravest = [
+const gravest: readonly RelayState[] = [
   RelayState.REJECTED,
   RelayState.UNREACHABLE,
   RelayState.LAPSED,
@@ -170,8 +227,13 @@ const gravest = [
   RelayState.DONE,
 ]
 
-function stateOfAll(agents: readonly RelayOnAgent[]): RelayState {
-  return gravest.find(state => agents.some(agent => agent.state === state)) ?? RelayState.PENDING
+function gravestOf(states: readonly RelayState[]): RelayState {
+  const ranks = states.map(state => gravest.indexOf(state)).filter(rank => rank >= 0)
+  return ranks.length === 0 ? RelayState.PENDING : (gravest[Math.min(...ranks)] as RelayState)
+}
+
+function bytesOf({ id, relayId, source, target, tlsIdentity }: Connection): number {
+  return 128 + Buffer.byteLength(id + relayId + source + target + tlsIdentity)
 }
 
 /** `[::1]:4000` and `10.0.0.7:4000` without the port. */

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { openCrowd, sourceOf } from './crowd.ts'
 
 export interface WaitingRoomLimits {
   /** To send a whole ClientHello, and again to finish the handshake once it has begun. */
@@ -23,12 +24,15 @@ export interface WaitingRoom extends Disposable {
  */
 const busyMs = 500
 const busyAtOnce = 64
+/** The rest is for others, who then begin at once. */
+const busyOfOneSource = 48
 /** Longer than this nobody is kept in line. */
 const longestQueueMs = 60_000
 
 interface Guest {
   readonly peer: string
   readonly socket: Socket
+  readonly source: string
   timer: NodeJS.Timeout
   stage: 'silent' | 'queued' | 'shaking hands'
   begin?: () => void
@@ -39,23 +43,30 @@ export function openWaitingRoom(
   { handshakeMs, unfinished }: WaitingRoomLimits,
   turnAway: (socket: Socket, cause: 'too-slow' | 'crowded-out') => void,
 ): WaitingRoom {
-  /** In the order of arrival. */
   const guests = new Map<string, Guest>()
-  const line: Guest[] = []
+  const crowd = openCrowd<Guest>()
+  const line = openLine()
   const busy = new Set<Guest>()
   let again: NodeJS.Timeout | undefined
 
   const within = (ms: number, socket: Socket) => setTimeout(() => turnAway(socket, 'too-slow'), ms)
 
-  /** Sockets that stall in crowds must not keep a real host out, and those next in line must not lose their place. */
+  /**
+   * Peers that stall, and peers that ask for one handshake after the other, must not keep a real host out: who goes is
+   * of the source with the most guests, and one that stalls before one that waits for us.
+   */
   function tooMany(newcomer: Guest): Guest {
-    let stalled: Guest | undefined
     const now = performance.now()
-    for (const guest of guests.values()) {
-      if (guest.stage === 'silent' && guest !== newcomer) return guest
-      if (guest.stage === 'shaking hands' && now - guest.since > busyMs) stalled ??= guest
+    const stalled = (guest: Guest) => guest.stage !== 'queued' && now - guest.since >= busyMs
+    const silent = (guest: Guest) => guest.stage === 'silent' && guest !== newcomer
+    let fullest: ReadonlySet<Guest> | undefined
+    for (const guests of crowd.bySource()) {
+      const idle = first(guests, stalled) ?? (fullest ? undefined : first(guests, silent))
+      if (idle) return idle
+      fullest ??= guests
     }
-    return stalled ?? newcomer
+    const waiting = [...(fullest ?? [])].findLast(guest => guest.stage === 'queued')
+    return waiting ?? newcomer
   }
 
   function serve(): void {
@@ -66,10 +77,10 @@ export function openWaitingRoom(
       if (now - guest.since < busyMs) break
       busy.delete(guest)
     }
+    const busyOf = (source: string) => [...busy].filter(guest => guest.source === source).length
     while (busy.size < busyAtOnce) {
-      const guest = line.shift()
-      if (!guest) return
-      if (guests.get(guest.peer) !== guest) continue
+      const guest = line.next(source => busyOf(source) < busyOfOneSource)
+      if (!guest) break
       clearTimeout(guest.timer)
       guest.timer = within(handshakeMs, guest.socket)
       guest.stage = 'shaking hands'
@@ -77,14 +88,21 @@ export function openWaitingRoom(
       busy.add(guest)
       guest.begin?.()
     }
-    if (line.length > 0) again = setTimeout(serve, busyMs / 4)
+    if (line.size > 0) again = setTimeout(serve, busyMs / 4)
   }
 
   return {
     enter(peer, socket) {
-      const timer = within(handshakeMs, socket)
-      const guest: Guest = { peer, socket, timer, stage: 'silent', since: performance.now() }
+      const guest: Guest = {
+        peer,
+        socket,
+        source: sourceOf(socket.remoteAddress),
+        timer: within(handshakeMs, socket),
+        stage: 'silent',
+        since: performance.now(),
+      }
       guests.set(peer, guest)
+      crowd.add(guest.source, guest)
       if (guests.size > unfinished) turnAway(tooMany(guest).socket, 'crowded-out')
     },
     queue(peer, begin) {
@@ -94,7 +112,7 @@ export function openWaitingRoom(
       guest.timer = within(longestQueueMs, guest.socket)
       guest.stage = 'queued'
       guest.begin = begin
-      line.push(guest)
+      line.join(guest)
       serve()
     },
     leave(peer) {
@@ -102,13 +120,48 @@ export function openWaitingRoom(
       if (!guest) return
       clearTimeout(guest.timer)
       guests.delete(peer)
+      crowd.delete(guest)
+      line.leave(guest)
       if (busy.delete(guest)) serve()
     },
     [Symbol.dispose]() {
       clearTimeout(again)
       for (const { timer } of guests.values()) clearTimeout(timer)
       guests.clear()
-      line.length = 0
     },
   }
+}
+
+/** A line per source, and the sources take turns: who comes alone does not wait behind a crowd. */
+function openLine() {
+  const lines = new Map<string, Set<Guest>>()
+  return {
+    get size() {
+      return lines.size
+    },
+    join(guest: Guest): void {
+      const line = lines.get(guest.source) ?? new Set()
+      lines.set(guest.source, line.add(guest))
+    },
+    leave(guest: Guest): void {
+      const line = lines.get(guest.source)
+      if (line?.delete(guest) && line.size === 0) lines.delete(guest.source)
+    },
+    next(mayBegin: (source: string) => boolean): Guest | undefined {
+      for (const [source, line] of lines) {
+        const guest = first(line, () => true)
+        if (!guest || !mayBegin(source)) continue
+        lines.delete(source)
+        line.delete(guest)
+        if (line.size > 0) lines.set(source, line)
+        return guest
+      }
+      return undefined
+    },
+  }
+}
+
+function first(guests: Iterable<Guest>, wanted: (guest: Guest) => boolean): Guest | undefined {
+  for (const guest of guests) if (wanted(guest)) return guest
+  return undefined
 }

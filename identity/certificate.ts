@@ -60,11 +60,9 @@ function newSerial(): Buffer {
 
 function distinguishedName({ cluster, unit, name }: DistinguishedName): der.Node {
   const part = (type: string, text: string) => der.set(der.sequence(der.oid(type), der.utf8(text)))
-  return der.sequence(
-    part('2.5.4.10', cluster),
-    ...(unit === undefined ? [] : [part('2.5.4.11', unit)]),
-    part('2.5.4.3', name),
-  )
+  if (unit === undefined) return der.sequence(part('2.5.4.10', cluster), part('2.5.4.3', name))
+  // Under `name` and not as the common name, which TLS clients take for a host's where no host is named.
+  return der.sequence(part('2.5.4.10', cluster), part('2.5.4.11', unit), part('2.5.4.41', name))
 }
 
 function extensions(content: CertificateContent): der.Node[] {

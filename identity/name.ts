@@ -15,24 +15,38 @@ export interface Identity {
 /** The name that every controller's certificate carries, whatever its host is called. Clients ask for it. */
 export const controllerServerName = 'controller.fleetcat'
 
+/** Where controllers are reached: whoever is called so could be taken for one. */
+const ofControllers = /(^|\.)(controller\.fleetcat|localhost)$/
+
 const allowed = /^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$/
 const subjectAltName = '2.5.29.17'
 const uriTag = 6
 
-/** Returns the text if it can name a host, a person or a cluster, else throws with the nearest text that can. */
+/** Returns the text if it can name a host, a person or a cluster, else throws with the nearest text that can, if any. */
 export function checkName(text: string, role = 'name'): string {
+  if (ofControllers.test(text)) {
+    throw new IdentityError('invalid', {
+      what: `${role} ${quote(text)} refused`,
+      why: 'controllers are reached by it',
+      fix: 'Choose another name',
+    })
+  }
   if (allowed.test(text)) return text
-  const nearest = text
-    .toLowerCase()
-    .replace(/[^a-z0-9.-]+/g, '-')
-    .slice(0, 63)
-    .replace(/^[.-]+|[.-]+$/g, '')
+  const nearest = nearestName(text)
   throw new IdentityError('invalid', {
     what: `${role} ${quote(text)} refused`,
     why: 'it takes 1 to 63 of a-z, 0-9, "-" and ".", with a letter or a digit at both ends',
     fix: nearest === '' ? undefined : `Try ${nearest}`,
   })
 }
+
+/** The nearest text that can be a name, or nothing where there is none. */
+export const nearestName = (text: string): string =>
+  text
+    .toLowerCase()
+    .replace(/[^a-z0-9.-]+/g, '-')
+    .slice(0, 63)
+    .replace(/^[.-]+|[.-]+$/g, '')
 
 export function formatName({ cluster, kind, name }: Identity): string {
   return `${formatCluster(cluster)}/${kind}/${checkName(name)}`

@@ -19,8 +19,8 @@ const maxChain = 4
 /**
  * Asks a controller for its authority, before anything is known of it but the pin of a join token. The connection is
  * used for nothing else: whoever needs an answer to believe connects again with the authority that this returns.
- * Throws `untrusted` for any other authority, `expired` or `not-yet-valid` when the clocks disagree, and the system's
- * own error when nobody answers.
+ * Throws `untrusted` for any other authority, `expired` or `not-yet-valid` when the clocks disagree, the system's own
+ * error when nobody answers, and the signal's reason when that comes first.
  */
 export async function fetchAuthority(
   host: string,
@@ -83,10 +83,12 @@ async function presentedBy(
 function secured(socket: TLSSocket, where: string): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once('secureConnect', resolve)
-    socket.once('close', () => reject(new Error(`${where} closed the connection`)))
+    socket.once('close', () => reject(systemError(`${where} closed the connection`, 'ECONNRESET')))
     socket.on('error', error => reject(isTlsError(error) ? notTls(where, error) : error))
   })
 }
+
+const systemError = (message: string, code: string) => Object.assign(new Error(message), { code })
 
 /** The leaf first. The chain of what Node found among the sent certificates ends in one that issued itself. */
 function chainOf(leaf: DetailedPeerCertificate): X509Certificate[] {

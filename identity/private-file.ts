@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { constants, link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { IdentityError } from './errors.ts'
+import { requireOwn, requireOwnDirectory } from './ownership.ts'
 
 /** More than any key with its certificates takes. */
 const maxBytes = 256 * 1024
@@ -17,6 +18,7 @@ export async function writePrivateFile(
 ): Promise<boolean> {
   const directory = dirname(path)
   await makePrivateDirectory(directory)
+  await removeLeftovers(path)
   const temporary = join(directory, `.${basename(path)}.${randomBytes(8).toString('hex')}`)
   try {
     await using file = await open(temporary, 'wx', 0o600)
@@ -35,36 +37,46 @@ export async function writePrivateFile(
 export async function readPrivateFile(path: string): Promise<string | undefined> {
   await using file = await openIfThere(path)
   if (file === undefined) return undefined
-  const { mode, size } = await file.stat()
-  if ((mode & 0o077) !== 0) {
-    throw new IdentityError('untrusted', {
+  const found = await file.stat()
+  if (!found.isFile()) throw refused(path, 'it is no regular file')
+  const why = 'others can read or write this private file'
+  requireOwn(path, found, { mode: 0o077, why, chmod: '600' })
+  await requireOwnDirectory(dirname(path))
+  // A directory that is read-only is no reason not to read.
+  await removeLeftovers(path).catch(() => {})
+  if (found.size > maxBytes) {
+    throw new IdentityError('corrupt', {
       what: `${path} refused`,
-      why: `others can read or write this private file (its mode is ${octal(mode)})`,
-      fix: `Run: chmod 600 ${quoted(path)}`,
+      why: `it has ${found.size} bytes, far too many`,
     })
   }
-  await requireOwnDirectory(dirname(path))
-  if (size > maxBytes) {
-    throw new IdentityError('corrupt', { what: `${path} refused`, why: `it has ${size} bytes, far too many` })
-  }
   return await file.readFile('utf8')
+}
+
+const refused = (path: string, why: string) =>
+  new IdentityError('untrusted', { what: `${path} refused`, why, fix: 'Put the file itself there' })
+
+/** A save takes milliseconds: what lies there for longer is of a process that was killed in the middle of one. */
+const abandonedMs = 60_000
+
+/** They hold keys. Another process may be about to save too, so the young ones stay. */
+async function removeLeftovers(path: string): Promise<void> {
+  const directory = dirname(path)
+  const ours = `.${basename(path)}.`
+  const left = (await readdir(directory)).filter(
+    name => name.startsWith(ours) && /^[0-9a-f]{16}$/.test(name.slice(ours.length)),
+  )
+  for (const name of left) {
+    const leftover = join(directory, name)
+    const { mtimeMs = Date.now() } = (await stat(leftover).catch(() => undefined)) ?? {}
+    if (Date.now() - mtimeMs > abandonedMs) await rm(leftover, { force: true })
+  }
 }
 
 async function makePrivateDirectory(directory: string): Promise<void> {
   const made = await mkdir(directory, { recursive: true, mode: 0o700 })
   if (made !== undefined) await syncDirectory(dirname(made))
   await requireOwnDirectory(directory)
-}
-
-/** Whoever may write to the directory may replace the file, whatever the file's own mode is. */
-async function requireOwnDirectory(directory: string): Promise<void> {
-  const { mode } = await stat(directory)
-  if ((mode & 0o022) === 0) return
-  throw new IdentityError('untrusted', {
-    what: `${directory} refused`,
-    why: `others can replace the private files in it (its mode is ${octal(mode)})`,
-    fix: `Run: chmod 700 ${quoted(directory)}`,
-  })
 }
 
 async function linkedAs(path: string, temporary: string): Promise<boolean> {
@@ -79,9 +91,11 @@ async function linkedAs(path: string, temporary: string): Promise<boolean> {
 
 async function openIfThere(path: string) {
   try {
-    return await open(path, 'r')
+    // Without waiting for a writer, should somebody have put a pipe there.
+    return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (error) {
     if (isErrno(error, 'ENOENT')) return undefined
+    if (isErrno(error, 'ELOOP')) throw refused(path, 'it is a symbolic link')
     throw error
   }
 }
@@ -94,6 +108,3 @@ async function syncDirectory(directory: string): Promise<void> {
 
 const isErrno = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code
-const octal = (mode: number): string => (mode & 0o7777).toString(8).padStart(4, '0')
-const quoted = (path: string): string =>
-  /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`

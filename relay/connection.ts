@@ -1,21 +1,21 @@
-import type { Channel, Endpoint, OpenContext } from './endpoint.ts'
+import type { Channel, Endpoint, OpenContext, Peer } from './endpoint.ts'
 import { RelayError } from './errors.ts'
-import { newMeter, type PumpEnd, type PumpLimits, pump } from './pump.ts'
-import type { Scope } from './scope.ts'
+import { type Meter, newMeter, type PumpEnd, type PumpLimits, pump } from './pump.ts'
 
 /** One live conversation through a relay, as it is listed. */
 export interface Connection {
   readonly id: string
   readonly relayId: string
   readonly source: string
-  readonly sourceIp?: string
+  readonly sourceIp?: string | undefined
   /** Many senders share it: each of their datagrams is judged by itself. */
-  readonly manySources?: true
+  readonly manySources?: true | undefined
   /** The target that it talks to, or that is being dialled. */
   readonly target: string
-  readonly tlsIdentity?: string
+  readonly tlsIdentity?: string | undefined
   readonly openedAt: Date
-  readonly lastActiveAt: Date
+  /** How long no byte has moved, by a clock that nobody sets. */
+  readonly idleMs: number
   /** From the client to the target. */
   readonly bytesIn: number
   /** From the target to the client. */
@@ -49,52 +49,67 @@ export interface ConnectionParts {
   readonly client: Channel
   readonly targets: readonly Endpoint[]
   readonly limits: PumpLimits
-  readonly scope: Scope
-  readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'turnedAway'>
+  readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'turnedAway' | 'retrying'>
+}
+
+/** A class, for a busy host has ten thousand of them, and getters of their own would double what each one takes. */
+class Listed implements Connection {
+  readonly id: string
+  readonly relayId: string
+  readonly openedAt = new Date()
+  target: string
+  readonly #peer: Peer
+  readonly #meter: Meter
+
+  constructor({ id, relayId, client, targets }: ConnectionParts, meter: Meter) {
+    this.id = id
+    this.relayId = relayId
+    this.target = targets[0]!.address.text
+    this.#peer = client.peer
+    this.#meter = meter
+  }
+
+  get source() {
+    return this.#peer.text
+  }
+  get sourceIp() {
+    return this.#peer.ip
+  }
+  get manySources() {
+    return this.#peer.many
+  }
+  get tlsIdentity() {
+    return this.#peer.identity
+  }
+  get idleMs() {
+    return performance.now() - this.#meter.lastActiveAt
+  }
+  get bytesIn() {
+    return this.#meter.sent
+  }
+  get bytesOut() {
+    return this.#meter.received
+  }
 }
 
 /** Takes over a client's channel. Nothing of it is read before a target is open. */
-export function openConnection({
-  client,
-  targets,
-  limits,
-  scope,
-  cx,
-  ...ids
-}: ConnectionParts): LiveConnection {
+export function openConnection(parts: ConnectionParts): LiveConnection {
+  const { client, targets, limits, cx } = parts
   const meter = newMeter()
-  const { signal } = scope
-  let target = targets[0]!
-  const listed: Connection = {
-    ...ids,
-    source: client.peer.text,
-    ...(client.peer.ip !== undefined && { sourceIp: client.peer.ip }),
-    ...(client.peer.many && { manySources: true }),
-    ...(client.peer.identity !== undefined && { tlsIdentity: client.peer.identity }),
-    openedAt: new Date(),
-    get target() {
-      return target.address.text
-    },
-    get lastActiveAt() {
-      return new Date(performance.timeOrigin + meter.lastActiveAt)
-    },
-    get bytesIn() {
-      return meter.sent
-    },
-    get bytesOut() {
-      return meter.received
-    },
-  }
+  const listed = new Listed(parts, meter)
+  const stopping = new AbortController()
+  const { signal } = stopping
 
   /** In order; the next one when one fails. */
   const dial = async (): Promise<Channel> => {
     const failures: RelayError[] = []
-    for (target of targets) {
+    for (const { address, dialer } of targets) {
+      listed.target = address.text
       try {
-        return await target.dialer!.dial({ ...cx, signal })
+        return await dialer!.dial({ ...cx, signal })
       } catch (error) {
         if (signal.aborted) throw signal.reason
-        failures.push(RelayError.from(error, target.address.text))
+        failures.push(RelayError.from(error, address.text))
       }
     }
     const last = failures.at(-1)!
@@ -107,7 +122,7 @@ export function openConnection({
   const dialWhileWanted = async (): Promise<Channel> => {
     if (client.framing === 'stream') return dial()
     const gone = new RelayError('closed', { what: `the connection of ${listed.source}`, why: 'it has gone' })
-    const onClose = () => scope.abort(RelayError.from(client.stream.errored ?? gone, gone.what))
+    const onClose = () => stopping.abort(RelayError.from(client.stream.errored ?? gone, gone.what))
     client.stream.once('close', onClose)
     try {
       return await dial()
@@ -122,7 +137,7 @@ export function openConnection({
     try {
       far = await dialWhileWanted()
     } catch (thrown) {
-      const error = RelayError.from(thrown, target.address.text)
+      const error = RelayError.from(thrown, listed.target)
       if (client.stream.errored) return { end: 'failed', error }
       if (signal.aborted) return { end: 'revoked', error }
       client.abort(error)
@@ -137,14 +152,13 @@ export function openConnection({
   return {
     listed,
     cut(reason) {
-      scope.abort(reason)
+      stopping.abort(reason)
       client.abort(reason)
     },
     recheck: () => meter.recheck(),
     async run(failed) {
       const { end, error } = await converse(failed)
       await client[Symbol.asyncDispose]()
-      await scope[Symbol.asyncDispose]()
       const durationMs = performance.now() - meter.startedAt
       const cause = end === 'revoked' && error?.code === 'closed' ? 'stopped' : end
       return error ? { cause, error, durationMs } : { cause, durationMs }

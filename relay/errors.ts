@@ -60,7 +60,7 @@ export class RelayError extends Error {
    */
   static from(thrown: unknown, what: string): RelayError {
     if (thrown instanceof RelayError) return thrown
-    const errno = errnoOf(thrown)
+    const errno = codeOf(thrown)
     const known = errno === undefined ? undefined : (byErrno[errno] ?? tlsCause(errno))
     if (known) return new RelayError(known.code, { what, why: known.why, fix: known.fix, cause: thrown })
     const why = thrown instanceof Error ? thrown.message : String(thrown)
@@ -78,7 +78,9 @@ function sentence({ what, why, fix }: ErrorParts): string {
   return fix ? `${because}. ${fix}` : because
 }
 
-function errnoOf(thrown: unknown): string | undefined {
+/** An errno, a code of Node's, or the name of what an aborted signal throws, whose code is a number. */
+function codeOf(thrown: unknown): string | undefined {
+  if (thrown instanceof DOMException) return thrown.name
   if (typeof thrown !== 'object' || thrown === null || !('code' in thrown)) return undefined
   return typeof thrown.code === 'string' ? thrown.code : undefined
 }
@@ -120,5 +122,7 @@ const byErrno: Record<string, TlsCause> = {
   EISDIR: { code: 'usage', why: 'it is a directory (EISDIR)' },
   ENOTDIR: { code: 'usage', why: 'a part of the path is not a directory (ENOTDIR)' },
   EEXIST: { code: 'conflict', why: 'it exists already (EEXIST)' },
+  TimeoutError: { code: 'timed-out', why: 'no answer in time' },
+  AbortError: { code: 'closed', why: 'it was cancelled' },
   ABORT_ERR: { code: 'closed', why: 'it was cancelled' },
 }

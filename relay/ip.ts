@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { shown } from './address.ts'
 import { RelayError } from './errors.ts'
@@ -10,7 +11,8 @@ type Parsed = ipaddr.IPv4 | ipaddr.IPv6
  * IPv6 (`::ffff:10.0.0.1`) becomes the IPv4 address, for that is who answers. Brackets and zone ids are dropped.
  */
 export function canonicalIp(text: string): string | undefined {
-  return parse(text)?.toString()
+  // Four plain numbers are canonical already, and a relay asks about them for each connection.
+  return isIPv4(text) ? text : parse(text)?.toString()
 }
 
 /** A network in CIDR form. */

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Channel } from './endpoint.ts'
 import { RelayError } from './errors.ts'
+import { startFlow } from './flow.ts'
 import { longestTimerMs } from './timer.ts'
 
 /** Read afresh whenever a deadline is due, so they may be changed while a pump runs: see `Meter.recheck`. */
@@ -48,8 +49,6 @@ export function newMeter(): Meter {
  * Joins two channels until both directions have ended, a limit is reached, one side fails or the signal is
  * aborted. Never throws. Whoever holds the channels disposes them afterwards; when the conversation did not end
  * by itself and bytes may be missing, both have been aborted by then, so that no peer takes a cut for an end.
- *
- * What comes for a `source` is read all the same and dropped, for only a reader notices that its peer has gone.
  */
 export function pump(
   left: Channel,
@@ -70,30 +69,8 @@ export function pump(
     let forwardEnded = noForward
     let backwardEnded = noBackward
     let oneEnded = false
-    const aWrites = left.oneWay !== 'source'
-    const bWrites = right.oneWay !== 'source'
-
-    // `data`, `write` and `drain` by hand: `pipe` carries half as many small messages. Nothing is allocated here.
-    const onLeftData = (chunk: Buffer) => {
-      meter.lastActiveAt = performance.now()
-      if (!bWrites) return
-      meter.sent += chunk.length
-      if (!b.write(chunk)) a.pause()
-    }
-    const onRightData = (chunk: Buffer) => {
-      meter.lastActiveAt = performance.now()
-      if (!aWrites) return
-      meter.received += chunk.length
-      if (!a.write(chunk)) b.pause()
-    }
-    const onLeftDrain = () => {
-      meter.lastActiveAt = performance.now()
-      b.resume()
-    }
-    const onRightDrain = () => {
-      meter.lastActiveAt = performance.now()
-      a.resume()
-    }
+    let stopForward = noop
+    let stopBackward = noop
 
     // The end of one direction ends only the other side's write. The reply may still be on its way.
     const onLeftEnd = () => {
@@ -105,6 +82,7 @@ export function pump(
       ended(a)
     }
     const ended = (destination: Duplex) => {
+      if (settled) return
       oneEnded = true
       meter.lastActiveAt = performance.now()
       if (!destination.writableEnded) destination.end()
@@ -154,10 +132,8 @@ export function pump(
       clearTimeout(timer)
       meter.recheck = noop
       signal.removeEventListener('abort', onAbort)
-      a.off('data', onLeftData).off('drain', onLeftDrain).off('end', onLeftEnd).off('finish', finishIfOver)
-      b.off('data', onRightData).off('drain', onRightDrain).off('end', onRightEnd).off('finish', finishIfOver)
-      a.off('close', onLeftClose).off('error', onLeftError)
-      b.off('close', onRightClose).off('error', onRightError)
+      stopForward()
+      stopBackward()
       // An idle conversation with nothing left to deliver may part with an ordinary goodbye; all others lack bytes.
       if (end !== 'eof' && (end !== 'idle' || a.writableLength > 0 || b.writableLength > 0)) {
         const why = end === 'idle' ? 'it was idle for too long' : 'it has reached its greatest age'
@@ -169,9 +145,10 @@ export function pump(
       resolve(error ? { end, sent, received, error } : { end, sent, received })
     }
 
-    // A late error has nobody to tell once the pump has settled, and an error that nobody hears ends the process.
-    a.on('error', noop).on('error', onLeftError).on('close', onLeftClose).on('finish', finishIfOver)
-    b.on('error', noop).on('error', onRightError).on('close', onRightClose).on('finish', finishIfOver)
+    // These stay when the pump has settled, and then do nothing: a late error has nobody to tell, and an error that
+    // nobody hears ends the process.
+    a.on('error', onLeftError).on('close', onLeftClose).on('finish', finishIfOver).on('end', onLeftEnd)
+    b.on('error', onRightError).on('close', onRightClose).on('finish', finishIfOver).on('end', onRightEnd)
     signal.addEventListener('abort', onAbort)
     if (signal.aborted) return onAbort()
     for (const channel of [left, right]) {
@@ -179,8 +156,14 @@ export function pump(
       if (channel.stream.destroyed) return closed(channel, false)
     }
     meter.recheck = checkDeadlines
-    a.on('data', onLeftData).on('drain', onLeftDrain).on('end', onLeftEnd).resume()
-    b.on('data', onRightData).on('drain', onRightDrain).on('end', onRightEnd).resume()
+    stopForward = startFlow(left, right, bytes => {
+      meter.sent += bytes
+      meter.lastActiveAt = performance.now()
+    })
+    stopBackward = startFlow(right, left, bytes => {
+      meter.received += bytes
+      meter.lastActiveAt = performance.now()
+    })
     if (a.readableEnded) onLeftEnd()
     if (b.readableEnded) onRightEnd()
     finishIfOver()

@@ -90,7 +90,6 @@ export function openRelay(
   { egress, observer, lookup, newConnectionId }: RelayContext,
 ): RunningRelay {
   const listening = openScope()
-  const conversations = openScope()
   const live = new Map<string, { readonly connection: LiveConnection; readonly done: Promise<void> }>()
   const connections = new Map<string, Connection>()
   const limits: { -readonly [K in keyof PumpLimits]: PumpLimits[K] } = {}
@@ -124,8 +123,7 @@ export function openRelay(
   const accept = (client: Channel) => {
     arriving = Math.max(0, arriving - 1)
     const id = newConnectionId()
-    const scope = conversations.child()
-    const parts = { id, relayId: plan.id, client, targets: plan.targets, limits, scope, cx: dialing }
+    const parts = { id, relayId: plan.id, client, targets: plan.targets, limits, cx: dialing }
     const connection = openConnection(parts)
     connections.set(id, connection.listed)
     const { promise: done, resolve } = Promise.withResolvers<void>()
@@ -196,6 +194,7 @@ export function openRelay(
       hears,
       failed: (error: RelayError, peer: Channel['peer']) => observer.failed(error, peer.text),
       turnedAway: (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text),
+      retrying: (error: RelayError, retryAt: Date) => setState({ name: 'rejected', error, retryAt }),
     }
     if (plan.listen.acceptor) return plan.listen.acceptor.listen(cx)
     return dialOnce(plan.listen, cx)
@@ -251,7 +250,6 @@ export function openRelay(
 
   const run = async () => {
     for (let failures = 0; !listening.signal.aborted; failures++) {
-      const before = state
       try {
         checkPlan()
         await listenAndServe()
@@ -263,7 +261,7 @@ export function openRelay(
         return
       } catch (thrown) {
         if (listening.signal.aborted) return
-        const listened = state !== before
+        const listened = state.name === 'ready'
         const error = RelayError.from(thrown, `relay ${plan.name}`)
         if (isFinal(error, listened)) return setState({ name: 'rejected', error })
         if (listened) failures = 0
@@ -332,7 +330,6 @@ export function openRelay(
     async [Symbol.asyncDispose]() {
       await this.abort(new RelayError('closed', { what: `relay ${plan.name}`, why: 'it was stopped' }))
       await listening[Symbol.asyncDispose]()
-      await conversations[Symbol.asyncDispose]()
     },
   }
 }

@@ -5,7 +5,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 installed=node_modules/.package-lock.json
-if [ ! -x node_modules/.bin/node ] || [ package-lock.json -nt "$installed" ]; then
+if [ ! -f "$installed" ] || [ package-lock.json -nt "$installed" ]; then
   echo "fleetcat: installing the packages of package-lock.json (once)" >&2
   npm ci --no-audit --no-fund --loglevel=error >&2
   touch "$installed"

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Gauge, Registry } from 'prom-client'
 import { RelayError } from '#relay/errors.ts'
+import { formatHostPort, type HostPort, parseHostPort } from '#wire/host-port.ts'
 
 export { Counter, Gauge, Registry } from 'prom-client'
 
@@ -53,9 +54,17 @@ export interface MetricsServer extends AsyncDisposable {
   readonly local: string
 }
 
+/** Throws a RelayError `usage` when it is not `host:port`. */
+export function metricsAddress(text: string): HostPort {
+  return parseHostPort(text, {
+    what: `--metrics ${text}`,
+    fix: 'Write for example --metrics 127.0.0.1:9464',
+  })
+}
+
 /** Serves `GET /metrics` as Prometheus text on `host:port`. Rejects with a RelayError that names the address. */
 export async function serveMetrics(address: string, registry: Registry): Promise<MetricsServer> {
-  const { host, port } = split(address)
+  const { host, port } = metricsAddress(address)
   const server = createServer(async (request, response) => {
     if (request.url !== '/metrics')
       return void response.writeHead(404).end('fleetcat: the metrics are at /metrics\n')
@@ -74,24 +83,10 @@ export async function serveMetrics(address: string, registry: Registry): Promise
   })
   const bound = server.address() as AddressInfo
   return {
-    local: `${host.includes(':') ? `[${host}]` : host}:${bound.port}`,
+    local: formatHostPort({ host, port: bound.port }),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
       await new Promise(resolve => server.close(resolve))
     },
   }
-}
-
-function split(address: string): { host: string; port: number } {
-  const found = /^(?:\[([^\]]+)\]|([^:\s]+)):(\d{1,5})$/.exec(address)
-  const host = found?.[1] ?? found?.[2]
-  const port = Number(found?.[3])
-  if (!host || port > 65_535) {
-    throw new RelayError('usage', {
-      what: `--metrics ${address}`,
-      why: 'it is not HOST:PORT',
-      fix: 'Write for example --metrics 127.0.0.1:9464',
-    })
-  }
-  return { host, port }
 }

@@ -8,23 +8,26 @@ const root = join(import.meta.dirname, '..')
 const allowed: Record<string, readonly string[]> = {
   relay: [],
   identity: [],
+  disk: ['relay/errors.ts'],
   tunnel: ['relay/', 'identity/'],
-  telemetry: ['relay/errors.ts'],
-  wire: ['proto/gen/', 'relay/errors.ts', 'identity/errors.ts'],
+  telemetry: ['relay/errors.ts', 'wire/host-port.ts'],
+  wire: ['proto/gen/', 'relay/errors.ts', 'identity/errors.ts', 'identity/name.ts'],
   controller: [
     'proto/gen/',
+    'disk/',
     'identity/',
     'wire/',
     'telemetry/',
-    // The grammar and the table, never an open socket.
+    // The grammar, the table and what timers can wait, never an open socket.
     'relay/address.ts',
     'relay/endpoints/index.ts',
     'relay/errors.ts',
     'relay/ip.ts',
     'relay/nearest.ts',
     'relay/options.ts',
+    'relay/timer.ts',
   ],
-  agent: ['proto/gen/', 'relay/', 'identity/', 'tunnel/', 'wire/', 'telemetry/'],
+  agent: ['proto/gen/', 'disk/', 'relay/', 'identity/', 'tunnel/', 'wire/', 'telemetry/'],
   cli: ['proto/gen/', 'relay/', 'identity/', 'wire/', 'telemetry/'],
 }
 

@@ -1,8 +1,6 @@
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import { type ChannelOptions, credentials } from '@grpc/grpc-js'
-
-/** The DNS name in every controller's certificate, whatever address it is reached by. */
-export const controllerName = 'controller.fleetcat'
+import { controllerServerName } from '#identity/name.ts'
 
 /** One message may carry a Sync of some ten thousand relays, and no more. */
 export const maxMessageBytes = 16 * 1024 * 1024
@@ -32,8 +30,8 @@ export function channelCredentials(
 
 export const channelOptions: ChannelOptions = {
   ...keepalive,
-  'grpc.ssl_target_name_override': controllerName,
-  'grpc.default_authority': controllerName,
+  'grpc.ssl_target_name_override': controllerServerName,
+  'grpc.default_authority': controllerServerName,
   'grpc.max_receive_message_length': maxMessageBytes,
   'grpc.max_send_message_length': maxMessageBytes,
   // The agent and the CLI decide themselves when to try again; retries beneath them would repeat a mutation.
@@ -42,4 +40,12 @@ export const channelOptions: ChannelOptions = {
   'grpc.max_reconnect_backoff_ms': 1_000,
   // Two channels to one controller (an old certificate's and a new one's) must not share a connection.
   'grpc.use_local_subchannel_pool': 1,
+  // Its records are for a debugger that nobody attaches.
+  'grpc.enable_channelz': 0,
 }
+
+/** For one controller: a proxy of the environment cannot reach what runs on this very host. */
+export const channelOptionsFor = (address: string): ChannelOptions => ({
+  ...channelOptions,
+  'grpc.enable_http_proxy': /^(127\.|localhost:|\[::1\])/.test(address) ? 0 : 1,
+})

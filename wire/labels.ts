@@ -3,6 +3,9 @@ import { RelayError } from '#relay/errors.ts'
 /** What an agent says of itself lives here, so that it can never pass for what a token gave it. */
 export const hostPrefix = 'host.'
 
+/** Of one host, with what the agent says of it by itself. */
+export const mostHostLabels = 64
+
 const key = /^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$/i
 const value = /^([a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?)?$/i
 

@@ -34,10 +34,10 @@ export function command(): Command {
 
 async function agent(options: Options): Promise<void> {
   const token = await readToken('fleetcat agent', options.join, options.tokenFile)
-  const [{ startAgent }, { openLog }, { parseLabel }, { watchOverAgent }] = await Promise.all([
+  const [{ startAgent }, { openLog }, { parseLabels }, { watchOverAgent }] = await Promise.all([
     import('#agent/main.ts'),
     import('#telemetry/log.ts'),
-    import('#wire/labels.ts'),
+    import('../labels.ts'),
     import('../reload.ts'),
   ])
   using stop = stopRequests()
@@ -46,7 +46,7 @@ async function agent(options: Options): Promise<void> {
   await using running = await startAgent({
     dataDir: options.data ? resolve(options.data) : join(fleetcatHome(), 'agent'),
     log,
-    hostLabels: Object.fromEntries(label.map(text => parseLabel(text))),
+    hostLabels: parseLabels(label),
     ...(token !== undefined && { join: token }),
     ...(name !== undefined && { name }),
     ...(config !== undefined && { configFile: config }),

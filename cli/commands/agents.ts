@@ -33,5 +33,6 @@ async function agents(options: Options): Promise<void> {
     once: (operator, what) => unary(operator, operator.listAgents, { selector, name: '' }, { what }),
     watch: operator => operator.watchAgents({ selector }),
     items: answer => answer.agents.map(agentItem),
+    filter: { selector },
   })
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { ChangeItem } from '../changes.ts'
 import { collect, define, withContext } from '../command.ts'
-import { note, usage } from '../failure.ts'
+import { usage } from '../failure.ts'
 import { type OutputOptions, type Presentation, print, renderList, withOutput } from '../output/print.ts'
 
 interface Options extends OutputOptions {
@@ -51,7 +51,6 @@ async function apply(options: Options): Promise<void> {
 async function rendered(items: readonly ChangeItem[], options: Options): Promise<string> {
   if (options.output !== 'table' && options.output !== 'wide') return renderList(items, presentation, options)
   const suffix = options.dryRun ? ' (dry run)' : ''
-  if (items.length === 0) note(presentation.none)
   return items.map(({ name, change }) => `relay/${name} ${change}${suffix}\n`).join('')
 }
 

@@ -26,11 +26,13 @@ export function command(): Command {
 }
 
 async function connections(options: Options): Promise<void> {
-  const [{ showListing }, { connectionItem, connections }, { unary }] = await Promise.all([
-    import('../listing.ts'),
-    import('../views/connection.ts'),
-    import('#wire/call.ts'),
-  ])
+  const [{ showListing }, { omittedText, unseenAgents }, { connectionItem, connections }, { unary }] =
+    await Promise.all([
+      import('../listing.ts'),
+      import('../unseen.ts'),
+      import('../views/connection.ts'),
+      import('#wire/call.ts'),
+    ])
   const { relay = '', agent = '', source = '' } = options
   const filter = { relay, agent, source, id: '' }
   await showListing(options, connections, {
@@ -38,5 +40,8 @@ async function connections(options: Options): Promise<void> {
     once: (operator, what) => unary(operator, operator.listConnections, { filter }, { what }),
     watch: operator => operator.watchConnections({ filter }),
     items: answer => answer.connections.map(connectionItem),
+    filter,
+    unknown: operator => unseenAgents(operator, filter),
+    omitted: answer => omittedText(answer.omitted),
   })
 }

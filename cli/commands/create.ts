@@ -44,7 +44,11 @@ export function command(): Command {
           'at most so many at a time on each agent',
           positive('--max-connections'),
         )
-        .option('--rate <n/s>', 'at most so many new connections a second on each agent', rate)
+        .option(
+          '--rate <n/s>',
+          'at most so many new connections a second on each agent: 5/s, or just 5',
+          rate,
+        )
         .option(
           '--idle-timeout <duration>',
           'close a connection that is silent for so long',
@@ -61,17 +65,23 @@ export function command(): Command {
         .option('--timeout <duration>', 'with --wait: give up after this (default: 30s)', text =>
           parseDuration(text, '--timeout'),
         )
-        .option('--dry-run', 'check everything, change nothing'),
+        .option(
+          '--dry-run',
+          'only let the controller check it; an agent asks its ceiling and ports when it opens the relay',
+        ),
       { headers: false },
     ),
   ).action(create)
 }
 
+/** What the wire can carry. */
+const most = 0xffff_ffff
+
 function positive(option: string) {
   return (text: string) => {
     const n = Number(text)
-    if (!/^\d+$/.test(text) || n < 1 || n > 0xffff_ffff)
-      throw usage(`${option} ${text}`, 'it is not a whole number above 0')
+    if (!/^\d+$/.test(text) || n < 1) throw usage(`${option} ${text}`, 'it is not a whole number above 0')
+    if (n > most) throw usage(`${option} ${text}`, `the highest is ${most}`)
     return n
   }
 }
@@ -103,8 +113,8 @@ async function create(name: string, listen: string, targets: string[], options: 
     throw usage('fleetcat create', '--timeout has nothing to limit', 'Add --wait')
   if (wait && options.dryRun)
     throw usage('fleetcat create', 'a dry run makes nothing to wait for', 'Leave out --wait')
-  const [{ toDraft }, { parseLabel }] = await Promise.all([import('../draft.ts'), import('#wire/labels.ts')])
-  const labels = Object.fromEntries(label.map(text => parseLabel(text, { host: true })))
+  const [{ toDraft }, { parseLabels }] = await Promise.all([import('../draft.ts'), import('../labels.ts')])
+  const labels = parseLabels(label, { host: true })
   const description = {
     name,
     labels,

@@ -16,7 +16,10 @@ export function command(): Command {
       define(
         'diff',
         'What apply would change. Exits with 0 if nothing, 1 if something, above 1 on an error.',
-        ['fleetcat diff -f relays.yaml', 'fleetcat diff -f relays/ || fleetcat apply -f relays/'],
+        [
+          'fleetcat diff -f relays.yaml',
+          'fleetcat diff -f relays/; test $? -eq 1 && fleetcat apply -f relays/',
+        ],
       ).requiredOption(
         '-f, --file <file>',
         'a file, a directory of *.yaml, or - for stdin (repeatable)',

@@ -35,5 +35,6 @@ async function list(options: Options): Promise<void> {
     once: (operator, what) => unary(operator, operator.listRelays, { filter }, { what }),
     watch: operator => operator.watchRelays({ filter }),
     items: answer => answer.relays.map(relayItem),
+    filter,
   })
 }

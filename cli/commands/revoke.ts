@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Command } from 'commander'
 import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
+import { RelayError } from '#relay/errors.ts'
 import { define, withContext } from '../command.ts'
 import { parseDuration } from '../duration.ts'
-import { report, usage } from '../failure.ts'
+import { report } from '../failure.ts'
 import { type OutputOptions, print, withOutput } from '../output/print.ts'
 import { parseTarget, revocable } from '../target.ts'
 
@@ -127,5 +128,10 @@ async function confirm(n: number): Promise<void> {
   ask.on('SIGINT', () => process.exit(130))
   const answer = await ask.question(`Revoke these ${n}? [y/N] `)
   ask.close()
-  if (!/^y(es)?$/i.test(answer.trim())) throw usage('fleetcat revoke', 'not confirmed; nothing was revoked')
+  if (!/^y(es)?$/i.test(answer.trim())) {
+    throw new RelayError('closed', {
+      what: 'fleetcat revoke',
+      why: 'it was not confirmed, and nothing was revoked',
+    })
+  }
 }

@@ -42,7 +42,7 @@ function createCommand(): Command {
   create
     .addOption(
       create
-        .createOption('--role <role>', 'the role of the operator')
+        .createOption('--role <role>', 'the role of the operator (default: operator)')
         .choices(['viewer', 'operator', 'admin']),
     )
     .option('--ttl <duration>', 'how long it can be used (default: 15m)', text =>
@@ -56,17 +56,17 @@ function createCommand(): Command {
 }
 
 async function makeToken(kind: string, options: CreateOptions): Promise<void> {
-  const [{ withFleet }, { unary }, { toDuration }, { parseLabel }, { labelText, time }] = await Promise.all([
+  const [{ withFleet }, { unary }, { toDuration }, { parseLabels }, { labelText, time }] = await Promise.all([
     import('../client.ts'),
     import('#wire/call.ts'),
     import('#wire/duration.ts'),
-    import('#wire/labels.ts'),
+    import('../labels.ts'),
     import('../views/words.ts'),
   ])
   const request = {
     kind,
     name: options.name ?? '',
-    labels: Object.fromEntries((options.label ?? []).map(text => parseLabel(text))),
+    labels: parseLabels(options.label ?? []),
     role: options.role ?? '',
     ttl: options.ttl === undefined ? undefined : toDuration(options.ttl),
     uses: options.uses ?? 1,
@@ -79,8 +79,8 @@ async function makeToken(kind: string, options: CreateOptions): Promise<void> {
       const item = { token, kind, name, labels, expiresAt, uses, id }
       return print(await renderItem(item, `token/${id}`, options.output, () => ''))
     }
-    if (options.output === 'name') return print(`token/${id}\n`)
     print(`${token}\n`)
+    if (options.output === 'name') return
     const who = [kind, name, labelText(labels)].filter(text => text !== '').join(' ')
     const next = kind === 'agent' ? 'fleetcat agent --join TOKEN' : 'fleetcat login TOKEN'
     process.stderr.write(

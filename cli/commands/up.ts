@@ -1,7 +1,9 @@
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
+import type { RunningAgent } from '#agent/main.ts'
 import type { RunningController } from '#controller/main.ts'
 import { loadIdentity } from '#identity/files.ts'
+import type { RelayError } from '#relay/errors.ts'
 import { collect, define } from '../command.ts'
 import { note } from '../failure.ts'
 import { fleetcatHome } from '../home.ts'
@@ -60,13 +62,28 @@ async function up(options: Options): Promise<void> {
   })
   await using admin = await keepAdminContext(controller, { localAgent, log })
   using _ = watchOverAgent(agent, log)
-  const end = Promise.race([stop.asked, controller.stopped, agent.stopped])
-  const ready = agent.ready.then(() => 'ready' as const)
+  const end = Promise.race([stop.asked, controller.stopped, agentEnd(agent, join(data, 'agent'))])
+  const ready = agent.ready.then(
+    () => 'ready' as const,
+    () => end,
+  )
   if ((await Promise.race([end, ready])) === 'ready') welcome(controller.listening, admin.context.operator)
   const ended = await end
   if (ended instanceof Error) throw ended
   if (typeof ended === 'object' && ended.why) throw ended.why
   process.exitCode = typeof ended === 'number' ? ended : 0
+}
+
+/**
+ * Why the agent ended, if that is to end the whole. One that was revoked is gone on purpose, and must not take the
+ * controller with it: nobody could let it in again.
+ */
+async function agentEnd(agent: RunningAgent, agentDir: string): Promise<{ why: RelayError | undefined }> {
+  const ended = await agent.stopped
+  if (ended.why?.code !== 'revoked') return ended
+  note(`agent "${localAgent}" has stopped: ${ended.why.why}. The controller goes on.`)
+  note(`To let it in again, remove ${join(agentDir, 'identity')} and start \`fleetcat up\` anew.`)
+  return new Promise(() => {})
 }
 
 /** A token that nobody needs would stay in the list of tokens for a while, at each start. */
@@ -78,10 +95,12 @@ async function tokenIfNeeded(controller: RunningController, agentDir: string): P
 }
 
 function welcome(listening: string, operator: string): void {
+  // As it was typed: after a clone it is not on the PATH.
+  const fleetcat = process.env.FLEETCAT_COMMAND ?? 'fleetcat'
   note(`fleetcat is up at ${listening}: agent "${localAgent}" is ready, and you are its admin, ${operator}.`)
   note('Try, in another terminal:')
-  note('  fleetcat create web TCP4-LISTEN:8080,bind=127.0.0.1,fork TCP4:example.com:80')
+  note(`  ${fleetcat} create web TCP4-LISTEN:8080,bind=127.0.0.1,fork TCP4:example.com:80`)
   note('  curl -H "Host: example.com" http://127.0.0.1:8080/')
-  note('  fleetcat connections -w')
-  note('  fleetcat revoke relay/web')
+  note(`  ${fleetcat} connections -w`)
+  note(`  ${fleetcat} revoke relay/web`)
 }

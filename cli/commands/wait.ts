@@ -44,11 +44,15 @@ async function waitFor(text: string, options: Options): Promise<void> {
       await showOutcome(outcome, `relay/${id} ${outcome.relay.status.state}`, options.output)
     })
   }
-  const { text: target } = parseTarget(text, revocable)
-  const { lastRevocation, untilFinal, showVerdicts } = await import('../verdicts.ts')
+  const target = parseTarget(text, revocable)
+  const [{ revocationOf }, { untilFinal, showVerdicts }] = await Promise.all([
+    import('../revoked.ts'),
+    import('../verdicts.ts'),
+  ])
+  const deadline = performance.now() + options.timeout
   await withFleet(options, async operator => {
-    const revocation = await lastRevocation(operator, target)
-    const followed = await untilFinal(operator, revocation.id, options.timeout)
+    const order = await revocationOf(operator, target, options.timeout)
+    const followed = await untilFinal(operator, order, Math.max(1, deadline - performance.now()))
     await showVerdicts([{ ...followed, said: 'revoked' }], options.output)
   })
 }

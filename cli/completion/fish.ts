@@ -41,8 +41,10 @@ function lines({ path, options, subcommands, arguments: given }: CommandWords): 
 
 function optionParts({ flags, summary, value }: OptionWords): string[] {
   const names = flags.map(flag => (flag.startsWith('--') ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`))
-  const taken = value ? (offered(value) ?? '') : undefined
-  return [...names, ...(taken === undefined ? [] : ['-r', taken]), described(summary)]
+  if (!value) return [...names, described(summary)]
+  // Exclusive: fish would offer files, too, beside what an option takes.
+  const takes = value.from === 'files' || value.from === 'directories' ? '-r' : '-x'
+  return [...names, takes, offered(value) ?? '', described(summary)]
 }
 
 /** The words for one place; undefined where there are none to offer. */

@@ -33,7 +33,7 @@ function source(words: Words): string {
 
 /** Finds out what is being typed; leaves the source of words for it in `wanted`. */
 const state = String.raw`__fleetcat_state() {
-  # Arguments: the words before the one that is being typed, without the first. Sets: wanted.
+  # Arguments: the words before the one that is being typed, without the first. Reads: typed, prefix. Sets: wanted.
   local subcommands flags values places word behind='' skip='' n=0 entry place
   __fleetcat_table ''
   for word in "$@"; do
@@ -54,6 +54,7 @@ const state = String.raw`__fleetcat_state() {
   done
   if [ -n "$skip" ]; then wanted=$skip; return; fi
   wanted=nothing
+  if [ -n "$prefix" ]; then return; fi
   case "$typed" in
     -*) wanted="list=$flags"; return ;;
   esac
@@ -81,19 +82,26 @@ ${table(all)}
 ${state}
 _fleetcat() {
   # Split at blanks only: bash itself would also split addresses at their colons.
-  local line=\${COMP_LINE:0:COMP_POINT} wanted typed='' words
+  local line=\${COMP_LINE:0:COMP_POINT} wanted typed='' prefix='' words
   read -ra words <<< "$line"
   case "$line" in
     *[[:space:]]) ;;
     *) typed=\${words[\${#words[@]} - 1]}; unset "words[\${#words[@]} - 1]" ;;
   esac
+  case "$typed" in
+    --*=*) prefix=\${typed%%=*}=; words+=("\${typed%%=*}"); typed=\${typed#*=} ;;
+  esac
   COMPREPLY=()
   __fleetcat_state "\${words[@]:1}"
+  # Where = breaks words, bash replaces only what stands behind it.
+  case "$COMP_WORDBREAKS" in
+    *=*) prefix='' ;;
+  esac
   case "$wanted" in
-    files) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$typed") ;;
-    directories) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$typed") ;;
+    files) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -P "$prefix" -f -- "$typed") ;;
+    directories) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -P "$prefix" -d -- "$typed") ;;
     nothing) ;;
-    *) mapfile -t COMPREPLY < <(compgen -W "$(__fleetcat_words "$wanted")" -- "$typed") ;;
+    *) mapfile -t COMPREPLY < <(compgen -P "$prefix" -W "$(__fleetcat_words "$wanted")" -- "$typed") ;;
   esac
 }
 complete -F _fleetcat fleetcat
@@ -104,10 +112,13 @@ export const zsh = (all: readonly CommandWords[]): string => `#compdef fleetcat
 ${table(all)}
 ${state}
 _fleetcat() {
-  local wanted typed=\${words[CURRENT]}
+  local wanted typed=\${words[CURRENT]} prefix=''
   local -a before found
   before=("\${(@)words[2,CURRENT-1]}")
   (( CURRENT > 2 )) || before=()
+  case "$typed" in
+    --*=*) prefix=\${typed%%=*}=; before+=("\${typed%%=*}"); typed=\${typed#*=}; compset -P '*=' ;;
+  esac
   __fleetcat_state "\${before[@]}"
   case "$wanted" in
     files) _files ;;

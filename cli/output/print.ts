@@ -26,6 +26,8 @@ export interface Presentation<T extends Item> {
   readonly columns: readonly Column<T>[]
   /** Said to a person when there is no item. */
   readonly none: string
+  /** Said instead when only some were asked for. */
+  readonly unmatched?: string
   readonly name: (item: T) => string
   /** Tells an item from the others while it changes. */
   readonly key: (item: T) => string
@@ -49,6 +51,7 @@ export async function renderList<T extends Item>(
   items: readonly T[],
   how: Presentation<T>,
   { output, headers }: OutputOptions,
+  width?: number,
 ): Promise<string> {
   switch (output) {
     case 'json':
@@ -65,6 +68,7 @@ export async function renderList<T extends Item>(
         headers,
         paint: painter(process.stdout),
         now: Date.now(),
+        width: output === 'wide' ? undefined : width,
       })
   }
 }
@@ -95,10 +99,17 @@ export async function printList<T extends Item>(
   items: readonly T[],
   how: Presentation<T>,
   options: OutputOptions,
+  { filtered = false } = {},
 ): Promise<void> {
   print(await renderList(items, how, options))
-  if (items.length === 0 && (options.output === 'table' || options.output === 'wide')) note(how.none)
+  if (items.length === 0 && isTabular(options)) note(absence(how, filtered))
 }
+
+/** Whether people read the answer. */
+export const isTabular = ({ output }: OutputOptions): boolean => output === 'table' || output === 'wide'
+
+export const absence = <T extends Item>({ none, unmatched }: Presentation<T>, filtered: boolean): string =>
+  filtered ? (unmatched ?? none) : none
 
 export function print(text: string): void {
   if (text) process.stdout.write(text)

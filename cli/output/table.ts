@@ -1,5 +1,6 @@
 import { sanitise } from '#telemetry/sanitise.ts'
 import type { Colour, Paint } from './colour.ts'
+import { fitted, shortened } from './fit.ts'
 
 export interface Column<Item> {
   readonly title: string
@@ -8,6 +9,8 @@ export interface Column<Item> {
   readonly wide?: boolean
   /** Numbers line up at their end. */
   readonly right?: boolean
+  /** Long text that a reader can do with less of, where there is not enough room. */
+  readonly shrinks?: boolean
   readonly colour?: (item: Item) => Colour | undefined
 }
 
@@ -16,6 +19,8 @@ export interface TableStyle {
   readonly headers: boolean
   readonly paint: Paint
   readonly now: number
+  /** How wide a row may be; as wide as it needs where nothing is said. */
+  readonly width?: number | undefined
 }
 
 const gap = '  '
@@ -28,9 +33,18 @@ export function table<Item>(
 ): string {
   if (items.length === 0) return ''
   const shown = columns.filter(column => style.wide || !column.wide)
-  const rows = items.map(item => shown.map(column => sanitise(column.cell(item, style.now)) || '-'))
-  const widths = shown.map((column, i) =>
-    Math.max(style.headers ? column.title.length : 0, ...rows.map(row => row[i]!.length)),
+  const whole = items.map(item => shown.map(column => sanitise(column.cell(item, style.now)) || '-'))
+  const wanted = shown.map((column, i) =>
+    Math.max(style.headers ? column.title.length : 0, ...whole.map(row => row[i]!.length)),
+  )
+  const room = (style.width ?? Number.POSITIVE_INFINITY) - gap.length * (shown.length - 1)
+  const widths = fitted(
+    wanted,
+    shown.map(({ shrinks = false }) => shrinks),
+    room,
+  )
+  const rows = whole.map(row =>
+    row.map((text, i) => (shown[i]!.shrinks ? shortened(text, widths[i]!) : text)),
   )
   const line = (cells: string[], colours: (Colour | undefined)[]) =>
     cells

@@ -1,58 +1,146 @@
-import { type Item, type OutputOptions, type Presentation, print, renderList, versioned } from './print.ts'
+import { sanitise } from '#telemetry/sanitise.ts'
+import { note } from '../failure.ts'
+import {
+  absence,
+  type Item,
+  isTabular,
+  type OutputOptions,
+  type Presentation,
+  print,
+  renderList,
+  versioned,
+} from './print.ts'
 import { json } from './structured.ts'
+
+/** One state of what is watched, or only what a person should know while there is none. */
+export interface State<T extends Item> {
+  readonly items?: readonly T[]
+  /** Empty if there is nothing to say. */
+  readonly notice: string
+}
+
+export interface WatchOptions extends OutputOptions {
+  /** Only some of all there are were asked for. */
+  readonly filtered: boolean
+}
+
+interface Display<T extends Item> extends Disposable {
+  show(items: readonly T[]): Promise<void>
+  notice(text: string): Promise<void>
+}
 
 /**
  * Shows each state as it comes: in place on a terminal, one below the other elsewhere; with jsonl one line for each
- * item that is new, has changed or is gone, and `change` says which.
+ * item that is new, has changed or is gone, and `change` says which. Notices go to stderr, or below the page.
  */
 export async function showStates<T extends Item>(
-  states: AsyncIterable<readonly T[]>,
+  states: AsyncIterable<State<T>>,
   how: Presentation<T>,
-  options: OutputOptions,
+  options: WatchOptions,
 ): Promise<void> {
-  const show = options.output === 'jsonl' ? changes(how) : pages(how, options)
-  for await (const items of states) await show(items)
+  const inPlace = isTabular(options) && process.stdout.isTTY
+  using display = inPlace ? redrawn(how, options) : appended(how, options)
+  let said = ''
+  for await (const { items, notice } of states) {
+    if (items) await display.show(items)
+    if (notice !== said) await display.notice(notice)
+    said = notice
+  }
 }
 
-function pages<T extends Item>(how: Presentation<T>, options: OutputOptions) {
-  const tabular = options.output === 'table' || options.output === 'wide'
-  if (tabular && process.stdout.isTTY) return redrawn(how, options)
+function appended<T extends Item>(how: Presentation<T>, options: WatchOptions): Display<T> {
+  return {
+    show: options.output === 'jsonl' ? lines(how) : pages(how, options),
+    async notice(text) {
+      if (text) note(text)
+    },
+    [Symbol.dispose]() {},
+  }
+}
+
+function lines<T extends Item>(how: Presentation<T>) {
+  const show = changes(how)
+  return async (items: readonly T[]) => show(items)
+}
+
+function pages<T extends Item>(how: Presentation<T>, options: WatchOptions) {
   let first = true
   return async (items: readonly T[]) => {
     const text = await renderList(items, how, options)
-    if (tabular && !first) print('\n')
+    if (isTabular(options) && !first) print('\n')
     print(options.output === 'yaml' ? `---\n${text}` : text)
     first = false
   }
 }
 
 /** Ages and countdowns move on their own, so the page is drawn each second too. */
-function redrawn<T extends Item>(how: Presentation<T>, options: OutputOptions) {
-  let latest: readonly T[] = []
-  const draw = async () => print(page((await renderList(latest, how, options)) || 'none\n', process.stdout))
+function redrawn<T extends Item>(how: Presentation<T>, options: WatchOptions): Display<T> {
+  let latest: readonly T[] | undefined
+  let footer = ''
+  const draw = async () => {
+    if (!latest) return
+    const text = await renderList(latest, how, options, process.stdout.columns)
+    print(page(text || `${absence(how, options.filtered)}\n`, process.stdout, footer))
+  }
+  // What is printed after us, an error above all, must find a terminal that wraps its lines.
+  const restore = () => print(leave)
+  const ended = () => process.exit(143)
   print(enter)
-  process.once('exit', () => print(leave))
-  setInterval(draw, 1_000).unref()
-  return async (items: readonly T[]) => {
-    latest = items
-    await draw()
+  process.once('exit', restore).once('SIGTERM', ended)
+  const timer = setInterval(draw, 1_000).unref()
+  return {
+    async show(items) {
+      latest = items
+      await draw()
+    },
+    async notice(text) {
+      footer = text
+      if (text && !process.stderr.isTTY) note(text)
+      await draw()
+    },
+    [Symbol.dispose]() {
+      clearInterval(timer)
+      process.off('exit', restore).off('SIGTERM', ended)
+      restore()
+    },
   }
 }
 
-/** Long lines are cut at the edge: a wrapped one would push the page upwards. */
+/** What is wider than the screen is cut at its edge: a wrapped one would push the page upwards. */
 const enter = '\u001b[2J\u001b[?7l\u001b[?25l'
 const leave = '\u001b[?7h\u001b[?25h'
 const home = '\u001b[H'
+/** Before a line, for behind one that ends at the edge it would take its last character. */
 const clearLine = '\u001b[K'
 const clearBelow = '\u001b[J'
 
-/** The page from the top left corner, cut to what the screen can hold, so that nothing flickers or scrolls. */
-export function page(text: string, { rows }: { rows?: number }): string {
+/**
+ * The page from the top left corner, cut to what the screen can hold, so that nothing flickers or scrolls. The footer
+ * stays whole, below what is left of it.
+ */
+export function page(
+  text: string,
+  { rows, columns }: { rows?: number; columns?: number },
+  footer = '',
+): string {
   const lines = text.split('\n').slice(0, -1)
-  const room = Math.max(2, (rows || 24) - 1)
+  const below = footer ? ['', ...folded(sanitise(footer, 4_096), columns || 80)] : []
+  const room = Math.max(2, (rows || 24) - 1 - below.length)
   const shown =
     lines.length > room ? [...lines.slice(0, room - 1), `… ${lines.length - room + 1} more`] : lines
-  return `${home}${shown.map(line => `${line}${clearLine}\n`).join('')}${clearBelow}`
+  return `${home}${[...shown, ...below].map(line => `${clearLine}${line}\n`).join('')}${clearBelow}`
+}
+
+/** Broken at blanks where there are any: nothing wraps by itself while the page is drawn. */
+function folded(text: string, width: number): string[] {
+  const lines = ['']
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1)!
+    if (last === '') lines[lines.length - 1] = word
+    else if (last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(word)
+  }
+  return lines
 }
 
 /** Answers a function that prints what differs from the state it was given before. */

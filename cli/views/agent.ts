@@ -55,17 +55,18 @@ export function agentItem(view: AgentView): AgentItem {
 /** An unreachable agent's figures are its last words, so their age belongs to them. */
 export function agentStateText({ status }: AgentItem, now: number): string {
   if (status.state !== 'unreachable' || !status.lastHeardAt) return status.state
-  return `unreachable since ${since(status.lastHeardAt, now)}`
+  return `unreachable for ${since(status.lastHeardAt, now)}`
 }
 
 export const agents: Presentation<AgentItem> = {
   listKind: 'AgentList',
   none: 'No agent. Let one in: fleetcat token create agent',
+  unmatched: 'No agent matches.',
   name: item => `agent/${item.metadata.name}`,
   key: item => item.metadata.name,
   columns: [
     { title: 'NAME', cell: item => item.metadata.name },
-    { title: 'LABELS', cell: item => labelText(item.metadata.labels) },
+    { title: 'LABELS', shrinks: true, cell: item => labelText(item.metadata.labels) },
     { title: 'STATE', cell: agentStateText, colour: item => colourOfState(item.status.state) },
     { title: 'RELAYS', cell: item => String(item.status.relays), right: true },
     { title: 'CONNS', cell: item => String(item.status.connections), right: true },

@@ -37,14 +37,15 @@ export function connectionItem({ connection, agent, relay }: ConnectionView): Co
 export const connections: Presentation<ConnectionItem> = {
   listKind: 'ConnectionList',
   none: 'No live connection.',
+  unmatched: 'No live connection matches.',
   name: item => `conn/${item.id}`,
   key: item => item.id,
   columns: [
     { title: 'ID', cell: item => item.id },
     { title: 'RELAY', cell: item => item.relay },
     { title: 'AGENT', cell: item => item.agent },
-    { title: 'SOURCE', cell: item => item.source },
-    { title: 'TARGET', cell: item => item.target },
+    { title: 'SOURCE', shrinks: true, cell: item => item.source },
+    { title: 'TARGET', shrinks: true, cell: item => item.target },
     { title: 'AGE', cell: (item, now) => since(item.openedAt, now), right: true },
     { title: 'IDLE', cell: item => span(item.idleMs), right: true },
     { title: 'IN', cell: item => bytes(item.bytesIn), right: true },

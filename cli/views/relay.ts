@@ -127,13 +127,14 @@ const ready = ({ status }: RelayItem) => status.agents.filter(({ state }) => sta
 export const relays: Presentation<RelayItem> = {
   listKind: 'RelayList',
   none: 'No relay. Start one: fleetcat create NAME LISTEN TARGET',
+  unmatched: 'No relay matches.',
   name: item => `relay/${item.metadata.name}`,
   key: item => item.metadata.id,
   columns: [
     { title: 'NAME', cell: item => item.metadata.name },
     { title: 'AGENTS', cell: item => `${ready(item)}/${item.status.agents.length}`, right: true },
-    { title: 'LISTEN', cell: item => item.spec.listen },
-    { title: 'TARGET', cell: item => item.spec.targets.join(' ') },
+    { title: 'LISTEN', shrinks: true, cell: item => item.spec.listen },
+    { title: 'TARGET', shrinks: true, cell: item => item.spec.targets.join(' ') },
     { title: 'CONNS', cell: item => String(item.status.connections), right: true },
     { title: 'EXPIRES', cell: (item, now) => until(item.status.expiresAt, now), right: true },
     {

@@ -68,7 +68,7 @@ function attach(parts: Parts, stream: Stream, admit: () => Caller): void {
       { event: 'agent.detached', agent: caller.name, how: left ? 'left' : 'lost', why: left },
       'agent detached',
     )
-    void parts.seen(host)
+    void parts.sightings.note(host)
   }
 
   function hear(said: Said): void {
@@ -77,7 +77,7 @@ function attach(parts: Parts, stream: Stream, admit: () => Caller): void {
       clearTimeout(impatience)
       checkHello(said.value)
       host = hosts.of(caller.name)
-      session = greet(parts, stream, caller, host, said.value, gone.signal)
+      session = greet(parts, stream, caller, host, said.value, gone.signal, fail)
       return
     }
     if (!host) throw new RelayError('usage', { what: 'Attach', why: 'the first message was not Hello' })

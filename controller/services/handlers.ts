@@ -11,6 +11,7 @@ import type { Logger } from '#telemetry/log.ts'
 import { failureOf } from '#wire/failure.ts'
 import { toStatus } from '#wire/status.ts'
 import type { Caller } from '../access.ts'
+import { drained } from '../drained.ts'
 import type { Mirror } from '../mirror.ts'
 import { watchStanding } from '../standing.ts'
 
@@ -108,25 +109,6 @@ function streamed(name: string, act: StreamAct, { admit, mirror, log, closing }:
       closing.removeEventListener('abort', close)
     }
   }
-}
-
-export function drained(
-  stream: {
-    once(event: 'drain', listener: () => void): unknown
-    off(event: 'drain', listener: () => void): unknown
-  },
-  signal: AbortSignal,
-): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise(resolve => {
-    const done = () => {
-      stream.off('drain', done)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    stream.once('drain', done)
-    signal.addEventListener('abort', done, { once: true })
-  })
 }
 
 export function refusal(name: string, thrown: unknown, log: Logger) {

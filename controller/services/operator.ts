@@ -3,13 +3,13 @@ import { VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { version } from '#wire/version.ts'
 import type { Parts } from '../parts.ts'
-import { watching } from '../watching.ts'
+import { openWatches } from '../watching.ts'
 import type { Acts } from './handlers.ts'
 
 /** What the command line asks. Thin: each act decodes, delegates, and shows. */
 export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> {
-  const { mirror, hosts, views, relays, revocations, tokens, credentials } = parts
-  const fleet = [hosts.onChange, mirror.onChange]
+  const { mirror, hosts, views, relays, revocations, tokens, credentials, access } = parts
+  const fleet = openWatches([hosts.onChange, mirror.onChange])
 
   function revocation(id: string): RevocationView {
     const found = mirror.revocations.get(id)
@@ -46,41 +46,65 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
     },
 
     async createRelay({ draft, requestId, dryRun }, caller) {
-      const { relay, unchanged } = await relays.create(draft, caller.name, requestId, dryRun)
+      const { relay, unchanged } = await relays.create(draft, caller, requestId, dryRun)
       return { relay: views.relay(relay), unchanged }
     },
 
     async applyRelays(request, caller) {
-      return { changes: await parts.fleetFile.apply(request, caller.name) }
+      return { changes: await parts.fleetFile.apply(request, caller) }
     },
 
     async listRelays({ filter }) {
       return { relays: views.relays(filter) }
     },
 
-    watchRelays: ({ filter }, _, signal) => watching(fleet, () => ({ relays: views.relays(filter) }), signal),
+    watchRelays: ({ filter }, caller, signal) =>
+      fleet.watch({
+        caller: caller.name,
+        subject: `relays ${JSON.stringify(filter)}`,
+        look: () => ({ relays: views.relays(filter) }),
+        signal,
+      }),
 
     async listAgents({ selector, name }) {
       return { agents: views.agents(selector, name) }
     },
 
-    watchAgents: ({ selector }, _, signal) =>
-      watching(fleet, () => ({ agents: views.agents(selector) }), signal),
+    watchAgents: ({ selector }, caller, signal) =>
+      fleet.watch({
+        caller: caller.name,
+        subject: `agents ${selector}`,
+        look: () => ({ agents: views.agents(selector) }),
+        signal,
+      }),
 
     async listConnections({ filter }) {
-      return { connections: views.connections(filter) }
+      return views.connections(filter)
     },
 
-    watchConnections: ({ filter }, _, signal) =>
-      watching([hosts.onChange], () => ({ connections: views.connections(filter) }), signal),
+    watchConnections: ({ filter }, caller, signal) =>
+      fleet.watch({
+        caller: caller.name,
+        subject: `connections ${JSON.stringify(filter)}`,
+        look: () => views.connections(filter),
+        signal,
+      }),
 
     async revoke(request, caller) {
-      const { revocation: made, unchanged } = await revocations.revoke(request, caller.name)
+      access.mayRevoke(caller, request.target)
+      const { revocation: made, unchanged } = await revocations.revoke(request, caller)
       return { revocation: views.revocation(made), unchanged }
     },
 
-    async *watchRevocation({ id }, _, signal) {
-      for await (const seen of watching(fleet, () => revocation(id), signal, 20)) {
+    async *watchRevocation({ id }, caller, signal) {
+      const watch = {
+        caller: caller.name,
+        subject: `revocation ${id}`,
+        look: () => revocation(id),
+        signal,
+        pauseMs: 20,
+      }
+      for await (const seen of fleet.watch(watch)) {
         yield { revocation: seen }
         // Nothing more will come soon of an agent that cannot be reached: that, too, is an answer.
         if (seen.verdicts.every(({ kind, problem }) => kind !== VerdictKind.PENDING || problem)) return
@@ -89,21 +113,19 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
 
     async listRevocations({ id }) {
       if (id) return { revocations: [revocation(id)] }
-      const all = [...mirror.revocations.values()].map(({ value }) => value)
-      all.sort((a, b) => (b.at?.getTime() ?? 0) - (a.at?.getTime() ?? 0))
-      return { revocations: all.map(views.revocation) }
+      return { revocations: views.revocations() }
     },
 
     async createToken(request, caller) {
-      return tokens.create(request, caller.name)
+      return tokens.create(request, caller)
     },
 
     async listTokens() {
       return { tokens: tokens.list() }
     },
 
-    async revokeToken({ id }) {
-      return { view: await tokens.revoke(id) }
+    async revokeToken({ id }, caller) {
+      return { view: await tokens.revoke(id, caller) }
     },
   }
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { longestTimerMs } from '#relay/timer.ts'
 import { usage } from './keys.ts'
 import type { Session } from './store.ts'
 
@@ -9,9 +10,6 @@ export interface Sessions {
   open(ttlMs: number): Session
   closeAll(): void
 }
-
-/** Node fires a timer at once that is asked to wait longer than this. */
-const longestTimer = 2 ** 31 - 1
 
 /**
  * Sessions of a store that belongs to one process. There is nobody to take over from it, so a renewal writes nothing;
@@ -24,7 +22,7 @@ export function createSessions(clock: Clock): Sessions {
     if (!(ttlMs >= 1)) throw usage(`The session of ${ttlMs} ms is refused`, 'it must live for 1 ms or longer')
     let renewed = clock()
     const { promise: lost, resolve: lose } = Promise.withResolvers<void>()
-    const timer = setInterval(renew, Math.min(Math.max(1, ttlMs / 3), longestTimer))
+    const timer = setInterval(renew, Math.min(Math.max(1, ttlMs / 3), longestTimerMs))
 
     function renew() {
       const now = clock()

@@ -1,12 +1,17 @@
 import { readFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import type { Channel, Peer } from '../endpoint.ts'
+import type { LentReads } from './lent-reads.ts'
 
 /** A connected stream socket as a channel. It takes the socket over, errors included. */
-export function socketChannel(socket: Socket, peer: Peer): Channel {
-  const closed = new Promise<void>(resolve => {
-    if (socket.closed) resolve()
-    else socket.once('close', () => resolve())
+export function socketChannel(socket: Socket, peer: Peer, reads?: LentReads): Channel {
+  let closed = socket.closed
+  let closing: Promise<void> | undefined
+  let wake: (() => void) | undefined
+  socket.on('close', () => {
+    closed = true
+    reads?.closed()
+    wake?.()
   })
   let resetting = false
   // Between pumps nobody may be listening, and an error that nobody hears ends the process.
@@ -15,6 +20,7 @@ export function socketChannel(socket: Socket, peer: Peer): Channel {
     stream: socket,
     framing: 'stream',
     peer,
+    ...(reads && { lender: reads }),
     abort() {
       if (resetting || socket.destroyed) return
       resetting = true
@@ -22,7 +28,11 @@ export function socketChannel(socket: Socket, peer: Peer): Channel {
     },
     [Symbol.asyncDispose]() {
       if (!resetting) socket.destroy()
-      return closed
+      if (closed) return Promise.resolve()
+      closing ??= new Promise(resolve => {
+        wake = resolve
+      })
+      return closing
     },
   }
 }

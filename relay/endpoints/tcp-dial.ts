@@ -8,6 +8,7 @@ import type { connectOptions, socketOptions } from '../option-groups.ts'
 import type { OptionValues } from '../options.ts'
 import { startTimer } from '../timer.ts'
 import { hostPort } from './ip-parts.ts'
+import { LentReads } from './lent-reads.ts'
 import { nearlyFull, socketChannel } from './sockets.ts'
 import { applySocketOptions } from './tcp-options.ts'
 
@@ -46,8 +47,9 @@ export async function dialTcp(target: TcpTarget, cx: OpenContext): Promise<Chann
     try {
       const share = left() / (candidates.length - index)
       const local = { localAddress, localPort: options.sourceport }
-      const socket = await connected({ host: ip, port, ...local }, cx.signal, share, scope.text)
-      return checked(socket, canonical, target, cx)
+      const reads = new LentReads()
+      const socket = await connected({ host: ip, port, ...local, reads }, cx.signal, share, scope.text)
+      return checked(socket, reads, canonical, target, cx)
     } catch (error) {
       failure = error
       if (cx.signal.aborted || performance.now() >= deadline) break
@@ -58,11 +60,17 @@ export async function dialTcp(target: TcpTarget, cx: OpenContext): Promise<Chann
 }
 
 /** The kernel's own word on who answered must be what was allowed, or be allowed itself, before a byte is sent. */
-function checked(socket: Socket, allowed: string | undefined, target: TcpTarget, cx: OpenContext): Channel {
+function checked(
+  socket: Socket,
+  reads: LentReads,
+  allowed: string | undefined,
+  target: TcpTarget,
+  cx: OpenContext,
+): Channel {
   const answered = socket.remoteAddress ?? ''
   const ip = answered === allowed ? allowed : canonicalIp(answered)
   const peer: Peer = ip === undefined ? { text: target.scope.text } : { text: hostPort(ip, target.port), ip }
-  const channel = socketChannel(socket, peer)
+  const channel = socketChannel(socket, peer, reads)
   try {
     if (ip === undefined) {
       throw new RelayError('reset', { what: target.scope.text, why: 'the far side was gone at once' })
@@ -126,6 +134,7 @@ interface Way {
   readonly port: number
   readonly localAddress: string | undefined
   readonly localPort: number | undefined
+  readonly reads: LentReads
 }
 
 function connected(way: Way, signal: AbortSignal, timeoutMs: number, target: string): Promise<Socket> {
@@ -134,9 +143,13 @@ function connected(way: Way, signal: AbortSignal, timeoutMs: number, target: str
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(RelayError.from(signal.reason, what))
     // autoSelectFamily would start a second connection of its own; here is one address and one socket.
-    const { host, port, localAddress, localPort } = way
+    const { host, port, localAddress, localPort, reads } = way
+    const onread = reads.onread()
     const local = { ...(localAddress && { localAddress }), ...(localPort && { localPort }) }
-    const socket = connect({ host, port, ...local, allowHalfOpen: true, autoSelectFamily: false })
+    const socket = connect({ host, port, ...local, onread, allowHalfOpen: true, autoSelectFamily: false })
+    reads.attach(socket)
+    // Nothing is read before somebody wants it; Node would begin as soon as the connection stands.
+    socket.pause()
     const stopTimer = startTimer(timeoutMs, () => {
       const why = `no answer within ${Math.round(timeoutMs)} ms`
       failed(new RelayError('timed-out', { what, why }))

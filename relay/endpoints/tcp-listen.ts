@@ -6,6 +6,7 @@ import { canonicalIp } from '../ip.ts'
 import type { listenOptions, socketOptions } from '../option-groups.ts'
 import type { OptionValues } from '../options.ts'
 import { startTimer } from '../timer.ts'
+import { onAccept } from './accept.ts'
 import { openArrivals } from './arrivals.ts'
 import { hostPort } from './ip-parts.ts'
 import { nearlyFull, socketChannel } from './sockets.ts'
@@ -27,7 +28,6 @@ export const defaultBacklog = 511
 export async function listenTcp(target: TcpListenTarget, cx: OpenContext): Promise<Listener> {
   const { scope, port, options } = target
   const host = await bindAddress(target, cx)
-  // Not read before the relay asks: until the target is open the client's bytes stay in the kernel, and nothing is lost.
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true })
   const backlog = options.backlog ?? defaultBacklog
   const binding = { host, port, backlog, exclusive: true, ipv6Only: options.ipv6only ?? false }
@@ -53,10 +53,10 @@ export async function listenTcp(target: TcpListenTarget, cx: OpenContext): Promi
       server.close()
     },
   })
-  server.on('connection', (socket: Socket) => {
+  onAccept(server, (socket, reads) => {
     stopWaiting()
     const peer = peerOf(socket)
-    const channel = socketChannel(socket, peer)
+    const channel = socketChannel(socket, peer, reads)
     if (nearlyFull(socket, 'arrivals')) {
       channel.abort(new RelayError('exhausted', { what: scope.text }))
       cx.turnedAway?.('descriptors', peer)

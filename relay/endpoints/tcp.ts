@@ -34,7 +34,7 @@ function dialKind(version: 4 | 6 | undefined): EndpointKind {
       const scope = ipScope(address, keyword, host, port)
       const target = { scope, host, port, family, options }
       const dialer: Endpoint['dialer'] = {
-        dial: cx => retrying(options, cx.signal, () => dialTcp(target, cx)),
+        dial: cx => retrying(options, cx, () => dialTcp(target, cx)),
       }
       return { address, scope, dialer }
     },
@@ -65,7 +65,7 @@ function listenKind(version: 4 | 6 | undefined): EndpointKind {
       return {
         address,
         scope,
-        acceptor: { listen: cx => retrying(options, cx.signal, () => listenTcp(target, cx)) },
+        acceptor: { listen: cx => retrying(options, cx, () => listenTcp(target, cx)) },
         admission: { range, allow, deny, maxChildren },
       }
     },

@@ -31,7 +31,7 @@ export const tlsKinds: readonly EndpointKind[] = [
       const scope = ipScope(address, 'OPENSSL', host, port)
       const reads = readScopes(options)
       const dial = tlsDialer({ tcp: { scope, host, port, family, options }, reads, options })
-      const dialer: Endpoint['dialer'] = { dial: cx => retrying(options, cx.signal, () => dial(cx)) }
+      const dialer: Endpoint['dialer'] = { dial: cx => retrying(options, cx, () => dial(cx)) }
       return { address, scope, reads, dialer }
     },
   },
@@ -57,7 +57,7 @@ export const tlsKinds: readonly EndpointKind[] = [
         address,
         scope,
         reads,
-        acceptor: { listen: cx => retrying(options, cx.signal, () => listenTls(target, cx)) },
+        acceptor: { listen: cx => retrying(options, cx, () => listenTls(target, cx)) },
         admission: { range, allow, deny, maxChildren },
       }
     },

@@ -83,7 +83,7 @@ function targetKind(
       const scope = ipScope(address, keyword, host, port)
       const target: UdpTarget = { scope, host, port, family, hears, options, hearing: options }
       const dialer: Endpoint['dialer'] = {
-        dial: cx => retrying(options, cx.signal, () => dialUdp(target, cx)),
+        dial: cx => retrying(options, cx, () => dialUdp(target, cx)),
       }
       const local = sourceport ?? bind?.port
       if (hears !== 'anyone' || local === undefined) return { address, scope, dialer }
@@ -122,7 +122,7 @@ function flowKind(
       return {
         address,
         scope: place.scope,
-        acceptor: { listen: cx => retrying(options, cx.signal, () => listenUdp(target, cx)) },
+        acceptor: { listen: cx => retrying(options, cx, () => listenUdp(target, cx)) },
         admission: { range, allow, deny, maxChildren },
       }
     },
@@ -147,7 +147,7 @@ function receiveKind(version: Version): EndpointKind {
       return {
         address,
         scope: place.scope,
-        acceptor: { listen: cx => retrying(options, cx.signal, () => receiveUdp(target, cx)) },
+        acceptor: { listen: cx => retrying(options, cx, () => receiveUdp(target, cx)) },
         admission: { range, allow, deny },
       }
     },

@@ -84,7 +84,7 @@ function dialKind(
       const options = readOptions(address, dialGroups)
       const scope = scopeOf(address, keyword, name)
       const target = { scope, name, connectTimeoutMs: options.connectTimeout }
-      const dialer = { dial: (cx: OpenContext) => retrying(options, cx.signal, () => dialUnix(target, cx)) }
+      const dialer = { dial: (cx: OpenContext) => retrying(options, cx, () => dialUnix(target, cx)) }
       return { address, scope, dialer }
     },
   }
@@ -106,7 +106,7 @@ function listenKind(keyword: string, is: SocketName['is'], aliases: readonly str
       const scope = scopeOf(address, keyword, name, exposure(options))
       const target = { scope, name, options }
       const acceptor = {
-        listen: (cx: OpenContext) => retrying(options, cx.signal, () => listenUnix(target, cx)),
+        listen: (cx: OpenContext) => retrying(options, cx, () => listenUnix(target, cx)),
       }
       return { address, scope, acceptor, admission: { maxChildren: options.maxChildren } }
     },

@@ -86,6 +86,9 @@ describe('reloading', () => {
     await visit.hears('reports', ({ reports }) => reports[0]?.state === RelayState.READY)
     await writeFile(configFile, 'permits: []')
     await expect(agent.reload()).rejects.toThrow(/agent\.yaml:1: there is no `permits`/)
+    const labels = Array.from({ length: 61 }, (_, i) => `  l${i}: "1"\n`).join('')
+    await writeFile(configFile, `labels:\n${labels}`)
+    await expect(agent.reload()).rejects.toThrow('there are 65, with the 4 that the agent adds')
     expect(visit.heard.some(said => said.$case === 'reports' && said.value.reports[0]?.problem)).toBe(false)
     await writeFile(configFile, '')
     await agent.reload()
@@ -179,4 +182,16 @@ test('a port of the metrics that is taken fails the start, and nothing is left r
   await using fleet = await openFleet()
   await expect(start(fleet, { metrics: fleet.address })).rejects.toThrow(/in use/)
   expect(fleet.visits).toHaveLength(0)
+})
+
+test('more labels than a controller takes are refused before anything starts', async () => {
+  await using fleet = await openFleet()
+  const labels = (count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`l${i}`, '1']))
+  await expect(start(fleet, { hostLabels: labels(61) })).rejects.toMatchObject({ code: 'usage' })
+  expect(fleet.enrolled).toEqual([])
+  await using agent = await start(fleet, { hostLabels: labels(60) })
+  const visit = await fleet.visit(1)
+  expect(Object.keys(visit.hello.hostLabels)).toHaveLength(64)
+  expect(agent.name).toBe('edge-1')
 })

@@ -1,9 +1,10 @@
-import { mkdtempDisposable, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdtempDisposable, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parseConfig, readConfig } from '#agent/config.ts'
 import type { RelayError } from '#relay/errors.ts'
+import { needing } from '../resources/needs.ts'
 
 const refusal = (text: string) => {
   try {
@@ -65,4 +66,46 @@ test('a missing agent.yaml is no configuration, but a file that was named must b
   await expect(named).rejects.toThrow(/other\.yaml: no such file/)
   await writeFile(join(dir.path, 'agent.yaml'), 'labels: { rack: "12" }')
   expect((await readConfig({ dataDir: dir.path })).labels).toEqual({ rack: '12' })
+})
+
+describe('an agent.yaml that others could have written is refused', () => {
+  const scene = async (text = 'permit: []') => {
+    const dir = await mkdtempDisposable(join(tmpdir(), 'fleetcat-'))
+    const file = join(dir.path, 'agent.yaml')
+    await writeFile(file, text, { mode: 0o644 })
+    return { dataDir: dir.path, file, [Symbol.asyncDispose]: () => dir.remove() }
+  }
+
+  test.each(['664', '646', '666'])('by its mode: %s', async mode => {
+    await using here = await scene()
+    await chmod(here.file, mode)
+    const named = { dataDir: here.dataDir, configFile: here.file }
+    for (const options of [here, named])
+      await expect(readConfig(options)).rejects.toMatchObject({
+        code: 'denied',
+        why: expect.stringContaining('others can write to the ceiling'),
+        fix: `Run: chmod go-w ${here.file}`,
+      })
+    await chmod(here.file, 0o644)
+    expect(await readConfig(here)).toMatchObject({ permit: [] })
+  })
+
+  test('by the mode of the data directory, from which they could remove it', async () => {
+    await using here = await scene()
+    await chmod(here.dataDir, 0o777)
+    await expect(readConfig(here)).rejects.toMatchObject({
+      code: 'denied',
+      fix: `Run: chmod 700 ${here.dataDir}`,
+    })
+    expect(await readConfig({ dataDir: here.dataDir, configFile: here.file })).toMatchObject({ permit: [] })
+  })
+
+  needing('root')('by its owner', async () => {
+    await using here = await scene()
+    await chown(here.file, 65_534, 65_534)
+    await expect(readConfig(here)).rejects.toMatchObject({
+      code: 'denied',
+      fix: expect.stringContaining('chown 0'),
+    })
+  })
 })

@@ -1,12 +1,16 @@
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { enrol } from '#agent/enrol.ts'
 import { identityDirectory, obtainIdentity } from '#agent/identity.ts'
 import { createCsr } from '#identity/csr.ts'
 import { loadIdentity, saveIdentity } from '#identity/files.ts'
 import { generateKey, keyToPem } from '#identity/keys.ts'
+import { parseToken } from '#identity/token.ts'
 import { openFleet } from './fleet.ts'
 import { keptLog, silent } from './resources.ts'
 
@@ -16,6 +20,26 @@ const refusal = async (attempt: Promise<unknown>) => {
     thrown => thrown,
   )
   return { code: error?.code, text: error?.message ?? 'it was accepted' }
+}
+
+/** A TCP server that is no controller. */
+async function openServer(greet: (socket: Socket) => void) {
+  const sockets = new Set<Socket>()
+  const server = createServer(socket => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    greet(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      server.close()
+      await once(server, 'close')
+    },
+  }
 }
 
 test('a token buys an identity that only its owner can read, and that knows the controllers', async () => {
@@ -130,6 +154,21 @@ test('the first controller that answers is joined', async () => {
   const join = fleet.token({ addresses: ['127.0.0.1:1', fleet.address] })
   const got = await obtainIdentity({ dataDir: fleet.dataDir, join, log: silent })
   expect(got.details.controllers).toEqual(['127.0.0.1:1', fleet.address])
+})
+
+test('a controller that is silent, or hangs up, is passed over', async () => {
+  await using fleet = await openFleet()
+  for (const greet of [(_: Socket) => {}, (socket: Socket) => socket.destroy()]) {
+    await using mute = await openServer(greet)
+    const token = parseToken(fleet.token({ addresses: [mute.address, fleet.address] }))
+    const directory = identityDirectory(fleet.dataDir)
+    const got = await enrol({ token, directory, log: silent, patienceMs: 200 })
+    expect(got.identity.name).toBe('edge-1')
+    const alone = { ...token, addresses: [mute.address] }
+    const { code, text } = await refusal(enrol({ token: alone, directory, log: silent, patienceMs: 200 }))
+    expect(code).toBe('unavailable')
+    expect(text).toContain(`${mute.address} (`)
+  }
 })
 
 describe('an identity that is there', () => {

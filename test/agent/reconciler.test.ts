@@ -145,6 +145,30 @@ describe('reconciler', () => {
     expect(host.reconciler.report('r-1')!.local).toEqual([`127.0.0.1:${port}`])
   })
 
+  test.each(['forever,interval=0.01', 'retry=100000,interval=0.01'])(
+    'a listener with %s holds up neither a Sync nor a look at the ceiling, and says why it waits',
+    async options => {
+      await using host = openHost()
+      const squatter = createServer()
+      squatter.listen(0, '127.0.0.1')
+      await once(squatter, 'listening')
+      const { port } = squatter.address() as { port: number }
+      const listen = `TCP4-LISTEN:${port},bind=127.0.0.1,fork,${options}`
+      const started = performance.now()
+      await host.reconciler.sync([desired('r-1', { listen }), desired('r-2')])
+      expect(host.reconciler.report('r-1')).toMatchObject({
+        state: RelayState.REJECTED,
+        problem: { code: 'address-in-use', why: expect.stringContaining('in use') },
+        retryAt: expect.any(Date),
+      })
+      expect(host.reconciler.report('r-2')!.state).toBe(RelayState.READY)
+      await host.reconciler.recheck()
+      expect(performance.now() - started).toBeLessThan(4_000)
+      squatter.close()
+      await until('it is ready', () => host.reconciler.report('r-1')!.state === RelayState.READY)
+    },
+  )
+
   test.each([
     ['TCP4-LISTEN:8080,fork', ['MEMORY:a'], 'denied'],
     ['TCP4-LISTEN:0,bind=127.0.0.1', ['TCP:169.254.169.254:80'], 'denied'],

@@ -11,7 +11,7 @@ const connection = (id: string): Live => ({
   source: '127.0.0.1:1',
   target: 'TCP:db:5432',
   openedAt: new Date(),
-  lastActiveAt: new Date(),
+  idleMs: 0,
   bytesIn: 0,
   bytesOut: 0,
 })
@@ -40,6 +40,17 @@ test('what opens together is told together, after the batch time and not before'
   await until('the batch is due', () => held.due() > before)
   expect(held.roster.take()?.opened.map(({ id }) => id)).toEqual(['c-1', 'c-2'])
   expect(held.roster.take()).toBe(undefined)
+})
+
+test('how long a connection has been idle is taken as the engine says it', async () => {
+  using held = taken()
+  held.roster.opened({ ...connection('c-1'), idleMs: 90_500 })
+  let opened: unknown
+  await until('it is told', () => {
+    opened = held.roster.take()?.opened[0]
+    return opened
+  })
+  expect(opened).toMatchObject({ id: 'c-1', idle: { seconds: 90n, nanos: 500_000_000 } })
 })
 
 test('what opens and closes within one batch is only counted', async () => {

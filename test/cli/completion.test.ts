@@ -30,9 +30,9 @@ beforeAll(async () => {
 afterAll(() => scratch[Symbol.asyncDispose]())
 
 /** What a real bash offers once `line` has been typed. */
-async function offered(line: string): Promise<string[]> {
-  const program = `source "$1"; COMP_LINE=$2; COMP_POINT=\${#2}; _fleetcat 2>&1; printf '%s\\n' "\${COMPREPLY[@]}"`
-  const child = spawn('bash', ['--norc', '-c', program, 'bash', script, line], {
+async function offered(line: string, breaks = ' =:'): Promise<string[]> {
+  const program = `source "$1"; COMP_WORDBREAKS=$3; COMP_LINE=$2; COMP_POINT=\${#2}; _fleetcat 2>&1; printf '%s\\n' "\${COMPREPLY[@]}"`
+  const child = spawn('bash', ['--norc', '-c', program, 'bash', script, line, breaks], {
     cwd: scratch.path,
     env: { PATH: `${bin}:${process.env.PATH}`, FLEETCAT_HOME: scratch.path, HOME: scratch.path },
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -51,6 +51,11 @@ describe('in bash', () => {
     expect(await offered('fleetcat list --s')).toEqual(['--selector'])
     expect(await offered('fleetcat list -o js')).toEqual(['json', 'jsonl'])
     expect(await offered('fleetcat list -l x -o ya')).toEqual(['yaml'])
+    expect(await offered('fleetcat list -o ')).toEqual(['table', 'wide', 'json', 'jsonl', 'yaml', 'name'])
+    expect(await offered('fleetcat list --output=js')).toEqual(['json', 'jsonl'])
+    expect(await offered('fleetcat list --output=')).toHaveLength(6)
+    expect(await offered('fleetcat list --output=ya', ' ')).toEqual(['--output=yaml'])
+    expect(await offered('fleetcat list --watch=')).toEqual([])
     expect(await offered('fleetcat wait relay/a --for re')).toEqual(['ready', 'revoked'])
   })
 

@@ -71,10 +71,18 @@ describe('contexts', () => {
   test.each([
     ['no list', '[]'],
     ['a name that leads elsewhere', JSON.stringify({ contexts: [{ ...prod, name: '../../etc' }] })],
+    ['an address without a port', JSON.stringify({ contexts: [{ ...prod, addresses: ['10.0.0.1'] }] })],
+    ['an address of no kind', JSON.stringify({ contexts: [{ ...prod, addresses: ['http://x:99999'] }] })],
+    ['half of it', JSON.stringify({ contexts: [prod] }, null, 2).slice(0, 90)],
     ['no address', JSON.stringify({ contexts: [{ ...prod, addresses: [] }] })],
   ])('a damaged file is refused by name: %s', async (_, text) => {
     await writeFile(join(home.path, 'config.yaml'), text)
-    await expect(readConfig()).rejects.toThrow(/config\.yaml/)
+    await expect(readConfig()).rejects.toMatchObject({
+      code: 'usage',
+      message: expect.stringMatching(
+        /^configuration [^\n]*config\.yaml: [^\n]*\. Correct it; or remove it[^\n]*$/,
+      ),
+    })
   })
 
   test('an operator of a cluster keeps its name; another one gets a free one', () => {

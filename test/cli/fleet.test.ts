@@ -140,6 +140,26 @@ test('create, use, see, revoke: the life of a relay', async () => {
   expect(list.items.map(({ id }: { id: string }) => id)).toContain(item.id)
 })
 
+test('a wait for a revocation is about the relay that is there now', async () => {
+  const port = await relay('again')
+  expect((await run('revoke', 'relay/again')).code).toBe(0)
+  expect((await run('wait', 'relay/again', '--for', 'revoked')).code).toBe(0)
+  expect(await relay('again')).not.toBe(port)
+  expect(await run('wait', 'relay/again', '--for', 'revoked', '--timeout', '300ms')).toMatchObject({
+    code: 7,
+    stdout: '',
+    stderr: expect.stringContaining('relay/again: it was not revoked within 300ms'),
+  })
+  await using waiting = start(['wait', 'relay/again', '--for', 'revoked', '-o', 'json'], { home })
+  let said = ''
+  waiting.child.stdout.on('data', chunk => {
+    said += chunk
+  })
+  const { item } = await answer('revoke', 'relay/again')
+  expect(await waiting.exited()).toBe(0)
+  expect(JSON.parse(said).id).toBe(item.id)
+})
+
 test('one connection can be cut, and the relay goes on', async () => {
   const port = await relay('cutting')
   const [one, other] = [await connection(port), await connection(port)]
@@ -238,6 +258,21 @@ describe('files', () => {
     expect(pruned.stdout).toMatch(/relay\/filed pruned/)
   })
 
+  test.each([
+    ['apply', '-f', '-'],
+    ['apply', '-f', '-', '--prune', '-l', 'set=files'],
+    ['diff', '-f', '-'],
+  ])('no relay at all is a mistake: %s %s %s %s', async (...words) => {
+    await relay('kept', '--label', 'set=files')
+    for (const stdin of ['', '# nothing\n---\n', 'apiVersion: fleetcat/v1\nkind: RelayList\nitems: []\n']) {
+      expect(await fleetcat(words, { home, stdin })).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('stdin: there is no relay in it'),
+      })
+    }
+    expect((await run('describe', 'relay/kept')).code).toBe(0)
+  })
+
   test('a broken file is an error of diff, not a difference', async () => {
     const { code, stderr } = await fleetcat(['diff', '-f', '-'], { home, stdin: 'kind: Rely\n' })
     expect(code).toBeGreaterThan(1)
@@ -255,12 +290,21 @@ describe('who may', () => {
       expect(await vera(['login', '-'], `${token.token}\n`)).toMatchObject({ code: 0 })
       expect(await vera(['list'])).toMatchObject({ code: 0 })
       expect((await vera(['whoami'])).stdout).toContain('vera, viewer')
-      expect((await vera(['create', 'mine', listen, target()])).code).toBe(3)
+      expect(await vera(['create', 'mine', listen, target()])).toMatchObject({
+        code: 3,
+        stderr: expect.stringMatching(/^fleetcat: creating a relay: vera has the role viewer/),
+      })
       expect((await vera(['login', token.token])).code).toBe(3)
       expect(await readFile(join(theirs, 'config.yaml'), 'utf8')).not.toContain(token.token)
     } finally {
       await rm(theirs, { recursive: true, force: true })
     }
+  })
+
+  test('a token by name is the token itself, for nobody could ask for its secret again', async () => {
+    const { stdout, code } = await run('token', 'create', 'agent', '-o', 'name')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^fcat1_\S+\n$/)
   })
 
   test('a revoked token lets nobody in', async () => {
@@ -270,6 +314,32 @@ describe('who may', () => {
     const { item: list } = await answer('token', 'list')
     expect(list.items.find(({ id }: { id: string }) => id === item.id)).toMatchObject({ state: 'revoked' })
     expect((await run('login', item.token)).code).toBe(2)
+  })
+})
+
+describe('a filter', () => {
+  test('that names what is not there is exit 4 with the nearest name, in a watch too', async () => {
+    await relay('nearby')
+    for (const words of [
+      ['list', '--agent', 'locl'],
+      ['connections', '--agent', 'locl'],
+      ['list', '-w', '--agent', 'locl'],
+    ]) {
+      expect(await run(...words)).toMatchObject({
+        code: 4,
+        stdout: '',
+        stderr: expect.stringContaining('Did you mean local?'),
+      })
+    }
+    expect(await run('connections', '--relay', 'nearbi')).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining('Did you mean nearby?'),
+    })
+  })
+
+  test('that nothing matches is told from a fleet without relays', async () => {
+    expect((await run('list', '-l', 'no=such')).stderr).toBe('No relay matches.\n')
+    expect((await run('agents', '-l', 'no=such')).stderr).toBe('No agent matches.\n')
   })
 })
 

@@ -1,9 +1,11 @@
+import { stripVTControlCharacters } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { formatDuration, parseDuration } from '#cli/duration.ts'
 import { exitCodeOf } from '#cli/exit-codes.ts'
 import { painter } from '#cli/output/colour.ts'
+import { shortened } from '#cli/output/fit.ts'
 import { type Presentation, renderItem, renderList } from '#cli/output/print.ts'
 import { json, yaml } from '#cli/output/structured.ts'
 import { table } from '#cli/output/table.ts'
@@ -43,6 +45,23 @@ describe('a table', () => {
     expect(table([cat], pets.columns, { ...style, wide: true, headers: false })).toBe('Tom  4  Pet\n')
   })
 
+  test('shrinks what may be shrunk, and only as far as it must, to fit the width it is given', () => {
+    const columns = [
+      { title: 'NAME', cell: (pet: Pet) => pet.name, shrinks: true },
+      { title: 'LEGS', cell: (pet: Pet) => String(pet.legs), right: true },
+    ]
+    const long = { ...cat, name: 'TCP4-LISTEN:8080,bind=127.0.0.1,fork' }
+    const fitting = (width: number) => table([long, cat], columns, { ...style, width }).split('\n')
+    expect(fitting(30)).toEqual([
+      'NAME                      LEGS',
+      'TCP4-LISTEN:8080,bind=1…     4',
+      'Tom                          4',
+      '',
+    ])
+    expect(fitting(80)[1]).toContain(long.name)
+    expect(fitting(1)[1]).toBe('TCP4…080     4')
+  })
+
   test('is nothing at all without rows', () => {
     expect(table([], pets.columns, style)).toBe('')
   })
@@ -53,6 +72,16 @@ describe('a table', () => {
       'a\\u{1b}[2Jb\\u{d}\\u{a}c\\u{202e}d\\u{9b}x  4\n',
     )
   })
+})
+
+test.each([
+  ['TCP4:10.0.0.5:80', 16, 'TCP4:10.0.0.5:80'],
+  ['TCP4:10.0.0.5:80,connect-timeout=5', 20, 'TCP4:10.0.0.5:80,co…'],
+  ['TCP4:10.0.0.5:80,connect-timeout=5', 17, 'TCP4:10.0.0.5:80…'],
+  ['TCP4:db.example.com:5432', 16, 'TCP4:db.…om:5432'],
+  ['TCP4:db.example.com:5432,connect-timeout=5', 16, 'TCP4:db.…om:5432'],
+])('%s in %i columns is %s', (text, width, expected) => {
+  expect(shortened(text, width)).toBe(expected)
 })
 
 describe('one answer in each format', () => {
@@ -118,6 +147,12 @@ describe('watching', () => {
     expect(shown.split('\n')).toHaveLength(4)
     expect(shown).toContain('… 3 more')
   })
+
+  test('keeps what a person should know on the screen, below what there is room for', () => {
+    const shown = page('a\nb\nc\nd\ne\n', { rows: 6, columns: 9 }, 'one two three')
+    const text = stripVTControlCharacters(shown)
+    expect(text).toBe('a\n… 4 more\n\none two\nthree\n')
+  })
 })
 
 describe('colour', () => {
@@ -172,7 +207,9 @@ test('every code of an error has one exit code, and only a few are not 1', () =>
     unauthenticated: 3,
     revoked: 3,
     'not-found': 4,
+    unsupported: 2,
     conflict: 5,
+    'address-in-use': 5,
     'timed-out': 7,
   })
 })

@@ -7,13 +7,13 @@ import { asFile } from '#cli/views/file.ts'
 import { relayItem } from '#cli/views/relay.ts'
 import { RelayView } from '#gen/fleetcat/v1/operator.ts'
 import { toMilliseconds } from '#wire/duration.ts'
-import { temporary } from './running.ts'
+import { fleetcat, temporary } from './running.ts'
 
 const web = `apiVersion: fleetcat/v1
 kind: Relay
 metadata:
   name: web
-  labels: { team: web, tier: 1 }
+  labels: { team: web, tier: "1" }
 spec:
   listen: TCP4-LISTEN:8080,bind=127.0.0.1,fork
   target: TCP4:10.0.0.5:80
@@ -90,19 +90,82 @@ describe('a mistake in a file is named with its line, and what would be right', 
     ],
     ['another kind', change('kind: Relay', 'kind: Service'), /^f\.yaml:2: `kind`.*Write `kind: Relay`/],
     ['no target', change('  target: TCP4:10.0.0.5:80\n', ''), /it has no target\. Write `targets:`/],
-    ['a bad address', change('TCP4:10.0.0.5:80', 'TCP4:10.0.0.5'), /^f\.yaml:7: relay\/web: /],
-    ['a bad duration', change('1m30s', 'soon'), /idle timeout soon|it is not a duration/],
-    ['a bad network', change('10.0.0.0/8', '10.0.0.0/99'), /f\.yaml:7: relay\/web/],
+    ['a bad address', change('TCP4:10.0.0.5:80', 'TCP4:10.0.0.5'), /^f\.yaml:8: .*TCP4:10\.0\.0\.5/],
+    ['a bad duration', change('1m30s', 'soon'), /^f\.yaml:14: idleTimeout soon: it is not a duration/],
+    ['no time at all', change('1m30s', '0s'), /^f\.yaml:14: idleTimeout 0s: it must be longer than nothing$/],
+    ['a bad network', change('10.0.0.0/8', '10.0.0.0/99'), /^f\.yaml:11: network `10\.0\.0\.0\/99`/],
+    ['a bad name', change('name: web', 'name: Web_1'), /^f\.yaml:4: relay name `Web_1`: a name has/],
+    [
+      'a bad label name',
+      change('{ team: web, tier: "1" }', '\n    team: web\n    -x: y'),
+      /^f\.yaml:7: label `-x`: a label name has/,
+    ],
+    [
+      'a label that is no text',
+      change('team: web', 'team: true'),
+      /^f\.yaml:5: `metadata\.labels\.team` must be a text, and is `true`\. Write `team: "true"`$/,
+    ],
+    [
+      'a label that is a list',
+      change('team: web', 'team: [1]'),
+      /^f\.yaml:5: .* must be a text, and is a list/,
+    ],
+    [
+      'a network that is no list',
+      change('[10.0.0.0/8]', '10.0.0.0/8'),
+      /^f\.yaml:11: `spec\.limits\.allowFrom` must be a list, and is the text `10\.0\.0\.0\/8`\. Write `allowFrom: \[10\.0\.0\.0\/8\]`$/,
+    ],
+    [
+      'one bad target of several',
+      change('target: TCP4:10.0.0.5:80', 'targets:\n  - TCP4:10.0.0.5:80\n  - TCP4:10.0.0.6'),
+      /^f\.yaml:10: .*TCP4:10\.0\.0\.6/,
+    ],
+    [
+      'no targets',
+      change('target: TCP4:10.0.0.5:80', 'targets: []'),
+      /^f\.yaml:8: `spec\.targets` is empty\. Write/,
+    ],
+    [
+      'a number that nothing can hold',
+      change('maxConnections: 10', 'maxConnections: 9999999999'),
+      /^f\.yaml:12: `spec\.limits\.maxConnections` is `9999999999`, and the highest is 4294967295/,
+    ],
     [
       'agents and a selector',
       change('  agents: [edge-1]', '  agents: [edge-1]\n  selector: a=b'),
-      /it names agents and a selector/,
+      /^f\.yaml:10: relay\/web: it names agents and a selector/,
     ],
     ['broken YAML', change('metadata:', 'metadata: ['), /^f\.yaml:\d+: it is not YAML/],
-    ['no map at all', '- 1\n- 2\n', /^f\.yaml:1: this document/],
+    [
+      'no map at all',
+      '- 1\n- 2\n',
+      /^f\.yaml:1: this document must be a map, and is a list\. Each document has/,
+    ],
   ])('%s', async (_, text, message) => {
     await expect(parseRelays(text, 'f.yaml')).rejects.toThrow(message)
   })
+})
+
+test('all mistakes of a file are named, in the order of its lines', async () => {
+  const text = web
+    .replace('name: web', 'name: Web')
+    .replace('team: web', 'team: true')
+    .replace('10.0.0.0/8', '10.0.0.0/99')
+    .replace('1m30s', '0s')
+  const found: AggregateError = await parseRelays(`${text}---\nkind: Rely\n`, 'f.yaml').then(
+    () => expect.unreachable(),
+    thrown => thrown,
+  )
+  const lines = found.errors.map(({ message }) => Number(/^f\.yaml:(\d+): /.exec(message)?.[1]))
+  expect(lines).toEqual([4, 5, 11, 14, 16, 16, 16, 16])
+  expect(found.message).not.toMatch(/Invalid|expected|undefined/)
+})
+
+test('each mistake is a line on stderr', async () => {
+  const stdin = web.replace('name: web', 'name: Web').replace('1m30s', '0s')
+  const { code, stderr } = await fleetcat(['apply', '-f', '-'], { stdin })
+  expect(code).toBe(2)
+  expect(stderr).toMatch(/^fleetcat: stdin:4: [^\n]*\nfleetcat: stdin:14: [^\n]*\n$/)
 })
 
 describe('files and directories', () => {

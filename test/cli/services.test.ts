@@ -76,7 +76,7 @@ describe('an operator’s certificate', () => {
     const last = await fleetcat(['list'], { home: theirs.path })
     expect(last).toMatchObject({
       code: 3,
-      stderr: expect.stringContaining('fleetcat token create operator --name ana'),
+      stderr: expect.stringMatching(/start `fleetcat controller` again.*token create operator --name ana/),
     })
   })
 
@@ -131,7 +131,52 @@ test('an agent joins with a token from a file, reads its file again on SIGHUP, a
   expect((await fleetcat(['wait', 'relay/open', '--for', 'ready'], { home: home.path })).code).toBe(0)
 
   expect(await agent.stop('SIGTERM')).toBe(0)
+  await until(async () => (await agents())[0]?.status.state === 'unreachable')
+  for (const words of [['connections'], ['connections', '--relay', 'open', '-o', 'json']]) {
+    const { code, stderr } = await fleetcat(words, { home: home.path })
+    expect({ code, stderr: stderr.split('\n').slice(-2) }).toEqual({
+      code: 0,
+      stderr: ['edge-1 is unreachable; its connections are unknown', ''],
+    })
+  }
+  const away = [
+    'create',
+    'away',
+    listen,
+    'TCP4:127.0.0.1:9',
+    '--on',
+    'edge-1',
+    '--wait',
+    '--timeout',
+    '200ms',
+  ]
+  expect(await fleetcat(away, { home: home.path })).toMatchObject({
+    code: 6,
+    stderr: expect.stringContaining('unreachable: edge-1'),
+  })
   expect(await running.stop('SIGINT')).toBe(130)
+})
+
+test('a watch that loses its controller says so, and goes on when there is one again', async () => {
+  await using home = await temporary()
+  const first = await controller(home.path)
+  const { token } = await answer(home.path, 'token', 'create', 'agent', '--name', 'edge-1')
+  const words = ['agent', '--join', token, '--data', join(home.path, 'edge-1'), '--log-level', 'error']
+  await using _agent = start(words, { home: home.path })
+  const [address] = (await answer(home.path, 'status')).addresses
+  await using watcher = start(['agents', '-w', '-o', 'jsonl'], { home: home.path })
+  let seen = ''
+  watcher.child.stdout.on('data', chunk => {
+    seen += chunk
+  })
+  await until(async () => seen.includes('"state":"ready"'))
+  await first.stop('SIGTERM')
+  await until(async () => watcher.stderr().includes('the controller is gone'))
+  seen = ''
+  await using _second = await controller(home.path, '--listen', address)
+  await until(async () => seen.includes('"change":"changed"') && seen.includes('"state":"ready"'))
+  expect(await watcher.stop('SIGINT')).toBe(130)
+  expect(watcher.stderr().match(/is gone/g)).toHaveLength(1)
 })
 
 test('a second `up` finds its agent and its admin again, wherever it listens now', async () => {
@@ -154,7 +199,7 @@ test('a port that is taken is said, and nothing stays behind', async () => {
   const [address] = (await answer(home.path, 'status')).addresses
   await using other = await temporary()
   const { code, stderr } = await fleetcat(['up', '--listen', address], { home: other.path })
-  expect(code).toBe(1)
+  expect(code).toBe(5)
   expect(stderr).toMatch(/EADDRINUSE/)
   expect(running.child.exitCode).toBe(null)
 })

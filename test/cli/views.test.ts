@@ -141,7 +141,7 @@ describe('an agent', () => {
     }),
   )
 
-  test('says in its state since when it has not been heard, and only for people', () => {
+  test('says in its state for how long it has not been heard, and only for people', () => {
     expect(unreachable.status.state).toBe('unreachable')
     const [title, row] = table([unreachable], agents.columns, style).split('\n')
     expect(title?.split(/ +/)).toEqual([
@@ -153,7 +153,7 @@ describe('an agent', () => {
       'VERSION',
       'CERT-EXPIRES',
     ])
-    expect(row).toMatch(/^edge-1 +site=paris +unreachable since 1m +0 +0 +0\.1\.0 +1h$/)
+    expect(row).toMatch(/^edge-1 +site=paris +unreachable for 1m +0 +0 +0\.1\.0 +1h$/)
   })
 })
 

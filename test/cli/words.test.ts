@@ -62,6 +62,18 @@ describe('a mistake on the command line is exit 2 and says what would be right',
     ['a misspelt keyword', ['create', 'a', 'TCP4-LSTEN:1', 'TCP4:h:1'], /Did you mean `TCP4-LISTEN`\?/],
     ['a duration without a unit', ['create', 'a', '--idle-timeout', '15', 'b', 'c'], /Write 15s/],
     ['a rate that is none', ['create', 'a', '--rate', 'fast', 'b', 'c'], /--rate 50\/s/],
+    [
+      'a number that nothing can hold',
+      ['create', 'a', '--max-connections', '99999999999999999999', 'b', 'c'],
+      /the highest is 4294967295/,
+    ],
+    ['a label twice', ['create', 'a', '--label', 'x=1', '--label', 'x=2', 'b', 'c'], /`x` is `1` already/],
+    [
+      'a label of a token twice',
+      ['token', 'create', 'agent', '--label', 'x=1', '--label', 'x=1'],
+      /`x` is `1`/,
+    ],
+    ['an address kind of socat that is not here', ['addresses', 'EXEC'], /EXEC/],
     ['--timeout without --wait', ['create', 'a', '--timeout', '5s', 'b', 'c'], /Add --wait/],
     ['--prune without a selector', ['apply', '-f', 'x', '--prune'], /--prune needs a selector/],
     ['nothing to do', ['token'], /fleetcat token: what to do is missing/],
@@ -71,7 +83,8 @@ describe('a mistake on the command line is exit 2 and says what would be right',
   ])('%s', async (_, words, message) => {
     const { code, stdout, stderr } = await fleetcat(words)
     expect(stderr).toMatch(message)
-    expect(stderr).toMatch(/^fleetcat: [^\n]*\n$/)
+    expect(stderr).toMatch(/^fleetcat( [a-z ]+)?: [^\n]*\n$/)
+    expect(stderr).not.toMatch(/\.\.|^fleetcat: fleetcat/)
     expect(code).toBe(2)
     expect(stdout).toBe('')
   })

@@ -18,10 +18,10 @@ function confirm(stream: AgentStream, revocationId: string, more: Partial<Receip
   stream.send({ $case: 'receipt', value })
 }
 
-function report(stream: AgentStream, id: string): void {
+function report(stream: AgentStream, id: string, relayId: string): void {
   const connection = {
     id,
-    relayId: 'r-any',
+    relayId,
     source: '10.0.0.9:4000',
     target: '127.0.0.1:80',
     tlsIdentity: '',
@@ -156,10 +156,11 @@ describe('a connection', () => {
       await joinAgent(controller, { name: 'edge-1' }),
       await joinAgent(controller, { name: 'edge-2' }),
     ]
+    const { relay } = await create(controller, draft('web', { selector: '!retired' }))
     await using first = await one.settle()
     await using second = await two.settle()
-    report(first, 'c-1')
-    report(second, 'c-2')
+    report(first, 'c-1', relay.id)
+    report(second, 'c-2', relay.id)
     await eventually('both are listed', async () => (await connections(controller)).length === 2)
     const { revocation } = await revoke(controller, 'conn/c-2')
     expect(revocation.agents).toEqual(['edge-2'])
@@ -174,10 +175,11 @@ describe('a connection', () => {
       await joinAgent(controller, { name: 'a-liar' }),
       await joinAgent(controller, { name: 'edge-1' }),
     ]
+    const { relay } = await create(controller, draft('web', { selector: '!retired' }))
     await using first = await liar.settle()
     await using second = await honest.settle()
-    report(first, 'c-1')
-    report(second, 'c-1')
+    report(first, 'c-1', relay.id)
+    report(second, 'c-1', relay.id)
     await eventually('both are listed', async () => (await connections(controller)).length === 2)
     const { revocation } = await revoke(controller, 'conn/c-1')
     expect(revocation.agents.sort()).toEqual(['a-liar', 'edge-1'])

@@ -98,6 +98,45 @@ describe.each(['viewer', 'operator', 'admin'])('%s', role => {
   })
 })
 
+describe('who strikes off whom', () => {
+  const revoke = (person: TestOperator, target: string, dryRun = false) =>
+    person.ask(c => c.revoke, { target, reason: '', requestId: '', dryRun })
+
+  test.each(['agent/edge-1', 'operator/test-viewer', 'operator/admin'])(
+    'an operator does not revoke %s',
+    async target => {
+      for (const dryRun of [true, false]) {
+        await expect(revoke(people.operator!, target, dryRun)).rejects.toMatchObject({
+          code: 'denied',
+          what: `revoke ${target}`,
+          why: 'test-operator has the role operator, and this needs admin',
+        })
+      }
+    },
+  )
+
+  test('an operator revokes relays and connections', async () => {
+    for (const target of ['relay/none', 'conn/none'])
+      await expect(revoke(people.operator!, target)).rejects.toMatchObject({ code: 'not-found' })
+  })
+
+  test('the last admin stays, even if two try to revoke each other at once', async () => {
+    await using fresh = await openController()
+    await expect(revoke(fresh.admin, 'operator/admin')).rejects.toMatchObject({
+      code: 'conflict',
+      why: expect.stringContaining('the last admin'),
+      fix: expect.stringContaining('--role admin'),
+    })
+    using second = await openOperator(fresh, 'admin', 'second')
+    await second.ask(c => c.whoAmI, {})
+    const outcomes = await Promise.allSettled([
+      revoke(fresh.admin, 'operator/second'),
+      revoke(second, 'operator/admin'),
+    ])
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+  })
+})
+
 test('whoever is denied is told the role and whom to ask', async () => {
   await expect(people.viewer!.ask(c => c.listTokens, {})).rejects.toMatchObject({
     code: 'denied',

@@ -1,13 +1,19 @@
 import { describe, expect, test } from 'vitest'
+import { openMirror } from '#controller/mirror.ts'
+import { openPlacement } from '#controller/placement.ts'
+import { openSession } from '#controller/session.ts'
+import { openMemoryStore } from '#controller/store/memory.ts'
 import { Hello } from '#gen/fleetcat/v1/agent.ts'
 import { RelayState } from '#gen/fleetcat/v1/relay.ts'
 import { createCsr } from '#identity/csr.ts'
 import { generateKey, keyToPem } from '#identity/keys.ts'
+import { logTo } from '#telemetry/log.ts'
 import { apply, create, draft, revoke } from '#test/resources/drafts.ts'
 import { eventually } from '#test/resources/eventually.ts'
 import { joinAgent, openController, type TestController } from '#test/resources/fleet.ts'
 import { heapInUse } from '#test/resources/memory.ts'
 import { until } from '#test/resources/streams.ts'
+import { toDuration, toMilliseconds } from '#wire/duration.ts'
 
 const hello = (bootId: string) => ({ $case: 'hello', value: Hello.fromPartial({ bootId }) }) as const
 
@@ -190,11 +196,14 @@ describe('an agent that comes back', () => {
 })
 
 describe('one identity, two streams', () => {
-  test('of two processes the newer one stays, the other is fenced, and an alert says so', async () => {
+  test.each([
+    ['later', 1_000],
+    ['earlier, for a clock was set back', -3_600_000],
+  ])('of two processes the newcomer stays, though it says that it booted %s', async (_, aheadMs) => {
     await using controller = await openController()
     const edge = await joinAgent(controller, { name: 'edge-1' })
     await using first = await edge.settle()
-    await using second = await edge.settle({ bootId: 'other', bootedAt: new Date(Date.now() + 1_000) })
+    await using second = await edge.settle({ bootId: 'other', bootedAt: new Date(Date.now() + aheadMs) })
     expect(await first.hear('goodbye')).toEqual({ reason: 'fenced' })
     expect(await first.ended).toBeUndefined()
     expect(controller.events('alert.duplicate-identity')).toMatchObject([
@@ -205,12 +214,15 @@ describe('one identity, two streams', () => {
     expect(await agentView(controller, 'edge-1')).toMatchObject({ bootId: 'other', state: 1 })
   })
 
-  test('an older process that comes later is fenced itself, and its word does not count', async () => {
+  test('a process that another has taken over from is fenced when it comes again, whatever it says', async () => {
     await using controller = await openController()
     const edge = await joinAgent(controller, { name: 'edge-1' })
+    const { relay } = await create(controller, draft('own'))
+    await using older = await edge.settle({ bootId: 'older' })
     await using first = await edge.settle()
-    await using late = edge.attach({ bootId: 'older', bootedAt: new Date(Date.now() - 60_000) })
-    late.send({ $case: 'connections', value: connectionsOf('c-1') })
+    expect(await older.hear('goodbye')).toEqual({ reason: 'fenced' })
+    await using late = edge.attach({ bootId: 'older', bootedAt: new Date(Date.now() + 86_400_000) })
+    late.send({ $case: 'connections', value: connectionsOf(relay.id, 'c-1') })
     expect(await late.hear('goodbye')).toEqual({ reason: 'fenced' })
     await late.ended
     expect(await agentView(controller, 'edge-1')).toMatchObject({ bootId: edge.bootId, connections: 0 })
@@ -221,8 +233,9 @@ describe('one identity, two streams', () => {
   test('a process that hands over keeps its roster, and the old stream ends', async () => {
     await using controller = await openController()
     const edge = await joinAgent(controller, { name: 'edge-1' })
+    const { relay } = await create(controller, draft('own'))
     await using first = await edge.settle()
-    first.send({ $case: 'connections', value: connectionsOf('c-1') })
+    first.send({ $case: 'connections', value: connectionsOf(relay.id, 'c-1') })
     await eventually(
       'the connection is listed',
       async () => (await agentView(controller, 'edge-1')).connections === 1,
@@ -238,10 +251,10 @@ describe('one identity, two streams', () => {
   })
 })
 
-function connectionsOf(...ids: string[]) {
+function connectionsOf(relayId: string, ...ids: string[]) {
   const opened = ids.map(id => ({
     id,
-    relayId: 'r',
+    relayId,
     source: '10.0.0.1:4000',
     target: '127.0.0.1:80',
     tlsIdentity: '',
@@ -324,7 +337,75 @@ describe('what an agent reports', () => {
   })
 })
 
+test('a connection on which nothing moves is idle for as long as it is, though the agent says no more', async () => {
+  await using controller = await openController()
+  const edge = await joinAgent(controller, { name: 'edge-1' })
+  const { relay } = await create(controller, draft('web'))
+  await using stream = await edge.settle()
+  const { opened, ...events } = connectionsOf(relay.id, 'c-1')
+  const quiet = opened.map(each => ({ ...each, idle: toDuration(60_000) }))
+  stream.send({ $case: 'connections', value: { ...events, opened: quiet } })
+  const idle = async () => {
+    const { connections } = await controller.admin.ask(c => c.listConnections, { filter: undefined })
+    const shown = connections[0]?.connection?.idle
+    return shown ? toMilliseconds(shown) : 0
+  }
+  await eventually('it is listed', async () => (await idle()) >= 60_000)
+  const before = await idle()
+  await eventually('time passes', async () => (await idle()) > before + 50)
+  stream.send({
+    $case: 'connections',
+    value: {
+      ...events,
+      snapshot: false,
+      opened: [],
+      traffic: [{ id: 'c-1', bytesIn: 1n, bytesOut: 1n, idle: toDuration(0) }],
+    },
+  })
+  await eventually('it moved', async () => (await idle()) < 30_000)
+})
+
+test('what cannot be worked out for an agent ends its stream with the reason', async () => {
+  await using store = await openMemoryStore()
+  await using mirror = await openMirror(store, logTo({ write: () => {} }, 'test', 'silent'))
+  const failure = Promise.withResolvers<unknown>()
+  openSession({
+    agent: 'edge-1',
+    bootId: 'b',
+    outlet: {
+      send() {
+        throw new Error('this row makes no sense')
+      },
+      drained: async () => {},
+      end() {},
+    },
+    mirror,
+    placement: openPlacement(mirror, () => ({})),
+    welcome: { $case: 'goodbye', value: { reason: '' } },
+    placed: undefined,
+    failed: failure.resolve,
+    pendingOrders: () => [],
+    resume: undefined,
+  })
+  expect(await failure.promise).toMatchObject({ message: 'this row makes no sense' })
+})
+
 describe('certificates', () => {
+  test('an agent that has renewed resumes, for nothing of what it has to run is other', async () => {
+    await using controller = await openController()
+    const edge = await joinAgent(controller, { name: 'edge-1' })
+    await using stream = await edge.settle()
+    await create(controller, draft('web'))
+    const { revision } = await stream.hear('apply')
+    stream.send({
+      $case: 'certificateRequest',
+      value: { csrDer: await createCsr(await generateKey()) },
+    })
+    expect((await stream.hear('certificate')).problem).toBeUndefined()
+    await using next = edge.attach({ epoch: 1n, revision })
+    expect(await next.hear('welcome')).toMatchObject({ resumed: true })
+  })
+
   test('an agent renews over its stream; the old certificate serves until its own end', async () => {
     await using controller = await openController()
     const edge = await joinAgent(controller, { name: 'edge-1' })

@@ -1,4 +1,4 @@
-import { chmod, cp, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { startController } from '#controller/main.ts'
@@ -53,6 +53,16 @@ test('a damaged authority is named and left as it is', async () => {
     fix: expect.stringContaining('backup'),
   })
   expect(await readFile(file, 'utf8')).toBe(damaged)
+})
+
+test('a lost authority is not quietly replaced by a new one', async () => {
+  await using scratch = await openScratch()
+  await (await start(scratch.path)).close()
+  await rm(join(scratch.path, 'authority'), { recursive: true })
+  await expect(start(scratch.path)).rejects.toMatchObject({
+    code: 'not-found',
+    why: expect.stringContaining('though the cluster has been in use'),
+  })
 })
 
 test('the authority of another cluster is refused', async () => {

@@ -2,7 +2,14 @@ import { describe, expect, test } from 'vitest'
 import { createCsr } from '#identity/csr.ts'
 import { generateKey } from '#identity/keys.ts'
 import { parseToken } from '#identity/token.ts'
-import { joinAgent, mint, openController, operatorWith, type TestController } from '#test/resources/fleet.ts'
+import {
+  enlist,
+  joinAgent,
+  mint,
+  openController,
+  operatorWith,
+  type TestController,
+} from '#test/resources/fleet.ts'
 import { redeem } from '#test/resources/joining.ts'
 import { until } from '#test/resources/streams.ts'
 import { toDuration } from '#wire/duration.ts'
@@ -23,6 +30,45 @@ test('of 50 who redeem one token at once, exactly one is let in', async () => {
     if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject(denied('it has been used'))
   }
   expect(await tokens(controller)).toMatchObject([{ used: 1, uses: 1 }])
+})
+
+describe('an answer that was lost', () => {
+  test('is given again to the same key, which counts once', async () => {
+    await using controller = await openController()
+    const token = await mint(controller, { name: 'edge-1' })
+    const privateKey = await generateKey()
+    const first = await redeem(token, { privateKey })
+    const second = await redeem(token, { privateKey })
+    expect(second.name).toBe(first.name)
+    expect(await tokens(controller)).toMatchObject([{ used: 1 }])
+    for (const identity of [first, second]) {
+      await using stream = enlist(controller, identity).attach()
+      await stream.hear('welcome')
+    }
+    await expect(redeem(token)).rejects.toMatchObject(denied('it has been used'))
+    await controller.restart()
+    await redeem(token, { privateKey })
+  })
+
+  test('is not given to the same key under another name', async () => {
+    await using controller = await openController()
+    const token = await mint(controller, {})
+    const privateKey = await generateKey()
+    await redeem(token, { privateKey, name: 'a' })
+    await redeem(token, { privateKey, name: 'a' })
+    await expect(redeem(token, { privateKey, name: 'b' })).rejects.toMatchObject(denied('it has been used'))
+  })
+
+  test('is not given any more once a later token was used for the name, or the token was revoked', async () => {
+    await using controller = await openController()
+    const token = await mint(controller, { name: 'edge-1' })
+    const privateKey = await generateKey()
+    await redeem(token, { privateKey })
+    await redeem(await mint(controller, { name: 'edge-1' }))
+    await expect(redeem(token, { privateKey })).rejects.toMatchObject(denied('a later one'))
+    await controller.admin.ask(c => c.revokeToken, { id: parseToken(token).id })
+    await expect(redeem(token, { privateKey })).rejects.toMatchObject(denied('it was revoked'))
+  })
 })
 
 test('a token of three uses lets in three, by names of their own', async () => {

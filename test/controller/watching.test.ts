@@ -50,7 +50,7 @@ test('a watch of connections follows what agents report, by relay, agent and sou
   await using stream = await edge.settle()
   const filter = { relay: 'web', agent: 'edge-1', source: '10.0.0.0/8', id: '' }
   const watch = messages(controller.admin.client.watchConnections({ filter }), 'watch')
-  expect((await watch.next()).value).toEqual({ connections: [] })
+  expect((await watch.next()).value).toEqual({ connections: [], omitted: 0 })
   const connection = (id: string, source: string) => ({
     id,
     relayId: relay.id,

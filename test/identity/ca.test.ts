@@ -1,6 +1,7 @@
 import { generateKeyPairSync, X509Certificate } from 'node:crypto'
 import { stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import tls from 'node:tls'
 import { describe, expect, it } from 'vitest'
 import { createAuthority, loadAuthority, openAuthority } from '#identity/ca.ts'
 import { identityOf } from '#identity/name.ts'
@@ -65,6 +66,24 @@ describe('an authority', () => {
       })
     }
   })
+
+  it.each(['agent', 'operator'] as const)(
+    'lets no %s pass for a host, by any part of its name',
+    async kind => {
+      await using directory = await temporaryDirectory()
+      const authority = await createAuthority({ cluster: 'prod' })
+      const { cert } = await issued(authority, kind, 'db.example.com')
+      const certificate = new X509Certificate(cert)
+      expect(certificate.subject).not.toContain('CN=')
+      expect(tls.checkServerIdentity('db.example.com', certificate.toLegacyObject())).toBeInstanceOf(Error)
+      expect(certificate.checkHost('db.example.com', { subject: 'always' })).toBeUndefined()
+      const subject = openssl('x509', '-noout', '-subject', '-in', await directory.file('leaf.pem', cert))
+      expect(await subject).toMatch(/O ?= ?prod, OU ?= ?\w+, name ?= ?db\.example\.com/)
+      for (const name of ['controller.fleetcat', 'a.controller.fleetcat', 'localhost']) {
+        expect(await failureOf(issued(authority, kind, name))).toMatchObject({ code: 'invalid' })
+      }
+    },
+  )
 
   it.each([
     '*.example.com',

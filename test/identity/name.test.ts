@@ -64,6 +64,25 @@ describe('a name', () => {
     )
   })
 
+  it.each(['controller.fleetcat', 'a.controller.fleetcat', 'localhost', 'a.localhost', 'a.b.localhost'])(
+    'is never %s, by which controllers are reached',
+    reserved => {
+      expect(() => checkName(reserved)).toThrow('controllers are reached by it')
+      expect(() => formatName({ cluster: 'prod', kind: 'agent', name: reserved })).toThrow('refused')
+    },
+  )
+
+  it('may resemble one by which controllers are reached', () => {
+    for (const good of [
+      'controller',
+      'fleetcat',
+      'mycontroller.fleetcat',
+      'localhost.example',
+      'notlocalhost',
+    ])
+      expect(checkName(good)).toBe(good)
+  })
+
   it.each([
     'spiffe://prod/agent/',
     'spiffe://prod/agent/a/',

@@ -1,7 +1,9 @@
-import { mkdir, readdir, stat } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { chown, mkdir, readdir, stat, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readPrivateFile, writePrivateFile } from '#identity/private-file.ts'
+import { needing } from '../resources/needs.ts'
 import { failureOf, temporaryDirectory } from './fixtures.ts'
 
 describe('a private file', () => {
@@ -33,7 +35,53 @@ describe('a private file', () => {
     expect(await failureOf(writePrivateFile(join(path, 'below'), '', 'replace'))).toMatchObject({
       code: 'EEXIST',
     })
-    await mkdir(join(directory.path, 'folder'), { mode: 0o700 })
-    expect(await failureOf(readPrivateFile(join(directory.path, 'folder')))).toMatchObject({ code: 'EISDIR' })
+  })
+
+  it('is a regular file: no link, no pipe, no directory', async () => {
+    await using directory = await temporaryDirectory()
+    const path = (name: string) => join(directory.path, name)
+    await writeFile(path('secret'), 'one', { mode: 0o600 })
+    await symlink(path('secret'), path('link'))
+    await mkdir(path('folder'), { mode: 0o700 })
+    execFileSync('mkfifo', ['-m', '600', path('pipe')])
+    for (const name of ['link', 'folder', 'pipe']) {
+      expect(await failureOf(readPrivateFile(path(name)))).toMatchObject({ code: 'untrusted' })
+    }
+  })
+
+  needing('root')('of another user, or in the directory of one, is neither read nor written', async () => {
+    await using directory = await temporaryDirectory()
+    const home = join(directory.path, 'home')
+    const path = join(home, 'secret')
+    await writePrivateFile(path, 'one', 'replace')
+    await chown(path, 65_534, 65_534)
+    expect(await failureOf(readPrivateFile(path))).toMatchObject({
+      code: 'untrusted',
+      why: expect.stringContaining('belongs to another user'),
+      fix: expect.stringContaining(`chown 0 ${path}`),
+    })
+    await chown(path, 0, 0)
+    expect(await readPrivateFile(path)).toBe('one')
+    await chown(home, 65_534, 65_534)
+    expect(await failureOf(readPrivateFile(path))).toMatchObject({ code: 'untrusted' })
+    expect(await failureOf(writePrivateFile(path, 'two', 'replace'))).toMatchObject({ code: 'untrusted' })
+  })
+
+  it('takes away what a process left that was killed while it saved, and nothing else', async () => {
+    await using directory = await temporaryDirectory()
+    const path = await directory.file('secret', '')
+    const long = new Date(Date.now() - 3_600_000)
+    const killed = ['.secret.0123456789abcdef', '.secret.fedcba9876543210']
+    const others = ['.secret.old', '.secrets.0123456789abcdef', 'other', '.secret.00000000000000ff']
+    for (const name of [...killed, ...others]) {
+      const left = await directory.file(name, 'a key')
+      if (!name.endsWith('ff')) await utimes(left, long, long)
+    }
+    await writePrivateFile(path, 'one', 'replace')
+    expect((await readdir(directory.path)).sort()).toEqual([...others, 'secret'].sort())
+    const left = await directory.file(killed[0]!, 'a key')
+    await utimes(left, long, long)
+    await readPrivateFile(path)
+    expect((await readdir(directory.path)).sort()).toEqual([...others, 'secret'].sort())
   })
 })

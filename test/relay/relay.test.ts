@@ -29,13 +29,17 @@ test('a conversation is listed while it lives, with who, where and how much', as
     target,
   })
   expect(listed).toMatchObject({ bytesIn: 5, bytesOut: 5 })
-  expect(listed!.lastActiveAt.getTime()).toBeGreaterThanOrEqual(listed!.openedAt.getTime() - 2)
+  const lastActiveAt = () => performance.now() - listed!.idleMs
+  const first = lastActiveAt()
+  await until('it has been idle', () => listed!.idleMs > 5)
+  client.write('hello')
+  await until('it has moved again', () => lastActiveAt() > first + 4 && listed!.bytesOut === 10)
   client.end()
   await ended(client)
   await until('it is over', () => test.closed.length === 1)
   expect(test.opened).toHaveLength(1)
   expect(test.closed[0]).toMatchObject({
-    connection: { id: 'connection-1', bytesIn: 5, bytesOut: 5 },
+    connection: { id: 'connection-1', bytesIn: 10, bytesOut: 10 },
     cause: 'eof',
   })
   expect(test.relay.connections.size).toBe(0)

@@ -28,10 +28,14 @@ async function openControllerProcess(): Promise<ControllerProcess> {
     execArgv: ['--expose-gc', '--disable-warning=ExperimentalWarning'],
     serialization: 'advanced',
   })
-  const [{ address }] = (await once(child, 'message')) as [{ address: string }]
+  const died = once(child, 'exit').then(([code]) => {
+    throw new Error(`the controller's process has ended with ${code}`)
+  })
+  died.catch(() => {})
+  const [{ address }] = (await Promise.race([once(child, 'message'), died])) as [{ address: string }]
   async function ask<T>(message: object): Promise<T> {
     child.send(message)
-    return (await once(child, 'message'))[0] as T
+    return (await Promise.race([once(child, 'message'), died]))[0] as T
   }
   const admin = await openAdmin(address, csr => ask({ csr }))
   return {
@@ -131,7 +135,8 @@ const attacks: Record<
     for (let round = 0; round < 3; round++) {
       await using session = openSession(identity)
       await once(session, 'connect')
-      for (let i = 0; i < 5_000 && !session.destroyed && !session.closed; i++) {
+      // About a thousand are what Node's own defence lets one session have.
+      for (let i = 0; i < 2_000 && !session.destroyed && !session.closed; i++) {
         request(session, path).close(constants.NGHTTP2_CANCEL)
         if (i % 100 === 0) await new Promise(resolve => setImmediate(resolve))
       }
@@ -177,7 +182,8 @@ const attacks: Record<
   },
 }
 
-describe.each(['an enrolled agent', 'a stranger'])('of %s', peer => {
+// An attacker and its victim at full speed have only what a busy machine leaves them.
+describe.each(['an enrolled agent', 'a stranger'])('of %s', { timeout: 60_000 }, peer => {
   test.each(Object.keys(attacks))('%s leave the memory and the others as they were', async name => {
     const identity = peer === 'a stranger' ? { ca: attacker.identity.ca } : attacker.identity
     const path = peer === 'a stranger' ? enroll : attach

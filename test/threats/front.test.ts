@@ -267,3 +267,69 @@ test('crowds of stalled sockets do not keep a host from joining', { timeout: 30_
   for (const socket of stalled) socket.destroy()
   await until('all are gone', () => [...stalled].every(socket => socket.closed))
 })
+
+async function dismiss(sockets: ReadonlySet<Socket>): Promise<void> {
+  for (const socket of sockets) socket.destroy()
+  await until('all are gone', () => sockets.size === 0)
+}
+
+/** How long a host takes to join and attach, in milliseconds. */
+async function joinsIn(controller: TestController): Promise<number> {
+  const began = performance.now()
+  const agent = await joinAgent(controller, { name: 'edge-1' })
+  await using _stream = await agent.settle()
+  return Math.round(performance.now() - began)
+}
+
+test('who asks for handshakes without end and finishes none keeps out nobody from elsewhere', async () => {
+  await using controller = await openController({
+    config: 'front: {handshake: 20s, unfinished: 128}',
+    logLevel: 'warn',
+  })
+  const hello = await clientHello({ minVersion: 'TLSv1.3', ALPNProtocols: ['h2'] })
+  const asking = new Set<Socket>()
+  const ask = () => {
+    const socket = connectTcp({ port: controller.port, host: '127.0.0.1', localAddress: '127.0.0.2' })
+    asking.add(socket)
+    socket.on('error', () => {})
+    socket.on('close', () => asking.delete(socket))
+    socket.resume()
+    socket.write(hello)
+  }
+  for (let i = 0; i < 300; i++) ask()
+  const more = setInterval(() => {
+    for (let i = 0; i < 4; i++) ask()
+  }, 20)
+  await using stack = new AsyncDisposableStack()
+  stack.defer(() => dismiss(asking))
+  stack.defer(() => clearInterval(more))
+  await until('they are turned away', () => asking.size <= 128)
+  const ms = await joinsIn(controller)
+  console.log(`while one box asked for 200 handshakes a second, a host of another joined in ${ms} ms`)
+  expect(ms).toBeLessThan(2_000)
+})
+
+test('strangers past their handshake are few, and a host still joins, also from where they are', async () => {
+  await using controller = await openController()
+  const { ca } = controller.admin.identity
+  const strangers = new Set<TLSSocket>()
+  await using stack = new AsyncDisposableStack()
+  stack.defer(() => dismiss(strangers))
+  const crowd = 400
+  for (let i = 0; i < crowd; i += 50) {
+    await Promise.all(
+      Array.from({ length: 50 }, async () => {
+        const options = { ...clientOptions({ ca }), cert: undefined, key: undefined }
+        const socket = connectTls({ port: controller.port, host: '127.0.0.1', ...options })
+        strangers.add(socket)
+        socket.on('error', () => {})
+        socket.on('close', () => strangers.delete(socket))
+        socket.resume()
+        await once(socket, 'secureConnect')
+      }),
+    )
+  }
+  await until('most were turned away', () => strangers.size <= 256)
+  expect(refusals(controller).filter(cause => cause === 'crowded-out')).toHaveLength(crowd - 256)
+  expect(await joinsIn(controller)).toBeLessThan(2_000)
+})

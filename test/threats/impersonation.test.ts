@@ -1,7 +1,7 @@
 import type { ServiceError } from '@grpc/grpc-js'
 import { expect, test } from 'vitest'
-import { AgentServiceClient, AgentServiceService } from '#gen/fleetcat/v1/agent.ts'
-import { Receipt, RelayReport, RelayState, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
+import { AgentServiceClient, AgentServiceService, ConnectionEvents } from '#gen/fleetcat/v1/agent.ts'
+import { Connection, Receipt, RelayReport, RelayState, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { Timestamp } from '#gen/google/protobuf/timestamp.ts'
 import { clientOptions } from '#identity/tls.ts'
 import { create, draft, revoke } from '#test/resources/drafts.ts'
@@ -15,20 +15,23 @@ const receipt = (revocationId: string) =>
 
 test("a receipt counts for the agent that sent it, and for no other's order", async () => {
   await using controller = await openController()
-  const [victim, liar] = [
+  const [victim, liar, inventor] = [
     await joinAgent(controller, { name: 'edge-1' }),
     await joinAgent(controller, { name: 'liar' }),
+    await joinAgent(controller, { name: 'inventor' }),
   ]
   await using _ = await victim.settle()
   await using stream = await liar.settle()
+  await using other = await inventor.settle()
   await create(controller, draft('web'))
   const { revocation } = await revoke(controller, 'relay/web')
   stream.send(receipt(revocation.id))
-  stream.send(receipt('v-never-given'))
+  await until('one is noted', () => controller.events('alert.unasked-receipt').length === 1)
+  other.send(receipt('v-never-given'))
   await until('both are noted', () => controller.events('alert.unasked-receipt').length === 2)
   expect(controller.events('alert.unasked-receipt')).toMatchObject([
     { agent: 'liar', revocationId: revocation.id },
-    { agent: 'liar', revocationId: 'v-never-given' },
+    { agent: 'inventor', revocationId: 'v-never-given' },
   ])
   const { revocations } = await controller.admin.ask(c => c.listRevocations, { id: revocation.id })
   expect(revocations[0]!.verdicts).toMatchObject([{ agent: 'edge-1', kind: VerdictKind.PENDING }])
@@ -110,29 +113,127 @@ test('hostile text in what an agent says reaches no line of the log as it is', a
   )
 })
 
-test('an agent cannot claim more connections than any host has', { timeout: 30_000 }, async () => {
+function connection(id: string, relayId: string, text = ''): Connection {
+  return Connection.fromPartial({ id, relayId, source: text, target: text, tlsIdentity: text })
+}
+
+const opening = (opened: Connection[]) =>
+  ({ $case: 'connections', value: ConnectionEvents.fromPartial({ opened }) }) as const
+
+test.each([
+  ['more connections than any host has', 5_000, ''],
+  ['connections that are full of text', 500, 'x'.repeat(1_000)],
+])('an agent cannot claim %s', { timeout: 30_000 }, async (_, batch, text) => {
+  await using controller = await openController({ logLevel: 'warn' })
+  const agent = await joinAgent(controller, { name: 'edge-1' })
+  const { relay } = await create(controller, draft('web'))
+  await using stream = await agent.settle()
+  for (let i = 0; i < 40; i++) {
+    stream.send(opening(Array.from({ length: batch }, (_, k) => connection(`c-${i}-${k}`, relay.id, text))))
+  }
+  expect(await stream.ended).toMatchObject({ code: 'exhausted' })
+  const { agents } = await controller.admin.ask(c => c.listAgents, { selector: '', name: '' })
+  expect(agents).toMatchObject([{ connections: 0 }])
+  await controller.admin.ask(c => c.listConnections, { filter: undefined })
+})
+
+test('an agent that says it has more than one answer holds hides nobody else, and the answer says that it is not whole', async () => {
+  await using controller = await openController({ logLevel: 'warn' })
+  await create(controller, draft('web', { selector: '!retired' }))
+  const { relays } = await controller.admin.ask(c => c.listRelays, { filter: undefined })
+  const { id } = relays[0]!.relay!
+  await using loud = await (await joinAgent(controller, { name: 'a-loud' })).settle()
+  await using quiet = await (await joinAgent(controller, { name: 'edge-1' })).settle()
+  const [batches, batch] = [15, 1_000]
+  for (let i = 0; i < batches; i++) {
+    loud.send(
+      opening(Array.from({ length: batch }, (_, k) => connection(`c-${i}-${k}`, id, 'x'.repeat(300)))),
+    )
+  }
+  quiet.send(opening([connection('c-quiet', id)]))
+  await eventually('all are counted', async () => {
+    return (await controller.admin.ask(c => c.getStatus, {})).connections === batches * batch + 1
+  })
+  const answer = await controller.admin.ask(c => c.listConnections, { filter: undefined })
+  expect(answer.connections[0]).toMatchObject({ agent: 'edge-1', connection: { id: 'c-quiet' } })
+  expect(answer.omitted).toBeGreaterThan(100)
+  expect(answer.connections.length + answer.omitted).toBe(batches * batch + 1)
+})
+
+test('connections count only for relays of the agent itself, and long texts in them are cut', async () => {
+  await using controller = await openController()
+  const [victim, liar] = [
+    await joinAgent(controller, { name: 'edge-1' }),
+    await joinAgent(controller, { name: 'liar' }),
+  ]
+  const { relay: theirs } = await create(controller, draft('web'))
+  const { relay: own } = await create(controller, draft('own', { agents: ['liar'] }))
+  await using _ = await victim.settle()
+  await using stream = await liar.settle()
+  stream.send(
+    opening([
+      connection('c-1', theirs.id),
+      connection('c-2', 'r-gone'),
+      connection('c-3', own.id, 'x'.repeat(2_000)),
+    ]),
+  )
+  await until('it is noted', () => controller.events('alert.foreign-connection').length === 1)
+  const { connections } = await controller.admin.ask(c => c.listConnections, { filter: undefined })
+  expect(connections).toMatchObject([{ relay: 'own', connection: { id: 'c-3' } }])
+  expect(connections[0]!.connection!.source).toBe(`${'x'.repeat(299)}…`)
+})
+
+test('what an agent says of its relays breaks no list, however much it says', async () => {
+  await using controller = await openController()
+  const agent = await joinAgent(controller, { name: 'edge-1' })
+  await using stream = await agent.settle()
+  const text = 'x'.repeat(100_000)
+  const relays = []
+  for (let i = 0; i < 100; i++) relays.push((await create(controller, draft(`r${i}`))).relay)
+  for (const { id } of relays) {
+    const report = RelayReport.fromPartial({
+      relayId: id,
+      generation: 1n,
+      state: RelayState.REJECTED,
+      local: Array.from({ length: 60 }, () => text.slice(0, 1_000)),
+      problem: { code: 'denied', what: text, why: text, fix: text },
+    })
+    stream.send({ $case: 'reports', value: { reports: [report] } })
+  }
+  await eventually('all are known', async () => {
+    const views = (await controller.admin.ask(c => c.listRelays, { filter: undefined })).relays
+    return views.every(({ state }) => state === RelayState.REJECTED)
+  })
+})
+
+test('an agent that speaks of what is not its own fills no log, and is sent away when it goes on', async () => {
+  await using controller = await openController({ logLevel: 'warn' })
+  const [victim, liar] = [
+    await joinAgent(controller, { name: 'edge-1' }),
+    await joinAgent(controller, { name: 'liar' }),
+  ]
+  const { relay } = await create(controller, draft('web'))
+  await using _ = await victim.settle()
+  for (const claim of ['reports', 'connections', 'receipts'] as const) {
+    await using stream = await liar.settle()
+    for (let i = 0; i < 5; i++) {
+      const many = Array.from({ length: 1_000 }, (_, k) => `${i}-${k}`)
+      if (claim === 'reports') {
+        const reports = many.map(() => RelayReport.fromPartial({ relayId: relay.id }))
+        stream.send({ $case: 'reports', value: { reports } })
+      } else if (claim === 'connections') stream.send(opening(many.map(id => connection(id, relay.id))))
+      else for (const id of many) stream.send(receipt(`v-${id}`))
+    }
+    expect(await stream.ended).toMatchObject({ code: 'denied' })
+  }
+  expect(controller.lines).toHaveLength(3)
+})
+
+test('a message with more reports than any agent has ends the stream', async () => {
   await using controller = await openController({ logLevel: 'warn' })
   const agent = await joinAgent(controller, { name: 'edge-1' })
   await using stream = await agent.settle()
-  for (let batch = 0; batch < 21; batch++) {
-    const opened = Array.from({ length: 5_000 }, (_, i) => ({
-      id: `c-${batch}-${i}`,
-      relayId: 'r',
-      source: '',
-      target: '',
-      tlsIdentity: '',
-      openedAt: undefined,
-      idle: undefined,
-      bytesIn: 0n,
-      bytesOut: 0n,
-    }))
-    stream.send({
-      $case: 'connections',
-      value: { snapshot: false, opened, closed: [], traffic: [], brief: 0n },
-    })
-  }
-  expect(await stream.ended).toMatchObject({ code: 'exhausted' })
-  await eventually('they are gone from the lists', async () => {
-    return (await controller.admin.ask(c => c.getStatus, {})).connections === 0
-  })
+  const reports = Array.from({ length: 10_001 }, () => RelayReport.fromPartial({ relayId: 'r-none' }))
+  stream.send({ $case: 'reports', value: { reports } })
+  expect(await stream.ended).toMatchObject({ code: 'usage', why: '10001 are more than 10000' })
 })

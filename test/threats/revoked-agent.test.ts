@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { Receipt, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { create, draft, revoke } from '#test/resources/drafts.ts'
+import { eventually } from '#test/resources/eventually.ts'
 import { enlist, joinAgent, mint, openController } from '#test/resources/fleet.ts'
 import { redeem } from '#test/resources/joining.ts'
 
@@ -53,6 +54,38 @@ test('a revoked agent is told, confirms, is sent away, and has no way back but a
   expect((await welcome.hear('sync')).relays).toMatchObject([{ name: 'web' }])
   await using old = agent.attach()
   expect(await old.ended).toMatchObject({ code: 'revoked' })
+})
+
+test('a revoked agent that answers an older order first is still heard out', async () => {
+  await using controller = await openController()
+  const agent = await joinAgent(controller, { name: 'edge-1' })
+  await using stream = await agent.settle()
+  await create(controller, draft('web'))
+  const confirm = (revocationId: string) =>
+    stream.send({ $case: 'receipt', value: Receipt.fromPartial({ revocationId, at: new Date() }) })
+  const relay = await revoke(controller, 'relay/web')
+  const own = await revoke(controller, 'agent/edge-1')
+  const verdictsOf = async (id: string) =>
+    (await controller.admin.ask(c => c.listRevocations, { id })).revocations[0]!.verdicts
+  confirm(relay.revocation.id)
+  await eventually(
+    'the older order is answered',
+    async () => (await verdictsOf(relay.revocation.id))[0]!.kind === VerdictKind.CUT,
+  )
+  confirm(own.revocation.id)
+  expect(await stream.await('goodbye')).toEqual({ reason: 'removed' })
+  expect(await verdictsOf(own.revocation.id)).toMatchObject([{ kind: VerdictKind.CUT }])
+})
+
+test('a host that joins under the name of one that was revoked out of reach is not told to leave', async () => {
+  await using controller = await openController()
+  const agent = await joinAgent(controller, { name: 'edge-1' })
+  await (await agent.settle())[Symbol.asyncDispose]()
+  await revoke(controller, 'agent/edge-1')
+  const successor = enlist(controller, await redeem(await mint(controller, { name: 'edge-1' })))
+  await using stream = successor.attach()
+  await stream.hear('welcome')
+  expect((await stream.hear('sync')).revocations).toEqual([])
 })
 
 test('a key that was let in twice dies with either name', async () => {

@@ -1,21 +1,8 @@
-import {
-  accessSync,
-  chmodSync,
-  closeSync,
-  constants,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, closeSync, fsyncSync, openSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { holdDirectory as hold, makeDirectory } from '#disk/hold.ts'
 import { RelayError } from '#relay/errors.ts'
-import { codeOf, sqlite, unavailable } from './failure.ts'
+import { codeOf, unavailable } from './failure.ts'
 
 export interface Directory extends Disposable {
   /** The database file; it may not exist yet. */
@@ -27,10 +14,14 @@ export function holdDirectory(path: string): Directory {
   const directory = resolve(path)
   try {
     makePrivate(directory)
-    const release = lock(directory)
-    return { file: join(directory, 'store.db'), [Symbol.dispose]: release }
+    const held = hold(directory, 'store', {
+      what: `The store in ${directory} cannot be opened`,
+      fix: 'Stop that controller first, or give this one a directory of its own',
+    })
+    return { file: join(directory, 'store.db'), [Symbol.dispose]: () => held[Symbol.dispose]() }
   } catch (error) {
-    throw RelayError.from(error, `The store cannot use ${directory}`)
+    const what = `The store cannot use ${directory}`
+    throw codeOf(error) === undefined ? RelayError.from(error, what) : unavailable(error, what)
   }
 }
 
@@ -54,20 +45,8 @@ export function syncDirectory(path: string): void {
   }
 }
 
-/** Node says ENOENT of a directory that cannot be made on a read-only disk; the parent knows the true reason. */
-function make(directory: string): string | undefined {
-  try {
-    return mkdirSync(directory, { recursive: true, mode: 0o700 })
-  } catch (error) {
-    let parent = dirname(directory)
-    while (!existsSync(parent)) parent = dirname(parent)
-    accessSync(parent, constants.W_OK)
-    throw error
-  }
-}
-
 function makePrivate(directory: string): void {
-  if (make(directory)) {
+  if (makeDirectory(directory)) {
     syncDirectory(dirname(directory))
     return
   }
@@ -77,52 +56,5 @@ function makePrivate(directory: string): void {
     what: `The store cannot use ${directory}`,
     why: `others than its owner can enter it (mode ${mode.toString(8).padStart(4, '0')})`,
     fix: `Run \`chmod 700 ${directory}\`, or name a new directory below it`,
-  })
-}
-
-/**
- * The kernel takes an SQLite lock back when the process dies, however it dies. It stands on a file of its own that
- * nothing else ever opens: closing *any* descriptor of a locked file would drop the lock, so copying the locked file
- * from within this process would be enough to lose it.
- */
-function lock(directory: string): () => void {
-  const path = join(directory, 'store.lock')
-  const note = join(directory, 'store.pid')
-  if (!existsSync(path)) createPrivateFile(path)
-  const database = new DatabaseSync(path)
-  try {
-    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE')
-  } catch (error) {
-    database.close()
-    if (codeOf(error) === sqlite.busy) throw heldBy(directory, holder(note))
-    throw unavailable(error, `The store cannot lock ${directory}`)
-  }
-  try {
-    writeFileSync(note, `${process.pid}\n`, { mode: 0o600 })
-  } catch {
-    // The note only makes a refusal more helpful; a full disk must not cost more than that.
-  }
-  return () => {
-    rmSync(note, { force: true })
-    database.close()
-  }
-}
-
-function holder(note: string): string {
-  try {
-    const pid = Number(readFileSync(note, 'utf8'))
-    if (pid === process.pid) return 'this very process'
-    if (Number.isInteger(pid) && pid > 0) return `process ${pid}`
-  } catch {
-    // No note: it could not be written, or it is just about to be.
-  }
-  return 'another process'
-}
-
-function heldBy(directory: string, who: string): RelayError {
-  return new RelayError('conflict', {
-    what: `The store in ${directory} cannot be opened`,
-    why: `${who} has it open`,
-    fix: 'Stop that controller first, or give this one a directory of its own',
   })
 }

@@ -48,7 +48,7 @@ export interface Hello {
   version: string;
   /** New at each start of the agent. A second session with the same one is a hand-over; with another, a duplicate. */
   bootId: string;
-  /** When this boot began, on the agent's clock: of two boots the later is the newer. */
+  /** When this boot began, on the agent's clock. It decides nothing: a clock may be wrong, and a thief may lie. */
   bootedAt:
     | Date
     | undefined;

@@ -264,6 +264,8 @@ export interface ListConnectionsRequest {
 
 export interface ListConnectionsResponse {
   connections: ConnectionView[];
+  /** How many more match than one answer can hold. A narrower filter shows them. */
+  omitted: number;
 }
 
 export interface WatchConnectionsRequest {
@@ -272,6 +274,8 @@ export interface WatchConnectionsRequest {
 
 export interface WatchConnectionsResponse {
   connections: ConnectionView[];
+  /** As in ListConnectionsResponse. */
+  omitted: number;
 }
 
 export interface RevokeRequest {
@@ -2798,13 +2802,16 @@ export const ListConnectionsRequest: MessageFns<ListConnectionsRequest> = {
 };
 
 function createBaseListConnectionsResponse(): ListConnectionsResponse {
-  return { connections: [] };
+  return { connections: [], omitted: 0 };
 }
 
 export const ListConnectionsResponse: MessageFns<ListConnectionsResponse> = {
   encode(message: ListConnectionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.connections) {
       ConnectionView.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.omitted !== 0) {
+      writer.uint32(16).uint32(message.omitted);
     }
     return writer;
   },
@@ -2830,6 +2837,14 @@ export const ListConnectionsResponse: MessageFns<ListConnectionsResponse> = {
             message.connections.push(ConnectionView.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.omitted = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2848,6 +2863,7 @@ export const ListConnectionsResponse: MessageFns<ListConnectionsResponse> = {
   fromPartial(object: DeepPartial<ListConnectionsResponse>): ListConnectionsResponse {
     const message = createBaseListConnectionsResponse();
     message.connections = object.connections?.map((e) => ConnectionView.fromPartial(e)) || [];
+    message.omitted = object.omitted ?? 0;
     return message;
   },
 };
@@ -2910,13 +2926,16 @@ export const WatchConnectionsRequest: MessageFns<WatchConnectionsRequest> = {
 };
 
 function createBaseWatchConnectionsResponse(): WatchConnectionsResponse {
-  return { connections: [] };
+  return { connections: [], omitted: 0 };
 }
 
 export const WatchConnectionsResponse: MessageFns<WatchConnectionsResponse> = {
   encode(message: WatchConnectionsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.connections) {
       ConnectionView.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.omitted !== 0) {
+      writer.uint32(16).uint32(message.omitted);
     }
     return writer;
   },
@@ -2942,6 +2961,14 @@ export const WatchConnectionsResponse: MessageFns<WatchConnectionsResponse> = {
             message.connections.push(ConnectionView.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.omitted = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2960,6 +2987,7 @@ export const WatchConnectionsResponse: MessageFns<WatchConnectionsResponse> = {
   fromPartial(object: DeepPartial<WatchConnectionsResponse>): WatchConnectionsResponse {
     const message = createBaseWatchConnectionsResponse();
     message.connections = object.connections?.map((e) => ConnectionView.fromPartial(e)) || [];
+    message.omitted = object.omitted ?? 0;
     return message;
   },
 };

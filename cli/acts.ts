@@ -1,0 +1,32 @@
+import type { OperatorServiceService } from '#gen/fleetcat/v1/operator.ts'
+import { RelayError } from '#relay/errors.ts'
+
+/** A controller names the call that it refuses; a person asked for something else. */
+const words: Record<keyof OperatorServiceService, string> = {
+  getStatus: 'asking for the status',
+  whoAmI: 'asking who you are',
+  renewCertificate: 'renewing your certificate',
+  createRelay: 'creating a relay',
+  applyRelays: 'applying relays',
+  listRelays: 'listing relays',
+  watchRelays: 'watching relays',
+  listAgents: 'listing agents',
+  watchAgents: 'watching agents',
+  listConnections: 'listing connections',
+  watchConnections: 'watching connections',
+  revoke: 'revoking',
+  watchRevocation: 'following a revocation',
+  listRevocations: 'listing revocations',
+  createToken: 'making a token',
+  listTokens: 'listing tokens',
+  revokeToken: 'revoking a token',
+}
+
+const isCall = (word: string): word is keyof typeof words => Object.hasOwn(words, word)
+
+/** The same error without the names of calls. */
+export function inWords(error: RelayError): RelayError {
+  const what = error.what.replace(/\b[a-z]+[A-Z]\w*$|^revoke$/, call => (isCall(call) ? words[call] : call))
+  if (what === error.what) return error
+  return new RelayError(error.code, { what, why: error.why, fix: error.fix, cause: error })
+}

@@ -1,0 +1,80 @@
+import { RelayError } from '#relay/errors.ts'
+import { parseCidr } from '#relay/ip.ts'
+import { checkLabel } from '#wire/labels.ts'
+import { checkRelayName } from './draft.ts'
+import { parseDuration } from './duration.ts'
+import { usage } from './failure.ts'
+import { specKeys } from './relay-schema.ts'
+
+type Path = readonly (string | number)[]
+
+/** Something wrong at one place of a document. */
+export interface Mistake {
+  readonly path: Path
+  readonly error: RelayError
+}
+
+/**
+ * What is wrong with the values of one relay, as far as that shows without the fleet. It looks at each field by itself,
+ * and passes over those whose very shape is wrong, so that a reader learns of all mistakes at once.
+ */
+export async function valueMistakes(value: unknown): Promise<Mistake[]> {
+  const { bindListen, bindTarget } = await import('#relay/endpoints/index.ts')
+  const found: Mistake[] = []
+  const check = (path: Path, judge: (text: string) => void) => {
+    const text = path.reduce<unknown>((from, step) => (from as Record<string, unknown> | null)?.[step], value)
+    if (typeof text !== 'string') return
+    try {
+      judge(text)
+    } catch (thrown) {
+      found.push({ path, error: RelayError.from(thrown, `\`${path.join('.')}\``) })
+    }
+  }
+  const metadata = mapOf(mapOf(value).metadata)
+  const spec = mapOf(mapOf(value).spec)
+  const limits = mapOf(spec.limits)
+
+  check(['metadata', 'name'], checkRelayName)
+  for (const name of Object.keys(mapOf(metadata.labels))) {
+    check(['metadata', 'labels', name], text => checkLabel(name, text, { host: true }))
+  }
+  check(['spec', 'listen'], bindListen)
+  check(['spec', 'target'], bindTarget)
+  for (const i of indexes(spec.targets)) check(['spec', 'targets', i], bindTarget)
+  for (const key of ['allowFrom', 'denyFrom']) {
+    for (const i of indexes(limits[key])) check(['spec', 'limits', key, i], parseCidr)
+  }
+  for (const key of ['idleTimeout', 'maxConnectionAge']) {
+    check(['spec', 'limits', key], text => parseDuration(text, key))
+  }
+  return [...found, ...together(String(metadata.name ?? ''), spec)]
+}
+
+/** What is wrong with fields only beside each other. */
+function together(name: string, spec: Record<string, unknown>): Mistake[] {
+  const found: Mistake[] = []
+  const keys = Object.keys(spec)
+  // A key that nobody knows may be the target, misspelt: then one line says enough.
+  const isKnown = keys.length > 0 && keys.every(key => specKeys.includes(key))
+  if (isKnown && spec.target === undefined && spec.targets === undefined) {
+    const fix = 'Write `targets:` and a list, or `target:` and one address'
+    found.push({ path: ['spec'], error: usage(`relay/${name}`, 'it has no target', fix) })
+  }
+  if (spec.target !== undefined && spec.targets !== undefined) {
+    const error = usage(`relay/${name}`, 'it has both `target` and `targets`', 'Keep one of the two')
+    found.push({ path: ['spec', 'target'], error })
+  }
+  if (indexes(spec.agents).length > 0 && spec.selector) {
+    const fix = 'Keep one: agents by name, or a selector that finds them'
+    found.push({
+      path: ['spec', 'selector'],
+      error: usage(`relay/${name}`, 'it names agents and a selector', fix),
+    })
+  }
+  return found
+}
+
+const mapOf = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {}
+
+const indexes = (value: unknown): number[] => (Array.isArray(value) ? [...value.keys()] : [])

@@ -1,0 +1,75 @@
+import type { OnReadOpts, Socket } from 'node:net'
+import type { Lender } from '../endpoint.ts'
+
+/** One for all sockets: what is read into it is copied out before any other read can begin. */
+const shared: Buffer = Buffer.allocUnsafeSlow(64 * 1024)
+
+/** For sockets that have more than that to say. There are so many and no more, however many connections there are. */
+const largeSize = 512 * 1024
+const mostLarge = 32
+const spare: Buffer[] = []
+let large = 0
+
+function takeLarge(): Buffer | undefined {
+  const buffer = spare.pop()
+  if (buffer || large >= mostLarge) return buffer
+  large++
+  return Buffer.allocUnsafeSlow(largeSize)
+}
+
+/**
+ * How a socket reads without memory of its own: Node by itself allocates 64 KiB for each read, and memory that was
+ * never touched costs more than the copying. Those who read the stream as usual get copies. A class, so that each of
+ * ten thousand silent connections does not have functions of its own.
+ */
+export class LentReads implements Lender {
+  #socket!: Socket
+  #take: ((bytes: Buffer) => boolean) | undefined
+  /** What the kernel fills next. Node asks for it after each read; at no other time can it be changed. */
+  #next = shared
+  /** A large buffer that the taker has not written yet. */
+  #kept: Buffer | undefined
+
+  /** For the making of the socket. */
+  onread(): OnReadOpts {
+    return { buffer: () => this.#next, callback: length => this.#arrived(length) }
+  }
+
+  /** To be called with the socket that was made, before it reads. */
+  attach(socket: Socket): void {
+    this.#socket = socket
+  }
+
+  lend(take: (bytes: Buffer) => boolean): void {
+    this.#take = take
+  }
+
+  returned(): void {
+    if (this.#kept) spare.push(this.#kept)
+    this.#kept = undefined
+    this.#socket.resume()
+  }
+
+  /** To be called when the socket has closed. What is kept may still be written: the garbage collector knows. */
+  closed(): void {
+    if (this.#kept) large--
+    if (this.#next !== shared) large--
+    this.#kept = undefined
+    this.#next = shared
+  }
+
+  #arrived(length: number): boolean {
+    const filled = this.#next
+    const bytes = filled.subarray(0, length)
+    if (!this.#take) return this.#socket.push(Buffer.from(bytes))
+    const done = this.#take(filled === shared ? Buffer.from(bytes) : bytes)
+    // Large ones are for those who have more to say and are heard as fast: a full buffer, written at once.
+    const more = done && length === filled.length
+    this.#next = more ? (filled === shared ? (takeLarge() ?? shared) : filled) : shared
+    if (filled !== shared && this.#next === shared) {
+      if (done) spare.push(filled)
+      else this.#kept = filled
+    }
+    return done
+  }
+}

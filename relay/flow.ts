@@ -1,0 +1,65 @@
+import type { Channel, Lender } from './endpoint.ts'
+
+/**
+ * Carries what `from` says to `to`, as fast as `to` takes it, until the function that it returns is called. `moved` is
+ * told of progress: how many bytes were handed on, or 0 when `to` has caught up. Ends and errors are not its business.
+ *
+ * What comes for a `source` is read all the same and dropped, for only a reader notices that its peer has gone.
+ */
+export function startFlow(from: Channel, to: Channel, moved: (bytes: number) => void): () => void {
+  if (to.oneWay === 'source') return swallow(from, moved)
+  if (from.lender && to.lender) return passOn(from, from.lender, to, moved)
+  return handOver(from, to, moved)
+}
+
+/** `data`, `write` and `drain` by hand: `pipe` carries half as many small messages. */
+function handOver({ stream: source }: Channel, { stream: sink }: Channel, moved: (bytes: number) => void) {
+  const onData = (chunk: Buffer) => {
+    moved(chunk.length)
+    if (!sink.write(chunk)) source.pause()
+  }
+  const onDrain = () => {
+    moved(0)
+    source.resume()
+  }
+  sink.on('drain', onDrain)
+  source.on('data', onData).resume()
+  return () => {
+    sink.off('drain', onDrain)
+    source.off('data', onData)
+  }
+}
+
+/** The same with bytes that are only lent: nothing more is read until all of them have been written. */
+function passOn(
+  { stream: source }: Channel,
+  lender: Lender,
+  { stream: sink }: Channel,
+  moved: (bytes: number) => void,
+) {
+  let kept = false
+  const onWritten = () => {
+    if (!kept || sink.writableLength > 0) return
+    kept = false
+    moved(0)
+    lender.returned()
+  }
+  lender.lend(bytes => {
+    moved(bytes.length)
+    sink.write(bytes, onWritten)
+    kept = sink.writableLength > 0
+    return !kept
+  })
+  source.resume()
+  return () => lender.lend(dropped)
+}
+
+function swallow({ stream: source }: Channel, moved: (bytes: number) => void) {
+  const onData = () => moved(0)
+  source.on('data', onData).resume()
+  return () => void source.off('data', onData)
+}
+
+function dropped(): boolean {
+  return true
+}
