@@ -182,7 +182,7 @@ export const tlsClientOptions = {
     snihost: text(
       'snihost',
       {
-        aliases: ['openssl-snihost'],
+        aliases: ['openssl-snihost', 'servername'],
         summary: 'the name to ask the server for, in clear; `commonname` or the host if absent',
       },
       '<name>',
