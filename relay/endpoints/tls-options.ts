@@ -64,7 +64,7 @@ export const tlsOptions = {
   options: {
     cert: file('cert', {
       aliases: ['certificate', 'openssl-certificate'],
-      summary: 'this side’s certificate, and its chain, in PEM; with the key in the same file or in `key`',
+      summary: "this side's certificate, and its chain, in PEM; with the key in the same file or in `key`",
     }),
     key: file('key', {
       aliases: ['openssl-key'],
@@ -72,7 +72,7 @@ export const tlsOptions = {
     }),
     cafile: file('cafile', {
       aliases: ['openssl-cafile'],
-      summary: 'the authorities that a peer’s certificate may come from, in PEM',
+      summary: "the authorities that a peer's certificate may come from, in PEM",
     }),
     dhparams: file('dhparams', {
       aliases: ['dh', 'dhparam', 'openssl-dhparam', 'openssl-dhparams'],
@@ -84,11 +84,11 @@ export const tlsOptions = {
     }),
     commonName: host('commonname', {
       aliases: ['cn', 'openssl-commonname'],
-      summary: 'the host name that the peer’s certificate must be for',
+      summary: "the host name that the peer's certificate must be for",
     }),
     identity: list(
       'identity',
-      { summary: 'one of these names (URI, DNS, email) must be in the peer’s certificate, exactly' },
+      { summary: "one of these names (URI, DNS, email) must be in the peer's certificate, exactly" },
       '<name>[;<name>]…',
       'spiffe://prod/agent/web-1',
       part => part || undefined,
@@ -97,7 +97,7 @@ export const tlsOptions = {
       'fingerprint',
       {
         summary:
-          'the peer’s certificate must be one of these, by its SHA-256; with `verify=0` that is enough',
+          "the peer's certificate must be one of these, by its SHA-256; with `verify=0` that is enough",
       },
       '<sha256>[;<sha256>]…',
       'c2:5b:…',

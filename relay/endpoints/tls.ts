@@ -18,7 +18,7 @@ export const tlsKinds: readonly EndpointKind[] = [
     keyword: 'OPENSSL',
     aliases: ['SSL', 'OPENSSL-CONNECT', 'SSL-CONNECT'],
     syntax: 'OPENSSL:<host>:<port>',
-    summary: 'a TLS connection; the server’s certificate must be for <host> unless options say otherwise',
+    summary: "a TLS connection; the server's certificate must be for <host> unless options say otherwise",
     groups: dialGroups,
     role: 'target',
     bind(address) {

@@ -193,7 +193,7 @@ test('a client takes up a renewed certificate with its next connection, and says
   })
 })
 
-test('without `cafile` the authorities of the host count, and a test’s own is none of them', async () => {
+test("without `cafile` the authorities of the host count, and a test's own is none of them", async () => {
   await using listener = await bindAddress(
     `OPENSSL-LISTEN:0,bind=127.0.0.1,fork,cert=${good.both},verify=0`,
   ).acceptor!.listen(openContext())

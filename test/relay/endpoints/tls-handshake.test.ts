@@ -169,7 +169,7 @@ for (const version of ['TLS1.2', 'TLS1.3']) {
   }
 }
 
-test('a client’s own certificate that has expired is not even sent', async () => {
+test("a client's own certificate that has expired is not even sent", async () => {
   await using listener = await listen(guarded)
   await expect(dial(`OPENSSL:${listener.local},${trusting},cert=${expired.both}`)).rejects.toMatchObject({
     why: expect.stringContaining('it has expired'),
@@ -343,7 +343,7 @@ test('sources that are not welcome, and too many at a time, do not get as far as
   expect(relay.failed).toEqual([])
 })
 
-test('the host’s name is asked for, or what the address says, or nothing', async () => {
+test("the host's name is asked for, or what the address says, or nothing", async () => {
   const asked: (string | false | null)[] = []
   const tls = createServer({ cert: readFileSync(server.cert), key: readFileSync(server.key) }, socket => {
     asked.push((socket as unknown as { servername: string | false | null }).servername)

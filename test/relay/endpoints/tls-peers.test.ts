@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, expect } from 'vitest'
 import type { Channel } from '#relay/endpoint.ts'
@@ -10,6 +9,7 @@ import { bindAddress } from '#relay/endpoints/index.ts'
 import { openContext } from '#test/resources/contexts.ts'
 import { needing } from '#test/resources/needs.ts'
 import { openPki } from '#test/resources/pki.ts'
+import { freePort } from '#test/resources/ports.ts'
 import { run, startProgram } from '#test/resources/program.ts'
 import { openTestRelay } from '#test/resources/relays.ts'
 import { openEchoServer, openServer } from '#test/resources/servers.ts'
@@ -32,14 +32,6 @@ async function openRelay(listen: string, target?: string) {
       await echo[Symbol.asyncDispose]()
     },
   }
-}
-
-async function freePort(): Promise<number> {
-  const held = createServer()
-  await new Promise<void>(resolve => held.listen(0, '127.0.0.1', resolve))
-  const { port } = held.address() as { port: number }
-  await new Promise(resolve => held.close(resolve))
-  return port
 }
 
 /** Dials again until the program at the other end listens. */
