@@ -1,7 +1,6 @@
-import { lookup as systemLookup } from 'node:dns/promises'
 import { connect, type Socket } from 'node:net'
 import type { Address } from '../address.ts'
-import type { Channel, Lookup, OpenContext, Peer } from '../endpoint.ts'
+import type { Channel, OpenContext, Peer } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { canonicalIp } from '../ip.ts'
 import type { connectOptions, socketOptions } from '../option-groups.ts'
@@ -9,6 +8,7 @@ import type { OptionValues } from '../options.ts'
 import { startTimer } from '../timer.ts'
 import { hostPort } from './ip-parts.ts'
 import { LentReads } from './lent-reads.ts'
+import { lookUp } from './names.ts'
 import { nearlyFull, socketChannel } from './sockets.ts'
 import { applySocketOptions } from './tcp-options.ts'
 
@@ -108,25 +108,6 @@ async function localAddressOf(bind: string, target: TcpTarget, cx: OpenContext, 
   const local = found.find(entry => !target.family || entry.family === target.family)
   if (local) return local.address
   throw new RelayError('unresolved', { what: target.scope.text, why: `\`bind=${bind}\` has no address` })
-}
-
-/** Resolves a name within a time and until the wait is called off: the system's resolver knows neither. */
-export async function lookUp(host: string, cx: OpenContext, timeoutMs: number, what: string) {
-  const lookup: Lookup = cx.lookup ?? (name => systemLookup(name, { all: true, order: 'verbatim' }))
-  const { promise: stopped, reject } = Promise.withResolvers<never>()
-  const onAbort = () => reject(RelayError.from(cx.signal.reason, what))
-  const why = `the resolver did not answer for ${host} within ${Math.round(timeoutMs)} ms`
-  const stopTimer = startTimer(timeoutMs, () => reject(new RelayError('timed-out', { what, why })))
-  cx.signal.addEventListener('abort', onAbort)
-  if (cx.signal.aborted) onAbort()
-  try {
-    return await Promise.race([lookup(host), stopped])
-  } catch (error) {
-    throw RelayError.from(error, what)
-  } finally {
-    stopTimer()
-    cx.signal.removeEventListener('abort', onAbort)
-  }
 }
 
 interface Way {

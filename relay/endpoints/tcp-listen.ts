@@ -10,7 +10,8 @@ import { onAccept } from './accept.ts'
 import { openArrivals } from './arrivals.ts'
 import { hostPort } from './ip-parts.ts'
 import { nearlyFull, socketChannel } from './sockets.ts'
-import { defaultConnectTimeoutMs, lookUp } from './tcp-dial.ts'
+import { lookUp } from './names.ts'
+import { defaultConnectTimeoutMs } from './tcp-dial.ts'
 import { applySocketOptions } from './tcp-options.ts'
 
 export interface TcpListenTarget {

@@ -3,7 +3,8 @@ import type { OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { canonicalIp } from '../ip.ts'
 import type { IpVersion } from './ip-parts.ts'
-import { defaultConnectTimeoutMs, lookUp } from './tcp-dial.ts'
+import { lookUp } from './names.ts'
+import { defaultConnectTimeoutMs } from './tcp-dial.ts'
 import type { Binding } from './udp-socket.ts'
 
 /** Where a listener's socket is bound, once a name in `bind` has become an address. */
