@@ -17,7 +17,9 @@ const ask: Lookup = name => {
   if (asked) return asked
   if (inFlight.size >= mostAtOnce) {
     const why = `${inFlight.size} other names wait for the resolver`
-    return Promise.reject(new RelayError('exhausted', { what: name, why, fix: 'See to the resolver of this host' }))
+    return Promise.reject(
+      new RelayError('exhausted', { what: name, why, fix: 'See to the resolver of this host' }),
+    )
   }
   const answer = systemLookup(name, { all: true, order: 'verbatim' }).finally(() => inFlight.delete(name))
   inFlight.set(name, answer)

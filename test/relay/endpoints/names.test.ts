@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import { bindListen } from '#relay/endpoints/index.ts'
 import { lookUp } from '#relay/endpoints/names.ts'
+import { openContext } from '../../resources/contexts.ts'
 import { openFolder } from '../../resources/folder.ts'
 import { needing } from '../../resources/needs.ts'
 import { root, run } from '../../resources/program.ts'
-import { openContext } from '../../resources/contexts.ts'
 
 test('localhost is loopback, whatever a resolver says', async () => {
   const lying = openContext({ lookup: async () => [{ address: '0.0.0.0', family: 4 }] })
@@ -27,7 +27,12 @@ const program = `
   process.exit()
 `
 
-needing('root', 'unshare', 'mount', 'socat')('one dead name does not keep the others waiting', async () => {
+needing(
+  'root',
+  'unshare',
+  'mount',
+  'socat',
+)('one dead name does not keep the others waiting', async () => {
   const shell = [
     'ip link set lo up 2>/dev/null',
     'printf "nameserver 127.0.0.1\\noptions timeout:1 attempts:1\\n" > resolv && mount --bind resolv /etc/resolv.conf',
