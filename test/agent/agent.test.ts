@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { type AgentOptions, startAgent } from '#agent/main.ts'
 import { RelayState } from '#gen/fleetcat/v1/relay.ts'
+import { until } from '#test/resources/until.ts'
 import { openFleet } from './fleet.ts'
-import { desired, keptLog, memory, until } from './resources.ts'
+import { desired, keptLog, memory } from './resources.ts'
 
 type Fleet = Awaited<ReturnType<typeof openFleet>>
 

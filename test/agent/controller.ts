@@ -7,7 +7,7 @@ import {
   type Welcome,
 } from '#gen/fleetcat/v1/agent.ts'
 import { type EnrollmentServiceServer, EnrollmentServiceService } from '#gen/fleetcat/v1/enrollment.ts'
-import { until } from './resources.ts'
+import { until } from '#test/resources/until.ts'
 
 export type Said = NonNullable<AttachRequest['message']>
 type ValueOf<K extends Said['$case']> = Extract<Said, { $case: K }>['value']

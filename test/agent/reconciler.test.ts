@@ -2,8 +2,9 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { RelayState } from '#gen/fleetcat/v1/relay.ts'
+import { until } from '#test/resources/until.ts'
 import { toDuration } from '#wire/duration.ts'
-import { desired, memory, openHost, permit, until } from './resources.ts'
+import { desired, memory, openHost, permit } from './resources.ts'
 
 /** A real server that answers with what it gets. */
 async function openEcho() {

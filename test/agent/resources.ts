@@ -28,15 +28,6 @@ export const desired = (relayId: string, more: Partial<Desired> = {}): Desired =
 export const memory = ['MEMORY:*', 'MEMORY-LISTEN:*']
 export const permit = (...lines: string[]) => lines.map(text => rule(text, 'the test'))
 
-/** Waits for a condition, and says which one did not come. */
-export async function until(what: string, condition: () => unknown, ms = 5_000): Promise<void> {
-  const deadline = performance.now() + ms
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`)
-    await new Promise(resolve => setTimeout(resolve, 5))
-  }
-}
-
 /** The host's side without a session: ceiling, roster, revocations and reconciler, wired as in an agent. */
 export function openHost({
   rules = { permit: permit(...memory), forbid: [] as ReturnType<typeof permit> },

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { openRoster } from '#agent/roster.ts'
 import type { Connection } from '#relay/relay.ts'
-import { until } from './resources.ts'
+import { until } from '#test/resources/until.ts'
 
 type Live = { -readonly [K in keyof Connection]: Connection[K] }
 

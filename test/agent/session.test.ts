@@ -10,10 +10,11 @@ import { openSession } from '#agent/session.ts'
 import { AgentServiceClient } from '#gen/fleetcat/v1/agent.ts'
 import { RelayState } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
+import { until } from '#test/resources/until.ts'
 import { channelOptions } from '#wire/channel.ts'
 import { toStatus } from '#wire/status.ts'
 import { openController } from './controller.ts'
-import { desired, keptLog, memory, permit, until } from './resources.ts'
+import { desired, keptLog, memory, permit } from './resources.ts'
 
 /** An agent's inside with a session to a controller of the test, in the clear. */
 function openAgent(address: string, more: { pulseMs?: number } = {}) {

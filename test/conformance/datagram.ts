@@ -5,7 +5,7 @@ import type { Channel } from '#relay/endpoint.ts'
 import { memoryPair } from '#relay/endpoints/memory-pair.ts'
 import { RelayError } from '#relay/errors.ts'
 import { pump } from '#relay/pump.ts'
-import { until } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 import type { Pair } from './endpoint.ts'
 
 /** What the suite needs to know of a kind of datagrams. */

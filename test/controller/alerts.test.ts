@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { openAlerts } from '#controller/alerts.ts'
 import { logTo } from '#telemetry/log.ts'
-import { until } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 function open(pauseMs?: number) {
   const lines: Record<string, unknown>[] = []

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { apply, create, draft, revoke } from '#test/resources/drafts.ts'
-import { eventually } from '#test/resources/eventually.ts'
 import { enlist, joinAgent, mint, openController, type TestController } from '#test/resources/fleet.ts'
 import { redeem } from '#test/resources/joining.ts'
 import type { AgentStream, ScriptedAgent } from '#test/resources/scripted-agent.ts'
+import { until } from '#test/resources/until.ts'
 
 /** Whom a revocation of relay/web would ask. */
 async function asked(controller: TestController): Promise<string[]> {
@@ -22,7 +22,7 @@ const confirm = (stream: AgentStream, revision: bigint) =>
 /** Waits until the controller has heard what was sent so far: by a clock that shows in the list. */
 async function allHeard({ admin }: TestController, stream: AgentStream, name: string): Promise<void> {
   stream.send({ $case: 'pulse', value: { clock: new Date(Date.now() + 3_600_000) } })
-  await eventually('all is heard', async () => {
+  await until('all is heard', async () => {
     const { agents } = await admin.ask(c => c.listAgents, { selector: '', name })
     return agents[0]!.clockAhead!.seconds > 1_000n
   })
@@ -66,7 +66,7 @@ describe('a relay that was placed elsewhere is revoked', () => {
     await third[Symbol.asyncDispose]()
     expect(await asked(controller)).toEqual(names)
     confirm(second, revision)
-    await eventually('the second is let go', async () => (await asked(controller)).length === 2)
+    await until('the second is let go', async () => (await asked(controller)).length === 2)
     await controller.restart()
     expect(await asked(controller)).toEqual(['edge-1', 'edge-3'])
 
@@ -74,7 +74,7 @@ describe('a relay that was placed elsewhere is revoked', () => {
     expect(back.relays).toEqual([])
     expect(await asked(controller)).toEqual(['edge-1', 'edge-3'])
     confirm(back.stream, back.revision)
-    await eventually('the third is let go', async () => (await asked(controller)).length === 1)
+    await until('the third is let go', async () => (await asked(controller)).length === 1)
     await back.stream[Symbol.asyncDispose]()
     await controller.restart()
     expect(await asked(controller)).toEqual(['edge-1'])
@@ -100,7 +100,7 @@ describe('a relay that was placed elsewhere is revoked', () => {
     expect(await asked(controller)).toEqual(['edge-a', 'edge-b', 'edge-c'])
     const back = await whole(agents[0]!)
     confirm(back.stream, back.revision)
-    await eventually('the first is let go', async () => (await asked(controller)).length === 2)
+    await until('the first is let go', async () => (await asked(controller)).length === 2)
     await back.stream[Symbol.asyncDispose]()
   })
 })
@@ -121,7 +121,7 @@ describe('a host that has other labels now', () => {
     expect(await asked(controller)).toEqual(['edge-1'])
     const back = await whole(edge, {})
     confirm(back.stream, back.revision)
-    await eventually('it is let go', async () => (await asked(controller)).length === 0)
+    await until('it is let go', async () => (await asked(controller)).length === 0)
     await back.stream[Symbol.asyncDispose]()
     await controller.restart()
     expect(await asked(controller)).toEqual([])
@@ -141,7 +141,7 @@ describe('a host that has other labels now', () => {
     const back = await whole(anew)
     expect(back.relays).toEqual([])
     confirm(back.stream, back.revision)
-    await eventually('it is let go', async () => (await asked(controller)).length === 0)
+    await until('it is let go', async () => (await asked(controller)).length === 0)
     await back.stream[Symbol.asyncDispose]()
   })
 

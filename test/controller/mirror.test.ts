@@ -10,7 +10,7 @@ import { logTo } from '#telemetry/log.ts'
 import { create, draft } from '#test/resources/drafts.ts'
 import { joinAgent, openController } from '#test/resources/fleet.ts'
 import { openScratch } from '#test/resources/scratch.ts'
-import { until } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 function openLog() {
   const lines: string[] = []

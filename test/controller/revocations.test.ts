@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest'
 import type { RevocationView } from '#gen/fleetcat/v1/operator.ts'
 import { Receipt, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { create, draft, revoke } from '#test/resources/drafts.ts'
-import { eventually } from '#test/resources/eventually.ts'
 import { joinAgent, openController, openOperator, type TestController } from '#test/resources/fleet.ts'
 import type { AgentStream } from '#test/resources/scripted-agent.ts'
+import { until } from '#test/resources/until.ts'
 import { messages } from '#wire/call.ts'
 
 function confirm(stream: AgentStream, revocationId: string, more: Partial<Receipt> = {}): void {
@@ -78,7 +78,7 @@ describe('a relay', () => {
       target: { $case: 'relayId', value: relay.id },
     })
     confirm(first, revocation.id)
-    await eventually(
+    await until(
       'one has cut',
       async () => (await verdicts(controller, revocation.id))[0]!.kind === VerdictKind.CUT,
     )
@@ -87,7 +87,7 @@ describe('a relay', () => {
     confirm(second, revocation.id, {
       problem: { code: 'internal', what: 'a child', why: 'it does not die', fix: '' },
     })
-    await eventually(
+    await until(
       'the other refused',
       async () => (await verdicts(controller, revocation.id))[1]!.kind === VerdictKind.REFUSED,
     )
@@ -137,7 +137,7 @@ describe('a relay', () => {
     expect(relays).toEqual([])
     expect(revocations).toMatchObject([{ revocationId: revocation.id, target: { value: relay.id } }])
     for (let i = 0; i < 3; i++) confirm(stream, revocation.id, { connectionsCut: i })
-    await eventually(
+    await until(
       'it is cut',
       async () => (await verdicts(controller, revocation.id))[0]!.kind === VerdictKind.CUT,
     )
@@ -161,7 +161,7 @@ describe('a connection', () => {
     await using second = await two.settle()
     report(first, 'c-1', relay.id)
     report(second, 'c-2', relay.id)
-    await eventually('both are listed', async () => (await connections(controller)).length === 2)
+    await until('both are listed', async () => (await connections(controller)).length === 2)
     const { revocation } = await revoke(controller, 'conn/c-2')
     expect(revocation.agents).toEqual(['edge-2'])
     expect(await second.hear('revoke')).toMatchObject({ target: { $case: 'connectionId', value: 'c-2' } })
@@ -180,7 +180,7 @@ describe('a connection', () => {
     await using second = await honest.settle()
     report(first, 'c-1', relay.id)
     report(second, 'c-1', relay.id)
-    await eventually('both are listed', async () => (await connections(controller)).length === 2)
+    await until('both are listed', async () => (await connections(controller)).length === 2)
     const { revocation } = await revoke(controller, 'conn/c-1')
     expect(revocation.agents.sort()).toEqual(['a-liar', 'edge-1'])
     await second.hear('revoke')

@@ -9,10 +9,9 @@ import { createCsr } from '#identity/csr.ts'
 import { generateKey, keyToPem } from '#identity/keys.ts'
 import { logTo } from '#telemetry/log.ts'
 import { apply, create, draft, revoke } from '#test/resources/drafts.ts'
-import { eventually } from '#test/resources/eventually.ts'
 import { joinAgent, openController, type TestController } from '#test/resources/fleet.ts'
 import { heapInUse } from '#test/resources/memory.ts'
-import { until } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 import { toDuration, toMilliseconds } from '#wire/duration.ts'
 
 const hello = (bootId: string) => ({ $case: 'hello', value: Hello.fromPartial({ bootId }) }) as const
@@ -236,7 +235,7 @@ describe('one identity, two streams', () => {
     const { relay } = await create(controller, draft('own'))
     await using first = await edge.settle()
     first.send({ $case: 'connections', value: connectionsOf(relay.id, 'c-1') })
-    await eventually(
+    await until(
       'the connection is listed',
       async () => (await agentView(controller, 'edge-1')).connections === 1,
     )
@@ -323,13 +322,13 @@ describe('what an agent reports', () => {
       retryAt: undefined,
     }
     stream.send({ $case: 'reports', value: { reports: [report] } })
-    await eventually('it is ready', async () => (await view()).state === RelayState.READY)
+    await until('it is ready', async () => (await view()).state === RelayState.READY)
     expect((await view()).agents[0]).toMatchObject({ agent: 'edge-1', report: { local: ['0.0.0.0:8080'] } })
 
     await apply(controller, [draft('web', { targets: ['TCP4:127.0.0.1:81'] })])
     expect((await view()).state).toBe(RelayState.PENDING)
     await stream[Symbol.asyncDispose]()
-    await eventually('it is unreachable', async () => (await view()).state === RelayState.UNREACHABLE)
+    await until('it is unreachable', async () => (await view()).state === RelayState.UNREACHABLE)
     expect((await view()).agents[0]).toMatchObject({
       report: { state: RelayState.READY },
       lastHeardAt: expect.any(Date),
@@ -350,9 +349,9 @@ test('a connection on which nothing moves is idle for as long as it is, though t
     const shown = connections[0]?.connection?.idle
     return shown ? toMilliseconds(shown) : 0
   }
-  await eventually('it is listed', async () => (await idle()) >= 60_000)
+  await until('it is listed', async () => (await idle()) >= 60_000)
   const before = await idle()
-  await eventually('time passes', async () => (await idle()) > before + 50)
+  await until('time passes', async () => (await idle()) > before + 50)
   stream.send({
     $case: 'connections',
     value: {
@@ -362,7 +361,7 @@ test('a connection on which nothing moves is idle for as long as it is, though t
       traffic: [{ id: 'c-1', bytesIn: 1n, bytesOut: 1n, idle: toDuration(0) }],
     },
   })
-  await eventually('it moved', async () => (await idle()) < 30_000)
+  await until('it moved', async () => (await idle()) < 30_000)
 })
 
 test('what cannot be worked out for an agent ends its stream with the reason', async () => {

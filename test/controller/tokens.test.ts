@@ -11,7 +11,7 @@ import {
   type TestController,
 } from '#test/resources/fleet.ts'
 import { redeem } from '#test/resources/joining.ts'
-import { until } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 import { toDuration } from '#wire/duration.ts'
 
 const denied = (why: string | RegExp) => ({ code: 'denied', why: expect.stringMatching(why) })

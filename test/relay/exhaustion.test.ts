@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { openTestRelay } from '#test/resources/relays.ts'
 import { openClient, openEchoServer, openServer, type TestClient } from '#test/resources/servers.ts'
-import { ended, until } from '#test/resources/streams.ts'
+import { ended } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 const mebibyte = 1_048_576
 

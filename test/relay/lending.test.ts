@@ -9,7 +9,8 @@ import { pump } from '#relay/pump.ts'
 import { openContext } from '#test/resources/contexts.ts'
 import { openTestRelay } from '#test/resources/relays.ts'
 import { openClient, openServer } from '#test/resources/servers.ts'
-import { digest, send, until, writeUntilStalled } from '#test/resources/streams.ts'
+import { digest, send, writeUntilStalled } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 const mebibyte = 1_048_576
 const source = randomBytes(4 * mebibyte)

@@ -5,7 +5,8 @@ import type { Channel } from '#relay/endpoint.ts'
 import { memoryPair } from '#relay/endpoints/memory-pair.ts'
 import { RelayError } from '#relay/errors.ts'
 import { newMeter, type PumpEnd, type PumpLimits, pump } from '#relay/pump.ts'
-import { ended, failureOf, receive, until, writeUntilStalled } from '#test/resources/streams.ts'
+import { ended, failureOf, receive, writeUntilStalled } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 /** A pump between two conversations: what `client` says `server` hears. */
 function joined(limits: PumpLimits = {}) {

@@ -8,7 +8,8 @@ import { memoryPair } from '#relay/endpoints/memory-pair.ts'
 import { RelayError } from '#relay/errors.ts'
 import { openTestRelay, startRelay } from '#test/resources/relays.ts'
 import { exchange, openClient, openEchoServer, openServer } from '#test/resources/servers.ts'
-import { ended, failureOf, receive, until } from '#test/resources/streams.ts'
+import { ended, failureOf, receive } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 const revoked = new RelayError('revoked', { what: 'the relay', why: 'the test says so' })
 

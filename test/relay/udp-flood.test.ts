@@ -9,7 +9,7 @@ import { bindAddress } from '#relay/endpoints/index.ts'
 import { openRelay } from '#relay/relay.ts'
 import { openDatagramSocket } from '#test/resources/datagram-sockets.ts'
 import { needing } from '#test/resources/needs.ts'
-import { until } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 const mebibyte = 1_048_576
 const made = 100_000

@@ -4,7 +4,7 @@ import { RelayError } from '#relay/errors.ts'
 import { openDatagramSocket } from '#test/resources/datagram-sockets.ts'
 import { openTestRelay, type TestRelay } from '#test/resources/relays.ts'
 import { openServer } from '#test/resources/servers.ts'
-import { until } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 const listen = 'UDP4-LISTEN:0,bind=127.0.0.1,fork'
 const to = (port: number) => [`UDP4:127.0.0.1:${port}`]

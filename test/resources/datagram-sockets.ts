@@ -1,5 +1,5 @@
 import { createSocket, type RemoteInfo } from 'node:dgram'
-import { until } from './streams.ts'
+import { until } from '#test/resources/until.ts'
 
 /** A plain UDP socket, to stand for a peer of a relay. */
 export interface DatagramSocket extends AsyncDisposable {

@@ -11,7 +11,7 @@ import {
   type RelayState,
   type RunningRelay,
 } from '#relay/relay.ts'
-import { until } from './streams.ts'
+import { until } from '#test/resources/until.ts'
 
 export interface TestRelay extends AsyncDisposable {
   readonly relay: RunningRelay

@@ -44,15 +44,6 @@ export async function failureOf(stream: Duplex): Promise<string> {
   return (error as NodeJS.ErrnoException).code ?? error.message
 }
 
-/** Resolves when `holds` is true, looked at each turn of the loop or so. Fails after ten seconds, naming the condition. */
-export async function until(condition: string, holds: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000
-  while (!holds()) {
-    if (performance.now() > deadline) throw new Error(`waited in vain until ${condition}`)
-    await new Promise(resolve => setTimeout(resolve, 2))
-  }
-}
-
 /** Writes until the stream takes no more and stays that way. Returns how many bytes it took. */
 export async function writeUntilStalled(
   stream: Duplex,

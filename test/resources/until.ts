@@ -18,6 +18,6 @@ export async function until<T>(
     }
     if (performance.now() > deadline)
       throw new Error(`still not so after ${patienceMs} ms: ${what}`, { cause: last })
-    await new Promise(resolve => setTimeout(resolve, 20))
+    await new Promise(resolve => setTimeout(resolve, 5))
   }
 }

@@ -8,7 +8,7 @@ import { authorityOf, issuedBy, selfSigned, signedByLeaf } from '#test/resources
 import { joinAgent, openController, operatorWith, type TestController } from '#test/resources/fleet.ts'
 import { redeem } from '#test/resources/joining.ts'
 import { scriptedAgent } from '#test/resources/scripted-agent.ts'
-import { until } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 import { unary } from '#wire/call.ts'
 import { channelCredentials, channelOptions } from '#wire/channel.ts'
 

@@ -9,7 +9,7 @@ import { describe, expect, test } from 'vitest'
 import { clientOptions } from '#identity/tls.ts'
 import { joinAgent, openController, type TestController } from '#test/resources/fleet.ts'
 import { openScratch } from '#test/resources/scratch.ts'
-import { until } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 const impatient = 'front: {handshake: 300ms, first-call: 300ms}'
 /** Between the deadline of the tests and what a loaded machine may add. */

@@ -5,9 +5,8 @@ import { Connection, Receipt, RelayReport, RelayState, VerdictKind } from '#gen/
 import { Timestamp } from '#gen/google/protobuf/timestamp.ts'
 import { clientOptions } from '#identity/tls.ts'
 import { create, draft, revoke } from '#test/resources/drafts.ts'
-import { eventually } from '#test/resources/eventually.ts'
 import { joinAgent, openController } from '#test/resources/fleet.ts'
-import { until } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 import { channelCredentials, channelOptions } from '#wire/channel.ts'
 
 const receipt = (revocationId: string) =>
@@ -151,7 +150,7 @@ test('an agent that says it has more than one answer holds hides nobody else, an
     )
   }
   quiet.send(opening([connection('c-quiet', id)]))
-  await eventually('all are counted', async () => {
+  await until('all are counted', async () => {
     return (await controller.admin.ask(c => c.getStatus, {})).connections === batches * batch + 1
   })
   const answer = await controller.admin.ask(c => c.listConnections, { filter: undefined })
@@ -200,7 +199,7 @@ test('what an agent says of its relays breaks no list, however much it says', as
     })
     stream.send({ $case: 'reports', value: { reports: [report] } })
   }
-  await eventually('all are known', async () => {
+  await until('all are known', async () => {
     const views = (await controller.admin.ask(c => c.listRelays, { filter: undefined })).relays
     return views.every(({ state }) => state === RelayState.REJECTED)
   })

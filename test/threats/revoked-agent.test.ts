@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import { Receipt, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { create, draft, revoke } from '#test/resources/drafts.ts'
-import { eventually } from '#test/resources/eventually.ts'
 import { enlist, joinAgent, mint, openController } from '#test/resources/fleet.ts'
 import { redeem } from '#test/resources/joining.ts'
+import { until } from '#test/resources/until.ts'
 
 test('a revoked agent is told, confirms, is sent away, and has no way back but a new token and a new key', async () => {
   await using controller = await openController()
@@ -68,7 +68,7 @@ test('a revoked agent that answers an older order first is still heard out', asy
   const verdictsOf = async (id: string) =>
     (await controller.admin.ask(c => c.listRevocations, { id })).revocations[0]!.verdicts
   confirm(relay.revocation.id)
-  await eventually(
+  await until(
     'the older order is answered',
     async () => (await verdictsOf(relay.revocation.id))[0]!.kind === VerdictKind.CUT,
   )

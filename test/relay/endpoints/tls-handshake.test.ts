@@ -10,7 +10,8 @@ import { openContext } from '#test/resources/contexts.ts'
 import { openPki } from '#test/resources/pki.ts'
 import { openTestRelay } from '#test/resources/relays.ts'
 import { openClient, openEchoServer, openServer } from '#test/resources/servers.ts'
-import { ended, failureOf, receive, until } from '#test/resources/streams.ts'
+import { ended, failureOf, receive } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 const pki = openPki()
 const foreign = openPki()

@@ -13,7 +13,8 @@ import { freePort } from '#test/resources/ports.ts'
 import { run, startProgram } from '#test/resources/program.ts'
 import { openTestRelay } from '#test/resources/relays.ts'
 import { openEchoServer, openServer } from '#test/resources/servers.ts'
-import { receive, until } from '#test/resources/streams.ts'
+import { receive } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 /** Against the programs that people have at the other end. */
 const pki = openPki()

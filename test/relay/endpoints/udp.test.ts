@@ -7,7 +7,8 @@ import { collect, datagramConformance, next, write } from '#test/conformance/dat
 import type { Pair } from '#test/conformance/endpoint.ts'
 import { openContext } from '#test/resources/contexts.ts'
 import { openDatagramSocket } from '#test/resources/datagram-sockets.ts'
-import { failureOf, until } from '#test/resources/streams.ts'
+import { failureOf } from '#test/resources/streams.ts'
+import { until } from '#test/resources/until.ts'
 
 const listen = (text: string, cx = openContext()): Promise<Listener> => bindAddress(text).acceptor!.listen(cx)
 const dial = (text: string, cx = openContext()): Promise<Channel> => bindAddress(text).dialer!.dial(cx)
