@@ -1,5 +1,6 @@
 import type { Channel, Endpoint, OpenContext, Peer } from './endpoint.ts'
 import { RelayError } from './errors.ts'
+import type { FlowSettings } from './flow-settings.ts'
 import { type Meter, newMeter, type PumpEnd, type PumpLimits, pump } from './pump.ts'
 
 /** One live conversation through a relay, as it is listed. */
@@ -50,6 +51,7 @@ export interface ConnectionParts {
   readonly targets: readonly Endpoint[]
   readonly limits: PumpLimits
   readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'turnedAway' | 'retrying'>
+  readonly flow?: FlowSettings | undefined
 }
 
 /** A class, for a busy host has ten thousand of them, and getters of their own would double what each one takes. */
@@ -94,7 +96,7 @@ class Listed implements Connection {
 
 /** Takes over a client's channel. Nothing of it is read before a target is open. */
 export function openConnection(parts: ConnectionParts): LiveConnection {
-  const { client, targets, limits, cx } = parts
+  const { client, targets, limits, cx, flow } = parts
   const meter = newMeter()
   const listed = new Listed(parts, meter)
   const stopping = new AbortController()
@@ -144,7 +146,7 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
       failed(error)
       return { end: 'failed', error }
     }
-    const end = await pump(client, far, patience(client, limits), signal, meter)
+    const end = await pump(client, far, patience(client, limits), signal, meter, flow?.unidirectional)
     await far[Symbol.asyncDispose]()
     return end
   }

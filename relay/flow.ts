@@ -54,7 +54,8 @@ function passOn(
   return () => lender.lend(dropped)
 }
 
-function swallow({ stream: source }: Channel, moved: (bytes: number) => void) {
+/** Reads what `from` says and drops it. */
+export function swallow({ stream: source }: Channel, moved: (bytes: number) => void): () => void {
   const onData = () => moved(0)
   source.on('data', onData).resume()
   return () => void source.off('data', onData)

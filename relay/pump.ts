@@ -1,7 +1,8 @@
 import type { Duplex } from 'node:stream'
 import type { Channel } from './endpoint.ts'
 import { RelayError } from './errors.ts'
-import { startFlow } from './flow.ts'
+import { startFlow, swallow } from './flow.ts'
+import type { Direction } from './flow-settings.ts'
 import { longestTimerMs } from './timer.ts'
 
 /** Read afresh whenever a deadline is due, so they may be changed while a pump runs: see `Meter.recheck`. */
@@ -48,7 +49,8 @@ export function newMeter(): Meter {
 /**
  * Joins two channels until both directions have ended, a limit is reached, one side fails or the signal is
  * aborted. Never throws. Whoever holds the channels disposes them afterwards; when the conversation did not end
- * by itself and bytes may be missing, both have been aborted by then, so that no peer takes a cut for an end.
+ * by itself and bytes may be missing, both have been aborted by then, so that no peer takes a cut for an end. With
+ * `only`, bytes go that way and it alone has an end: see `FlowSettings.unidirectional`.
  */
 export function pump(
   left: Channel,
@@ -56,6 +58,7 @@ export function pump(
   limits: PumpLimits,
   signal: AbortSignal,
   meter: Meter = newMeter(),
+  only?: Direction,
 ): Promise<PumpEnd> {
   const a = left.stream
   const b = right.stream
@@ -64,8 +67,8 @@ export function pump(
   return new Promise(resolve => {
     let settled = false
     let timer: NodeJS.Timeout | undefined
-    const noForward = left.oneWay === 'sink'
-    const noBackward = right.oneWay === 'sink'
+    const noForward = left.oneWay === 'sink' || only === 'backward'
+    const noBackward = right.oneWay === 'sink' || only === 'forward'
     let forwardEnded = noForward
     let backwardEnded = noBackward
     let oneEnded = false
@@ -74,10 +77,12 @@ export function pump(
 
     // The end of one direction ends only the other side's write. The reply may still be on its way.
     const onLeftEnd = () => {
+      if (noForward) return
       forwardEnded = true
       ended(b)
     }
     const onRightEnd = () => {
+      if (noBackward) return
       backwardEnded = true
       ended(a)
     }
@@ -156,14 +161,16 @@ export function pump(
       if (channel.stream.destroyed) return closed(channel, false)
     }
     meter.recheck = checkDeadlines
-    stopForward = startFlow(left, right, bytes => {
+    const sent = (bytes: number) => {
       meter.sent += bytes
       meter.lastActiveAt = performance.now()
-    })
-    stopBackward = startFlow(right, left, bytes => {
+    }
+    const received = (bytes: number) => {
       meter.received += bytes
       meter.lastActiveAt = performance.now()
-    })
+    }
+    stopForward = only === 'backward' ? swallow(left, noop) : startFlow(left, right, sent)
+    stopBackward = only === 'forward' ? swallow(right, noop) : startFlow(right, left, received)
     if (a.readableEnded) onLeftEnd()
     if (b.readableEnded) onRightEnd()
     finishIfOver()

@@ -3,6 +3,7 @@ import { type Admission, openAdmission, type RefusalCause } from './admission.ts
 import { type Connection, type EndCause, type LiveConnection, openConnection } from './connection.ts'
 import type { Channel, EgressPolicy, Endpoint, Listener, Lookup } from './endpoint.ts'
 import { RelayError } from './errors.ts'
+import type { FlowSettings } from './flow-settings.ts'
 import { dialOnce } from './once.ts'
 import type { PumpLimits } from './pump.ts'
 import { openScope } from './scope.ts'
@@ -30,6 +31,7 @@ export interface RelayPlan {
   /** Tried in this order for each connection, until one opens. */
   readonly targets: readonly Endpoint[]
   readonly limits: RelayLimits
+  readonly flow?: FlowSettings
 }
 
 export type RelayState =
@@ -123,7 +125,8 @@ export function openRelay(
   const accept = (client: Channel) => {
     arriving = Math.max(0, arriving - 1)
     const id = newConnectionId()
-    const parts = { id, relayId: plan.id, client, targets: plan.targets, limits, cx: dialing }
+    const { id: relayId, targets, flow } = plan
+    const parts = { id, relayId, client, targets, limits, cx: dialing, flow }
     const connection = openConnection(parts)
     connections.set(id, connection.listed)
     const { promise: done, resolve } = Promise.withResolvers<void>()

@@ -2,6 +2,7 @@ import { openEgress } from '#relay/egress.ts'
 import type { EgressPolicy, Endpoint, Lookup } from '#relay/endpoint.ts'
 import { bindAddress } from '#relay/endpoints/index.ts'
 import type { RelayError } from '#relay/errors.ts'
+import type { FlowSettings } from '#relay/flow-settings.ts'
 import {
   type Connection,
   type EndCause,
@@ -35,10 +36,18 @@ export interface TestRelayParts {
   readonly limits?: RelayLimits
   readonly egress?: EgressPolicy
   readonly lookup?: Lookup
+  readonly flow?: FlowSettings
 }
 
 /** A relay with everything that its observer was told. It need not be ready yet. */
-export function startRelay({ listen, targets, limits = {}, egress, lookup }: TestRelayParts): TestRelay {
+export function startRelay({
+  listen,
+  targets,
+  limits = {},
+  egress,
+  lookup,
+  flow,
+}: TestRelayParts): TestRelay {
   const states: RelayState['name'][] = []
   const opened: Connection[] = []
   const closed: TestRelay['closed'][number][] = []
@@ -53,6 +62,7 @@ export function startRelay({ listen, targets, limits = {}, egress, lookup }: Tes
       listen: bound(listen ?? 'TCP4-LISTEN:0,bind=127.0.0.1,fork'),
       targets: targets.map(bound),
       limits,
+      ...(flow && { flow }),
     },
     {
       egress: egress ?? openEgress,
