@@ -1,7 +1,9 @@
-import type { Channel, Endpoint, OpenContext, Peer } from './endpoint.ts'
+import type { Channel, OpenContext, Peer } from './endpoint.ts'
 import { RelayError } from './errors.ts'
 import type { FlowSettings } from './flow-settings.ts'
 import { type Meter, newMeter, type PumpEnd, type PumpLimits, pump } from './pump.ts'
+import { type Opened, openFirst } from './targets/open-first.ts'
+import type { Target, TargetStatus } from './targets/target.ts'
 
 /** One live conversation through a relay, as it is listed. */
 export interface Connection {
@@ -48,7 +50,10 @@ export interface ConnectionParts {
   readonly id: string
   readonly relayId: string
   readonly client: Channel
-  readonly targets: readonly Endpoint[]
+  /** In the order in which they are tried. */
+  readonly targets: readonly Target[]
+  /** The counts of a target have changed. */
+  readonly used: (target: TargetStatus) => void
   readonly limits: PumpLimits
   readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'turnedAway' | 'retrying'>
   readonly flow?: FlowSettings | undefined
@@ -66,7 +71,7 @@ class Listed implements Connection {
   constructor({ id, relayId, client, targets }: ConnectionParts, meter: Meter) {
     this.id = id
     this.relayId = relayId
-    this.target = targets[0]!.address.text
+    this.target = targets[0]!.address
     this.#peer = client.peer
     this.#meter = meter
   }
@@ -96,32 +101,21 @@ class Listed implements Connection {
 
 /** Takes over a client's channel. Nothing of it is read before a target is open. */
 export function openConnection(parts: ConnectionParts): LiveConnection {
-  const { client, targets, limits, cx, flow } = parts
+  const { client, targets, used, limits, cx, flow } = parts
   const meter = newMeter()
   const listed = new Listed(parts, meter)
   const stopping = new AbortController()
   const { signal } = stopping
 
-  /** In order; the next one when one fails. */
-  const dial = async (): Promise<Channel> => {
-    const failures: RelayError[] = []
-    for (const { address, dialer } of targets) {
-      listed.target = address.text
-      try {
-        return await dialer!.dial({ ...cx, signal })
-      } catch (error) {
-        if (signal.aborted) throw signal.reason
-        failures.push(RelayError.from(error, address.text))
-      }
+  const dial = (): Promise<Opened> => {
+    const trying = ({ address }: Target) => {
+      listed.target = address
     }
-    const last = failures.at(-1)!
-    if (failures.length === 1) throw last
-    const why = failures.map(({ message }) => message).join('; ')
-    throw new RelayError(last.code, { what: `none of ${failures.length} targets opened`, why, cause: last })
+    return openFirst(targets, { ...cx, signal }, { trying, used })
   }
 
   /** A conversation of datagrams may have to give way to newer ones while its target is still being dialled. */
-  const dialWhileWanted = async (): Promise<Channel> => {
+  const dialWhileWanted = async (): Promise<Opened> => {
     if (client.framing === 'stream') return dial()
     const gone = new RelayError('closed', { what: `the connection of ${listed.source}`, why: 'it has gone' })
     const onClose = () => stopping.abort(RelayError.from(client.stream.errored ?? gone, gone.what))
@@ -135,7 +129,7 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
 
   const converse = async (failed: (error: RelayError) => void): Promise<Pick<PumpEnd, 'end' | 'error'>> => {
     if (signal.aborted) return { end: 'revoked', error: signal.reason }
-    let far: Channel
+    let far: Opened
     try {
       far = await dialWhileWanted()
     } catch (thrown) {
@@ -146,8 +140,10 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
       failed(error)
       return { end: 'failed', error }
     }
-    const end = await pump(client, far, patience(client, limits), signal, meter, flow?.unidirectional)
-    await far[Symbol.asyncDispose]()
+    const limited = patience(client, limits)
+    const end = await pump(client, far.channel, limited, signal, meter, flow?.unidirectional)
+    await far.channel[Symbol.asyncDispose]()
+    far.over()
     return end
   }
 

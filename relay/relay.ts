@@ -7,9 +7,12 @@ import type { FlowSettings } from './flow-settings.ts'
 import { dialOnce } from './once.ts'
 import type { PumpLimits } from './pump.ts'
 import { openScope } from './scope.ts'
+import type { TargetStatus } from './targets/target.ts'
+import { openTargets, type Sharing } from './targets/targets.ts'
 
 export type { RefusalCause } from './admission.ts'
 export type { Connection, EndCause } from './connection.ts'
+export type { TargetStatus } from './targets/target.ts'
 
 export interface RelayLimits {
   readonly maxConnections?: number
@@ -24,11 +27,11 @@ export interface RelayLimits {
   readonly denyFrom?: readonly string[]
 }
 
-export interface RelayPlan {
+export interface RelayPlan extends Sharing {
   readonly id: string
   readonly name: string
   readonly listen: Endpoint
-  /** Tried in this order for each connection, until one opens. */
+  /** For each connection they are tried until one opens, in the order that `balance` says. */
   readonly targets: readonly Endpoint[]
   readonly limits: RelayLimits
   readonly flow?: FlowSettings
@@ -53,10 +56,14 @@ export interface RelayObserver {
   refused(cause: RefusalCause, source: string): void
   /** No target could be opened for this connection, or it failed at the door: its handshake did. */
   failed(error: RelayError, source: string): void
+  /** A target's health has changed, or (many times a second on a busy relay) its counts. */
+  target?(target: TargetStatus, change: 'health' | 'counts'): void
 }
 
 export interface RelayContext {
   readonly egress: EgressPolicy
+  /** What health checks ask; `egress` if absent. */
+  readonly checkEgress?: EgressPolicy
   readonly observer: RelayObserver
   readonly lookup?: Lookup
   newConnectionId(): string
@@ -70,6 +77,10 @@ export interface RunningRelay extends AsyncDisposable {
   readonly trace: readonly { at: Date; state: string }[]
   /** Those being dialled included. */
   readonly connections: ReadonlyMap<string, Connection>
+  /** In the order of the plan. */
+  readonly targets: readonly TargetStatus[]
+  /** For connections from now on; checks that are to be made otherwise, or no more, stop at once. */
+  setSharing(sharing: Sharing): void
   /**
    * At once, and for all. Connections from sources that are no longer allowed are cut, new timeouts hold for live
    * connections too; lower caps and rates are for arrivals. Throws a RelayError `usage` on a bad CIDR, and then
@@ -89,7 +100,7 @@ const longestTrace = 16
 /** Starts a relay. It listens as soon as it can; what keeps it from listening is its state, and it tries again. */
 export function openRelay(
   plan: RelayPlan,
-  { egress, observer, lookup, newConnectionId }: RelayContext,
+  { egress, checkEgress, observer, lookup, newConnectionId }: RelayContext,
 ): RunningRelay {
   const listening = openScope()
   const live = new Map<string, { readonly connection: LiveConnection; readonly done: Promise<void> }>()
@@ -97,6 +108,11 @@ export function openRelay(
   const limits: { -readonly [K in keyof PumpLimits]: PumpLimits[K] } = {}
   const trace: { at: Date; state: string }[] = []
   const dialing = lookup ? { egress, lookup } : { egress }
+  const targets = openTargets(plan.targets, plan, {
+    checking: { ...dialing, ...(checkEgress && { egress: checkEgress }) },
+    changed: target => observer.target?.(target, 'health'),
+  })
+  const used = (target: TargetStatus) => observer.target?.(target, 'counts')
 
   let state: RelayState = { name: 'pending' }
   let admission: Admission | undefined
@@ -116,6 +132,8 @@ export function openRelay(
     trace.push({ at: new Date(), state: next.name })
     if (trace.length > longestTrace) trace.shift()
     observer.state(next)
+    if (next.name === 'ready') targets.startChecks()
+    else void targets.stopChecks()
   }
 
   /**
@@ -125,8 +143,9 @@ export function openRelay(
   const accept = (client: Channel) => {
     arriving = Math.max(0, arriving - 1)
     const id = newConnectionId()
-    const { id: relayId, targets, flow } = plan
-    const parts = { id, relayId, client, targets, limits, cx: dialing, flow }
+    const { id: relayId, flow } = plan
+    const inOrder = targets.inOrder(client.peer)
+    const parts = { id, relayId, client, targets: inOrder, used, limits, cx: dialing, flow }
     const connection = openConnection(parts)
     connections.set(id, connection.listed)
     const { promise: done, resolve } = Promise.withResolvers<void>()
@@ -277,10 +296,10 @@ export function openRelay(
   // The caller holds the relay before its observer hears of it.
   const running = Promise.resolve().then(run)
 
-  const stopListening = (reason: RelayError) => {
+  const stopListening = async (reason: RelayError) => {
     listening.abort(reason)
     freed?.()
-    return listener?.[Symbol.asyncDispose]()
+    await Promise.all([targets.stopChecks(), listener?.[Symbol.asyncDispose]()])
   }
 
   const over = (reason: RelayError) => {
@@ -308,6 +327,8 @@ export function openRelay(
     },
     trace,
     connections,
+    targets: targets.all,
+    setSharing: targets.setSharing,
     setLimits(next) {
       for (const refused of applyLimits(next)) live.get(refused.id)?.connection.cut(noLongerAllowed(refused))
       for (const { connection } of live.values()) connection.recheck()

@@ -11,7 +11,9 @@ import {
   type RelayLimits,
   type RelayState,
   type RunningRelay,
+  type TargetStatus,
 } from '#relay/relay.ts'
+import type { Sharing } from '#relay/targets/targets.ts'
 import { until } from '#test/resources/until.ts'
 
 export interface TestRelay extends AsyncDisposable {
@@ -28,9 +30,11 @@ export interface TestRelay extends AsyncDisposable {
   }[]
   readonly refused: readonly { cause: RefusalCause; source: string }[]
   readonly failed: readonly RelayError[]
+  /** Each change of a target's health, as `up TCP4:127.0.0.1:80`. */
+  readonly health: readonly string[]
 }
 
-export interface TestRelayParts {
+export interface TestRelayParts extends Sharing {
   readonly listen?: string | Endpoint
   readonly targets: readonly (string | Endpoint)[]
   readonly limits?: RelayLimits
@@ -40,19 +44,14 @@ export interface TestRelayParts {
 }
 
 /** A relay with everything that its observer was told. It need not be ready yet. */
-export function startRelay({
-  listen,
-  targets,
-  limits = {},
-  egress,
-  lookup,
-  flow,
-}: TestRelayParts): TestRelay {
+export function startRelay(parts: TestRelayParts): TestRelay {
+  const { listen, targets, limits = {}, egress, lookup, ...settings } = parts
   const states: RelayState['name'][] = []
   const opened: Connection[] = []
   const closed: TestRelay['closed'][number][] = []
   const refused: TestRelay['refused'][number][] = []
   const failed: RelayError[] = []
+  const health: string[] = []
   const bound = (address: string | Endpoint) => (typeof address === 'string' ? bindAddress(address) : address)
   let connections = 0
   const relay = openRelay(
@@ -62,7 +61,7 @@ export function startRelay({
       listen: bound(listen ?? 'TCP4-LISTEN:0,bind=127.0.0.1,fork'),
       targets: targets.map(bound),
       limits,
-      ...(flow && { flow }),
+      ...settings,
     },
     {
       egress: egress ?? openEgress,
@@ -74,6 +73,9 @@ export function startRelay({
         closed: (connection, end) => closed.push({ connection, ...end }),
         refused: (cause, source) => refused.push({ cause, source }),
         failed: error => failed.push(error),
+        target: (target: TargetStatus, change) => {
+          if (change === 'health') health.push(`${target.health} ${target.address}`)
+        },
       },
     },
   )
@@ -88,6 +90,7 @@ export function startRelay({
     closed,
     refused,
     failed,
+    health,
     [Symbol.asyncDispose]: () => relay[Symbol.asyncDispose](),
   }
 }
