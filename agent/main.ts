@@ -4,6 +4,7 @@ import { kinds } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { metricsAddress } from '#telemetry/metrics.ts'
+import { features } from '#wire/features.ts'
 import { version } from '#wire/version.ts'
 import { openCeiling } from './ceiling.ts'
 import { type Config, readConfig } from './config.ts'
@@ -103,7 +104,13 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
         )
 
   const addresses = options.controller?.length ? options.controller : addressesOf(held.identity.details)
-  const boot = { bootId: randomUUID(), bootedAt, version, capabilities: kinds.map(({ keyword }) => keyword) }
+  const boot = {
+    bootId: randomUUID(),
+    bootedAt,
+    version,
+    capabilities: kinds.map(({ keyword }) => keyword),
+    features: [...features],
+  }
   const session = starting.use(
     openSession({
       agent: name,

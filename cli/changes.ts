@@ -6,6 +6,7 @@ import { usage } from './failure.ts'
 import type { Paint } from './output/colour.ts'
 import { onlyAgent } from './placement.ts'
 import { readRelayFiles } from './relay-file.ts'
+import { flowFields } from './views/flow.ts'
 import { specItem } from './views/relay.ts'
 
 export interface Request {
@@ -87,14 +88,15 @@ export function changeItem(change: RelayChange): ChangeItem {
 function fields(relay: Relay | undefined): Map<string, string> {
   const found = new Map<string, string>()
   if (!relay) return found
-  const { limits, targets, ...spec } = specItem(relay.spec)
+  const { listen, targets, agents, selector, limits, ...flow } = specItem(relay.spec)
   const put = (field: string, value: unknown) => {
     const text = Array.isArray(value) ? value.join(', ') : String(value ?? '')
     if (text) found.set(field, text)
   }
-  for (const [name, value] of Object.entries(spec)) put(`spec.${name}`, value)
-  put('spec.targets', targets)
+  for (const [name, value] of Object.entries({ listen, agents, selector, targets }))
+    put(`spec.${name}`, value)
   for (const [name, value] of Object.entries(limits)) put(`spec.limits.${name}`, value)
+  for (const [name, value] of flowFields(flow)) put(`spec.${name}`, value)
   for (const [name, value] of Object.entries(relay.labels)) put(`metadata.labels.${name}`, value)
   return found
 }

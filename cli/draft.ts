@@ -1,9 +1,11 @@
 import type { RelayDraft } from '#gen/fleetcat/v1/operator.ts'
 import { parseCidr } from '#relay/ip.ts'
 import { toDuration } from '#wire/duration.ts'
+import { checkFlow } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
 import { parseDuration } from './duration.ts'
 import { usage } from './failure.ts'
+import { toFlow } from './views/flow.ts'
 import type { LimitsItem, SpecItem } from './views/relay.ts'
 
 /** A relay as a person describes it, on the command line or in a file. */
@@ -38,6 +40,9 @@ export async function toDraft({ name, labels, reason, spec }: Description): Prom
   }
   bindListen(spec.listen)
   for (const target of spec.targets) bindTarget(target)
+  for (const copy of spec.tee ?? []) bindTarget(copy)
+  const flow = toFlow(spec)
+  checkFlow(`relay/${name}`, flow)
   for (const [label, value] of Object.entries(labels)) checkLabel(label, value, { host: true })
   return {
     name,
@@ -49,6 +54,7 @@ export async function toDraft({ name, labels, reason, spec }: Description): Prom
       agents: [...spec.agents],
       selector: spec.selector,
       limits: limits(spec.limits),
+      ...flow,
     },
   }
 }

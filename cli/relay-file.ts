@@ -6,6 +6,7 @@ import type { RelayDraft } from '#gen/fleetcat/v1/operator.ts'
 import { RelayError } from '#relay/errors.ts'
 import { toDraft } from './draft.ts'
 import { usage } from './failure.ts'
+import { flowGiven, given } from './flow-schema.ts'
 import { type Mistake, valueMistakes } from './relay-mistakes.ts'
 import { isList, type RelayDocument, shaped } from './relay-schema.ts'
 
@@ -112,7 +113,7 @@ async function valuesOf(value: unknown): Promise<Mistake[]> {
 }
 
 function drafted({ metadata, spec }: RelayDocument): Promise<RelayDraft> {
-  const { listen, target, targets = [], agents = [], selector = '', limits = {} } = spec
+  const { listen, target, targets = [], agents = [], selector = '', limits = {}, ...flow } = spec
   return toDraft({
     name: metadata.name,
     labels: metadata.labels ?? {},
@@ -122,17 +123,14 @@ function drafted({ metadata, spec }: RelayDocument): Promise<RelayDraft> {
       targets: target === undefined ? targets : [target],
       agents,
       selector,
-      limits: defined(limits),
+      limits: given(limits),
+      ...flowGiven(flow),
     },
   })
 }
 
 const at = (where: string, { code, what, why, fix }: RelayError) =>
   new RelayError(code, { what: `${where}: ${what}`, why, fix })
-
-type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> }
-const defined = <T extends object>(given: T) =>
-  Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Defined<T>
 
 /** Where a path begins; of what is missing, where it should have been. */
 function offsetOf(document: Document.Parsed, path: readonly PropertyKey[]): number {

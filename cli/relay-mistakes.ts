@@ -1,10 +1,13 @@
 import { RelayError } from '#relay/errors.ts'
 import { parseCidr } from '#relay/ip.ts'
+import { flowMistakes } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
 import { checkRelayName } from './draft.ts'
 import { parseDuration } from './duration.ts'
 import { usage } from './failure.ts'
+import { flowOfSpec } from './flow-schema.ts'
 import { specKeys } from './relay-schema.ts'
+import { parseByteRate, parseSize } from './size.ts'
 
 type Path = readonly (string | number)[]
 
@@ -41,13 +44,16 @@ export async function valueMistakes(value: unknown): Promise<Mistake[]> {
   check(['spec', 'listen'], bindListen)
   check(['spec', 'target'], bindTarget)
   for (const i of indexes(spec.targets)) check(['spec', 'targets', i], bindTarget)
+  for (const i of indexes(spec.tee)) check(['spec', 'tee', i], bindTarget)
+  check(['spec', 'throttle'], text => parseByteRate(text, 'throttle'))
+  check(['spec', 'dump', 'rotate'], text => parseSize(text, 'rotate'))
   for (const key of ['allowFrom', 'denyFrom']) {
     for (const i of indexes(limits[key])) check(['spec', 'limits', key, i], parseCidr)
   }
   for (const key of ['idleTimeout', 'maxConnectionAge']) {
     check(['spec', 'limits', key], text => parseDuration(text, key))
   }
-  return [...found, ...together(String(metadata.name ?? ''), spec)]
+  return [...found, ...together(String(metadata.name ?? ''), spec), ...flow(spec)]
 }
 
 /** What is wrong with fields only beside each other. */
@@ -72,6 +78,16 @@ function together(name: string, spec: Record<string, unknown>): Mistake[] {
     })
   }
   return found
+}
+
+/** What is wrong with what happens to the bytes, once each setting by itself makes sense. */
+function flow(spec: Record<string, unknown>): Mistake[] {
+  const given = flowOfSpec(spec)
+  if (!given) return []
+  return flowMistakes(given).map(({ path, why, fix }) => ({
+    path: ['spec', ...path],
+    error: usage(`\`spec.${path.join('.')}\``, why, fix),
+  }))
 }
 
 const mapOf = (value: unknown): Record<string, unknown> =>

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { nearest } from '#relay/nearest.ts'
 import { usage } from './failure.ts'
+import { dumpSchema, flowShape } from './flow-schema.ts'
 import { apiVersion } from './output/print.ts'
 import type { Mistake } from './relay-mistakes.ts'
 
@@ -24,6 +25,7 @@ const spec = z.strictObject({
   agents: z.array(z.string()).optional(),
   selector: z.string().optional(),
   limits: limits.optional(),
+  ...flowShape,
 })
 const item = z.strictObject({
   apiVersion: z.literal(apiVersion).optional(),
@@ -58,9 +60,17 @@ function mistakesOf(issue: z.core.$ZodIssue, value: unknown): Mistake[] {
     return issue.keys.map(key => ({ path: [...path, key], error: strangeKey(path, key) }))
   }
   const given = path.reduce<unknown>((from, step) => (from as Record<string, unknown>)?.[step], value)
-  const advised = advice[String(path.at(-1) ?? '')] ?? adviceFor(path, given)
+  const advised = meant(issue, given) ?? advice[String(path.at(-1) ?? '')] ?? adviceFor(path, given)
   const why = given === undefined ? 'is missing' : wrong(issue, given)
   return [{ path, error: usage(`${nameOf(path)} ${why}`, '', advised) }]
+}
+
+/** Of a few words that may stand there, the one that was meant. */
+function meant(issue: z.core.$ZodIssue, given: unknown): string | undefined {
+  if (issue.code !== 'invalid_value' || issue.values.length < 2) return undefined
+  const words = issue.values.map(String)
+  const near = typeof given === 'string' ? nearest(given, words) : undefined
+  return near ? `Did you mean \`${near}\`?` : `There are ${words.map(word => `\`${word}\``).join(', ')}`
 }
 
 function wrong(issue: z.core.$ZodIssue, given: unknown): string {
@@ -77,6 +87,7 @@ const kinds: Record<string, string> = {
   string: 'a text',
   number: 'a number',
   int: 'a whole number',
+  boolean: '`true` or `false`',
   array: 'a list',
   object: 'a map',
   record: 'a map',
@@ -110,6 +121,7 @@ const keysAt: Record<string, readonly string[]> = {
   metadata: Object.keys(metadata.shape),
   spec: specKeys,
   limits: Object.keys(limits.shape),
+  dump: Object.keys(dumpSchema.shape),
 }
 
 const readOnly = ['id', 'generation', 'createdAt', 'createdBy']
@@ -142,6 +154,10 @@ const advice: Record<string, string | undefined> = {
   maxConnectionAge: 'Write for example `maxConnectionAge: 8h`',
   maxConnections: 'Write for example `maxConnections: 100`',
   ratePerSecond: 'Write for example `ratePerSecond: 50`',
+  throttle: 'Write for example `throttle: 10MB/s`',
+  dump: 'Write for example `dump: { format: both, file: /var/log/wire.log }`',
+  rotate: 'Write for example `rotate: 64MiB`',
+  keep: 'Write for example `keep: 5`',
 }
 
 /** The same thing as it would be right, where that can be known. */
@@ -149,6 +165,6 @@ function adviceFor(path: readonly (string | number)[], given: unknown): string |
   const key = path.at(-1)
   const plain = typeof given === 'string' || typeof given === 'number' || typeof given === 'boolean'
   if (path.at(-2) === 'labels') return plain ? `Write \`${key}: "${given}"\`` : `Write \`${key}: "…"\``
-  const isListed = key === 'allowFrom' || key === 'denyFrom' || key === 'agents'
+  const isListed = key === 'tee' || key === 'allowFrom' || key === 'denyFrom' || key === 'agents'
   return isListed && plain ? `Write \`${key}: [${given}]\`` : undefined
 }

@@ -43,6 +43,7 @@ export function greet(
   const session = openSession({
     agent: name,
     bootId: hello.bootId,
+    features: hello.features,
     mirror,
     placement,
     resume,

@@ -20,8 +20,10 @@ export function checkHello(hello: Hello): void {
   texts('Hello', [hello.version, hello.bootId], mostLabelText)
   texts('host labels', Object.entries(hello.hostLabels).flat(), mostLabelText)
   texts('capabilities', hello.capabilities, mostId)
+  texts('features', hello.features, mostId)
   count('host labels', Object.keys(hello.hostLabels).length, mostHostLabels)
   count('capabilities', hello.capabilities.length, 4 * mostItems)
+  count('features', hello.features.length, 4 * mostItems)
   dates('Hello', [hello.bootedAt, hello.clock])
 }
 

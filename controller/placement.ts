@@ -1,5 +1,5 @@
 import type { Desired } from '#gen/fleetcat/v1/agent.ts'
-import type { Relay } from '#gen/fleetcat/v1/relay.ts'
+import { type Relay, RelaySpec } from '#gen/fleetcat/v1/relay.ts'
 import { equalLabels, type Labels, labelsOfAgent } from './labels.ts'
 import type { Mirror, MirrorChange } from './mirror.ts'
 import { parseSelector, type Selector } from './selector.ts'
@@ -140,6 +140,6 @@ export function openPlacement(mirror: Mirror, hostLabelsOf: (agent: string) => L
 
 /** The part of a relay that concerns the agent that runs it. */
 export function toDesired({ id, name, generation, spec }: Relay): Desired {
-  const { listen = '', targets = [], limits } = spec ?? {}
-  return { relayId: id, name, generation, listen, targets, limits }
+  const { agents: _, selector: __, ...own } = spec ?? RelaySpec.fromPartial({})
+  return { relayId: id, name, generation, ...own }
 }

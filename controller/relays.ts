@@ -5,6 +5,7 @@ import { RelayError } from '#relay/errors.ts'
 import { parseCidr } from '#relay/ip.ts'
 import { nearest } from '#relay/nearest.ts'
 import { limitMs } from '#wire/duration.ts'
+import { checkFlow } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
 import type { Actor, Journal } from './actor.ts'
 import type { Commit } from './commit.ts'
@@ -60,6 +61,8 @@ export function openRelays({
     bindListen(spec.listen)
     if (spec.targets.length === 0) throw new RelayError('usage', { what, why: 'it has no target address' })
     for (const target of spec.targets) bindTarget(target)
+    for (const copy of spec.tee) bindTarget(copy)
+    checkFlow(what, spec)
     checkAgents(what, spec)
     checkLimits(what, spec.limits)
     return { draft, spec }

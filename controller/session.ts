@@ -1,4 +1,5 @@
-import type { AttachResponse, CertificateGrant, RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
+import type { AttachResponse, CertificateGrant, Desired, RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
+import { understands } from './ability.ts'
 import type { Mirror } from './mirror.ts'
 import { type Placement, toDesired } from './placement.ts'
 import type { Rev } from './store/store.ts'
@@ -42,6 +43,8 @@ const mostDirty = 1_000
 export interface SessionOptions {
   readonly agent: string
   readonly bootId: string
+  /** What the agent understands: of a relay that needs more it is told nothing. */
+  readonly features: readonly string[]
   readonly outlet: Outlet
   readonly mirror: Mirror
   readonly placement: Placement
@@ -61,7 +64,7 @@ export function openSession(options: SessionOptions): AgentSession {
   const urgent: Message[] = [options.welcome]
   const dirty = new Set<string>(resume)
   /** The relays that this stream has told the agent to run. Of a resumed one, those that the agent kept. */
-  const told = new Set(resume ? placement.desiredOf(agent).map(desired => desired.relayId) : [])
+  const told = new Set(resume ? desired().map(({ relayId }) => relayId) : [])
   let wholeNeeded = resume === undefined
   let isPlaced = options.placed === undefined
   /** The first revision that it was sent here; of a resumed stream all before are known to be ours. */
@@ -71,6 +74,10 @@ export function openSession(options: SessionOptions): AgentSession {
   let wake: (() => void) | undefined
 
   if (resume) for (const order of options.pendingOrders()) urgent.push({ $case: 'revoke', value: order })
+
+  function desired(): Desired[] {
+    return placement.desiredOf(agent).filter(each => understands(options.features, each))
+  }
 
   function nudge(): void {
     wake?.()
@@ -87,7 +94,7 @@ export function openSession(options: SessionOptions): AgentSession {
   }
 
   function whole(): Message {
-    const relays = placement.desiredOf(agent)
+    const relays = desired()
     wholeNeeded = false
     dirty.clear()
     told.clear()
@@ -103,9 +110,10 @@ export function openSession(options: SessionOptions): AgentSession {
     const removed = []
     for (const id of ids) {
       const relay = mirror.relaysById.get(id)
-      if (relay && placement.runsOn(relay, agent)) {
+      const its = relay && placement.runsOn(relay, agent) ? toDesired(relay) : undefined
+      if (its && understands(options.features, its)) {
         told.add(id)
-        changed.push(toDesired(relay))
+        changed.push(its)
       } else if (told.delete(id) || resume?.includes(id)) removed.push(id)
     }
     if (changed.length === 0 && removed.length === 0) return undefined

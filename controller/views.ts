@@ -18,6 +18,7 @@ import {
 } from '#gen/fleetcat/v1/relay.ts'
 import { contains, parseCidr } from '#relay/ip.ts'
 import { toDuration } from '#wire/duration.ts'
+import { refusalFor } from './ability.ts'
 import { connectionsByRelay, type Host, type Hosts } from './hosts.ts'
 import { idleByNow } from './idleness.ts'
 import type { Mirror } from './mirror.ts'
@@ -55,9 +56,13 @@ export function openViews({
 }): Views {
   function onAgent(relay: Relay, agent: string, connections: number): RelayOnAgent {
     const host = hosts.get(agent)
-    const report = host?.reports.get(relay.id)
+    const report = reportOf(relay, host)
     const lastHeardAt = host?.lastHeardAt ?? seenAt(agent)
     return { agent, report, connections, lastHeardAt, state: stateOn(relay, host, report) }
+  }
+
+  function reportOf(relay: Relay, host: Host | undefined): RelayOnAgent['report'] {
+    return host && (refusalFor(relay, host) ?? host.reports.get(relay.id))
   }
 
   function stateOn(relay: Relay, host: Host | undefined, report: RelayOnAgent['report']): RelayState {
@@ -133,7 +138,7 @@ export function openViews({
       for (const { value: relay } of mirror.relays.values()) {
         const states = placement.agentsOf(relay).map(name => {
           const host = hosts.get(name)
-          return stateOn(relay, host, host?.reports.get(relay.id))
+          return stateOn(relay, host, reportOf(relay, host))
         })
         const state = gravestOf(states)
         counts.set(state, (counts.get(state) ?? 0) + 1)

@@ -4,10 +4,11 @@ import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
 import { collect, define, withContext } from '../command.ts'
 import { parseDuration } from '../duration.ts'
 import { note, usage } from '../failure.ts'
+import { type FlowOptions, flowOf, withFlow } from '../flow-options.ts'
 import { type OutputOptions, print, renderItem, withOutput } from '../output/print.ts'
 import type { LimitsItem } from '../views/relay.ts'
 
-interface Options extends OutputOptions {
+interface Options extends OutputOptions, FlowOptions {
   readonly context?: string
   readonly on?: string[]
   readonly selector?: string
@@ -25,40 +26,22 @@ interface Options extends OutputOptions {
 }
 
 export function command(): Command {
+  const relay = withLimits(
+    define('create', 'Starts a relay on one or many agents. Addresses are written as socat writes them.', [
+      'fleetcat create web TCP4-LISTEN:8080,bind=127.0.0.1,fork TCP4:example.com:80',
+      'fleetcat create db --on edge-1 TCP4-LISTEN:5432,bind=127.0.0.1,fork TCP4:10.0.0.5:5432 TCP4:10.0.0.6:5432',
+      'fleetcat create dns -l site=paris TCP4-LISTEN:5353,bind=127.0.0.1,fork TCP4:9.9.9.9:53 --wait',
+      'fleetcat create seen TCP4-LISTEN:8081,bind=127.0.0.1,fork TCP4:10.0.0.5:80 --dump both --throttle 512KiB/s',
+    ])
+      .argument('<name>', 'the name of the relay')
+      .argument('<listen>', 'the address that waits for connections')
+      .argument('<address...>', 'the targets: where they go; several are tried in order')
+      .option('--on <agent>', 'run it on this agent (repeatable)', collect)
+      .option('-l, --selector <selector>', 'run it on all agents that match, now and later'),
+  )
   return withContext(
     withOutput(
-      define('create', 'Starts a relay on one or many agents. Addresses are written as socat writes them.', [
-        'fleetcat create web TCP4-LISTEN:8080,bind=127.0.0.1,fork TCP4:example.com:80',
-        'fleetcat create db --on edge-1 TCP4-LISTEN:5432,bind=127.0.0.1,fork TCP4:10.0.0.5:5432 TCP4:10.0.0.6:5432',
-        'fleetcat create dns -l site=paris TCP4-LISTEN:5353,bind=127.0.0.1,fork TCP4:9.9.9.9:53 --wait',
-      ])
-        .argument('<name>', 'the name of the relay')
-        .argument('<listen>', 'the address that waits for connections')
-        .argument('<address...>', 'the targets: where they go; several are tried in order')
-        .option('--on <agent>', 'run it on this agent (repeatable)', collect)
-        .option('-l, --selector <selector>', 'run it on all agents that match, now and later')
-        .option('--allow-from <cidr>', 'only sources in this network may connect (repeatable)', collect)
-        .option('--deny-from <cidr>', 'sources in this network may not connect (repeatable)', collect)
-        .option(
-          '--max-connections <n>',
-          'at most so many at a time on each agent',
-          positive('--max-connections'),
-        )
-        .option(
-          '--rate <n/s>',
-          'at most so many new connections a second on each agent: 5/s, or just 5',
-          rate,
-        )
-        .option(
-          '--idle-timeout <duration>',
-          'close a connection that is silent for so long',
-          duration('--idle-timeout'),
-        )
-        .option(
-          '--max-connection-age <duration>',
-          'close a connection that is so old',
-          duration('--max-connection-age'),
-        )
+      withFlow(relay)
         .option('--label <name=value>', 'a label of the relay (repeatable)', collect)
         .option('--reason <text>', 'why, for those who read the list')
         .option('--wait', 'return once every agent has answered')
@@ -72,6 +55,24 @@ export function command(): Command {
       { headers: false },
     ),
   ).action(create)
+}
+
+function withLimits(command: Command): Command {
+  return command
+    .option('--allow-from <cidr>', 'only sources in this network may connect (repeatable)', collect)
+    .option('--deny-from <cidr>', 'sources in this network may not connect (repeatable)', collect)
+    .option('--max-connections <n>', 'at most so many at a time on each agent', positive('--max-connections'))
+    .option('--rate <n/s>', 'at most so many new connections a second on each agent: 5/s, or just 5', rate)
+    .option(
+      '--idle-timeout <duration>',
+      'close a connection that is silent for so long',
+      duration('--idle-timeout'),
+    )
+    .option(
+      '--max-connection-age <duration>',
+      'close a connection that is so old',
+      duration('--max-connection-age'),
+    )
 }
 
 /** What the wire can carry. */
@@ -119,7 +120,14 @@ async function create(name: string, listen: string, targets: string[], options: 
     name,
     labels,
     reason: options.reason ?? '',
-    spec: { listen, targets, agents: on, selector, limits: limits(options) },
+    spec: {
+      listen,
+      targets,
+      agents: on,
+      selector,
+      limits: limits(options),
+      ...flowOf('fleetcat create', options),
+    },
   }
   const draft = await toDraft(description)
   const [{ withFleet }, { onlyAgent }, { unary }, { relayItem }] = await Promise.all([

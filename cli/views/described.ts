@@ -4,12 +4,14 @@ import { table } from '../output/table.ts'
 import { bytes, since, span, until } from '../output/time.ts'
 import { type AgentItem, agentStateText } from './agent.ts'
 import type { ConnectionItem } from './connection.ts'
+import { flowFields } from './flow.ts'
 import type { AgentOfRelay, RelayItem } from './relay.ts'
 import { labelText } from './words.ts'
 
 const style = () => ({ wide: false, headers: true, paint: painter(process.stdout), now: Date.now() })
 
 export function describeRelay({ metadata, spec, status }: RelayItem): string {
+  const { listen, targets, agents, selector, limits, ...flow } = spec
   const now = Date.now()
   return sections([
     {
@@ -28,19 +30,20 @@ export function describeRelay({ metadata, spec, status }: RelayItem): string {
     {
       title: 'Addresses',
       fields: [
-        ['listen', spec.listen],
-        ...spec.targets.map(target => ['target', target] as const),
-        ['agents', spec.agents.join(', ')],
-        ['selector', spec.selector],
+        ['listen', listen],
+        ...targets.map(target => ['target', target] as const),
+        ['agents', agents.join(', ')],
+        ['selector', selector],
       ],
     },
     {
       title: 'Limits',
-      fields: Object.entries(spec.limits).map(([name, value]) => [
+      fields: Object.entries(limits).map(([name, value]) => [
         name,
         Array.isArray(value) ? value.join(', ') : String(value),
       ]),
     },
+    { title: 'Flow', fields: flowFields(flow) },
     ...(status.agents.length === 0 ? [{ block: 'No agent matches it.\n' }] : []),
     ...status.agents.map(agent => onAgent(agent, now)),
   ])

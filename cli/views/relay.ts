@@ -5,6 +5,7 @@ import { formatDuration } from '../duration.ts'
 import { colourOfState } from '../output/colour.ts'
 import type { Presentation } from '../output/print.ts'
 import { since, until } from '../output/time.ts'
+import { type FlowItem, flowItem } from './flow.ts'
 import { labelText, problemText, relayState, time } from './words.ts'
 
 /** Only the limits that are set. Durations are text, as files and options take them. */
@@ -17,7 +18,7 @@ export interface LimitsItem {
   readonly maxConnectionAge?: string
 }
 
-export interface SpecItem {
+export interface SpecItem extends FlowItem {
   readonly listen: string
   readonly targets: readonly string[]
   readonly agents: readonly string[]
@@ -91,6 +92,7 @@ export function specItem(spec: RelaySpec | undefined): SpecItem {
     agents: spec?.agents ?? [],
     selector: spec?.selector ?? '',
     limits: limitsItem(spec?.limits),
+    ...flowItem(spec),
   }
 }
 

@@ -19,6 +19,7 @@ function openStream(address: string, more: Partial<AttachContext>) {
       bootedAt: new Date(),
       hostLabels: {},
       capabilities: [],
+      features: [],
       epoch: 0n,
       revision: 0n,
       clock: new Date(),

@@ -4,7 +4,7 @@ import { openReconciler } from '#agent/reconciler.ts'
 import { openRevocations } from '#agent/revocations.ts'
 import { openRoster } from '#agent/roster.ts'
 import { rule } from '#agent/rules.ts'
-import type { Desired } from '#gen/fleetcat/v1/agent.ts'
+import { Desired } from '#gen/fleetcat/v1/agent.ts'
 
 export const silent = pino({ level: 'silent' })
 
@@ -16,12 +16,12 @@ export function keptLog() {
 }
 
 export const desired = (relayId: string, more: Partial<Desired> = {}): Desired => ({
+  ...Desired.fromPartial({}),
   relayId,
   name: relayId,
   generation: 1n,
   listen: 'TCP4-LISTEN:0,bind=127.0.0.1,fork',
   targets: ['MEMORY:nobody'],
-  limits: undefined,
   ...more,
 })
 

@@ -57,6 +57,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
       bootedAt: new Date(),
       hostLabels: { os: 'linux' },
       capabilities: ['TCP'],
+      features: [],
     }),
     reconciler,
     revocations,

@@ -371,6 +371,7 @@ test('what cannot be worked out for an agent ends its stream with the reason', a
   openSession({
     agent: 'edge-1',
     bootId: 'b',
+    features: [],
     outlet: {
       send() {
         throw new Error('this row makes no sense')

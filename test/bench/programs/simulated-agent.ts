@@ -81,7 +81,7 @@ export function simulateAgent(
         })
       },
     },
-    hello: () => ({ version: 'bench', bootId, bootedAt, hostLabels: { os: 'linux' }, capabilities: ['TCP'] }),
+    hello: () => ({ version: 'bench', bootId, bootedAt, hostLabels: { os: 'linux' }, capabilities: ['TCP'], features: [] }),
     reconciler: {
       async sync(relays) {
         reports.clear()

@@ -19,7 +19,7 @@ import {
 } from "@grpc/grpc-js";
 import { Duration } from "../../google/protobuf/duration.ts";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
-import { Connection, Problem, Receipt, RelayLimits, RelayReport } from "./relay.ts";
+import { Connection, Direction, DumpSettings, Problem, Receipt, RelayLimits, RelayReport } from "./relay.ts";
 
 export const protobufPackage = "fleetcat.v1";
 
@@ -60,7 +60,14 @@ export interface Hello {
   epoch: bigint;
   /** Where to resume. 0: from nothing. */
   revision: bigint;
-  clock: Date | undefined;
+  clock:
+    | Date
+    | undefined;
+  /**
+   * What this agent understands beyond the first version of this contract: a message drops in silence what its reader
+   * does not know, so the controller sends an agent only what the agent says it knows.
+   */
+  features: string[];
 }
 
 export interface Hello_HostLabelsEntry {
@@ -151,7 +158,15 @@ export interface Desired {
   generation: bigint;
   listen: string;
   targets: string[];
-  limits: RelayLimits | undefined;
+  limits:
+    | RelayLimits
+    | undefined;
+  /** As in RelaySpec, and with the same numbers. */
+  unidirectional: Direction;
+  timestamp: boolean;
+  throttle: bigint;
+  tee: string[];
+  dump: DumpSettings | undefined;
 }
 
 /** The whole of what this agent has to run. Revocations first; what is absent closes. */
@@ -383,6 +398,7 @@ function createBaseHello(): Hello {
     epoch: 0n,
     revision: 0n,
     clock: undefined,
+    features: [],
   };
 }
 
@@ -417,6 +433,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.clock !== undefined) {
       Timestamp.encode(toTimestamp(message.clock), writer.uint32(66).fork()).join();
+    }
+    for (const v of message.features) {
+      writer.uint32(74).string(v!);
     }
     return writer;
   },
@@ -501,6 +520,14 @@ export const Hello: MessageFns<Hello> = {
             message.clock = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.features.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -534,6 +561,7 @@ export const Hello: MessageFns<Hello> = {
     message.epoch = (object.epoch !== undefined && object.epoch !== null) ? BigInt(object.epoch) : 0n;
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.clock = object.clock ?? undefined;
+    message.features = object.features?.map((e) => e) || [];
     return message;
   },
 };
@@ -1557,7 +1585,19 @@ export const Welcome_LabelsEntry: MessageFns<Welcome_LabelsEntry> = {
 };
 
 function createBaseDesired(): Desired {
-  return { relayId: "", name: "", generation: 0n, listen: "", targets: [], limits: undefined };
+  return {
+    relayId: "",
+    name: "",
+    generation: 0n,
+    listen: "",
+    targets: [],
+    limits: undefined,
+    unidirectional: 0,
+    timestamp: false,
+    throttle: 0n,
+    tee: [],
+    dump: undefined,
+  };
 }
 
 export const Desired: MessageFns<Desired> = {
@@ -1582,6 +1622,24 @@ export const Desired: MessageFns<Desired> = {
     }
     if (message.limits !== undefined) {
       RelayLimits.encode(message.limits, writer.uint32(50).fork()).join();
+    }
+    if (message.unidirectional !== 0) {
+      writer.uint32(104).int32(message.unidirectional);
+    }
+    if (message.timestamp !== false) {
+      writer.uint32(112).bool(message.timestamp);
+    }
+    if (message.throttle !== 0n) {
+      if (BigInt.asUintN(64, message.throttle) !== message.throttle) {
+        throw new globalThis.Error("value provided for field message.throttle of type uint64 too large");
+      }
+      writer.uint32(120).uint64(message.throttle);
+    }
+    for (const v of message.tee) {
+      writer.uint32(130).string(v!);
+    }
+    if (message.dump !== undefined) {
+      DumpSettings.encode(message.dump, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -1647,6 +1705,46 @@ export const Desired: MessageFns<Desired> = {
             message.limits = RelayLimits.decode(reader, reader.uint32());
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.unidirectional = reader.int32() as any;
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.timestamp = reader.bool();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.throttle = reader.uint64() as bigint;
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.tee.push(reader.string());
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.dump = DumpSettings.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1673,6 +1771,13 @@ export const Desired: MessageFns<Desired> = {
     message.targets = object.targets?.map((e) => e) || [];
     message.limits = (object.limits !== undefined && object.limits !== null)
       ? RelayLimits.fromPartial(object.limits)
+      : undefined;
+    message.unidirectional = object.unidirectional ?? 0;
+    message.timestamp = object.timestamp ?? false;
+    message.throttle = (object.throttle !== undefined && object.throttle !== null) ? BigInt(object.throttle) : 0n;
+    message.tee = object.tee?.map((e) => e) || [];
+    message.dump = (object.dump !== undefined && object.dump !== null)
+      ? DumpSettings.fromPartial(object.dump)
       : undefined;
     return message;
   },

@@ -13,6 +13,30 @@ export const protobufPackage = "fleetcat.v1";
 
 export const protobufFileName = "fleetcat/v1/relay.proto";
 
+/** Forward is from the client to the target. */
+export const Direction = { UNSPECIFIED: 0, FORWARD: 1, BACKWARD: 2, UNRECOGNIZED: -1 } as const;
+
+export type Direction = typeof Direction[keyof typeof Direction];
+
+export namespace Direction {
+  export type UNSPECIFIED = typeof Direction.UNSPECIFIED;
+  export type FORWARD = typeof Direction.FORWARD;
+  export type BACKWARD = typeof Direction.BACKWARD;
+  export type UNRECOGNIZED = typeof Direction.UNRECOGNIZED;
+}
+
+export const DumpFormat = { UNSPECIFIED: 0, HEX: 1, TEXT: 2, BOTH: 3, UNRECOGNIZED: -1 } as const;
+
+export type DumpFormat = typeof DumpFormat[keyof typeof DumpFormat];
+
+export namespace DumpFormat {
+  export type UNSPECIFIED = typeof DumpFormat.UNSPECIFIED;
+  export type HEX = typeof DumpFormat.HEX;
+  export type TEXT = typeof DumpFormat.TEXT;
+  export type BOTH = typeof DumpFormat.BOTH;
+  export type UNRECOGNIZED = typeof DumpFormat.UNRECOGNIZED;
+}
+
 export const RelayState = {
   UNSPECIFIED: 0,
   PENDING: 1,
@@ -83,7 +107,29 @@ export interface RelaySpec {
   agents: string[];
   /** A label selector: the relay follows the agents that match it, now and later. */
   selector: string;
-  limits: RelayLimits | undefined;
+  limits:
+    | RelayLimits
+    | undefined;
+  /** Bytes go this way only. */
+  unidirectional: Direction;
+  /** Each line or datagram that goes forward begins with the time. */
+  timestamp: boolean;
+  /** Bytes a second, of each direction of each connection; 0: no limit. */
+  throttle: bigint;
+  /** Addresses that get a copy of what goes forward. A slow one misses some; nobody waits for it. */
+  tee: string[];
+  dump: DumpSettings | undefined;
+}
+
+/** How what passes is written down. */
+export interface DumpSettings {
+  format: DumpFormat;
+  /** On the agent's host. Empty: nothing is written; it is the format in which a live dump is shown. */
+  file: string;
+  /** A file of this size gives way to a new one; 0: the agent's default. */
+  rotateBytes: bigint;
+  /** So many old files stay; 0: the agent's default. */
+  keep: number;
 }
 
 export interface RelayLimits {
@@ -287,7 +333,18 @@ export const Problem: MessageFns<Problem> = {
 };
 
 function createBaseRelaySpec(): RelaySpec {
-  return { listen: "", targets: [], agents: [], selector: "", limits: undefined };
+  return {
+    listen: "",
+    targets: [],
+    agents: [],
+    selector: "",
+    limits: undefined,
+    unidirectional: 0,
+    timestamp: false,
+    throttle: 0n,
+    tee: [],
+    dump: undefined,
+  };
 }
 
 export const RelaySpec: MessageFns<RelaySpec> = {
@@ -306,6 +363,24 @@ export const RelaySpec: MessageFns<RelaySpec> = {
     }
     if (message.limits !== undefined) {
       RelayLimits.encode(message.limits, writer.uint32(42).fork()).join();
+    }
+    if (message.unidirectional !== 0) {
+      writer.uint32(104).int32(message.unidirectional);
+    }
+    if (message.timestamp !== false) {
+      writer.uint32(112).bool(message.timestamp);
+    }
+    if (message.throttle !== 0n) {
+      if (BigInt.asUintN(64, message.throttle) !== message.throttle) {
+        throw new globalThis.Error("value provided for field message.throttle of type uint64 too large");
+      }
+      writer.uint32(120).uint64(message.throttle);
+    }
+    for (const v of message.tee) {
+      writer.uint32(130).string(v!);
+    }
+    if (message.dump !== undefined) {
+      DumpSettings.encode(message.dump, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -363,6 +438,46 @@ export const RelaySpec: MessageFns<RelaySpec> = {
             message.limits = RelayLimits.decode(reader, reader.uint32());
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.unidirectional = reader.int32() as any;
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.timestamp = reader.bool();
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.throttle = reader.uint64() as bigint;
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.tee.push(reader.string());
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.dump = DumpSettings.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -387,6 +502,109 @@ export const RelaySpec: MessageFns<RelaySpec> = {
     message.limits = (object.limits !== undefined && object.limits !== null)
       ? RelayLimits.fromPartial(object.limits)
       : undefined;
+    message.unidirectional = object.unidirectional ?? 0;
+    message.timestamp = object.timestamp ?? false;
+    message.throttle = (object.throttle !== undefined && object.throttle !== null) ? BigInt(object.throttle) : 0n;
+    message.tee = object.tee?.map((e) => e) || [];
+    message.dump = (object.dump !== undefined && object.dump !== null)
+      ? DumpSettings.fromPartial(object.dump)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDumpSettings(): DumpSettings {
+  return { format: 0, file: "", rotateBytes: 0n, keep: 0 };
+}
+
+export const DumpSettings: MessageFns<DumpSettings> = {
+  encode(message: DumpSettings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).int32(message.format);
+    }
+    if (message.file !== "") {
+      writer.uint32(18).string(message.file);
+    }
+    if (message.rotateBytes !== 0n) {
+      if (BigInt.asUintN(64, message.rotateBytes) !== message.rotateBytes) {
+        throw new globalThis.Error("value provided for field message.rotateBytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.rotateBytes);
+    }
+    if (message.keep !== 0) {
+      writer.uint32(32).uint32(message.keep);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DumpSettings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDumpSettings();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.file = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.rotateBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.keep = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DumpSettings>): DumpSettings {
+    return DumpSettings.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DumpSettings>): DumpSettings {
+    const message = createBaseDumpSettings();
+    message.format = object.format ?? 0;
+    message.file = object.file ?? "";
+    message.rotateBytes = (object.rotateBytes !== undefined && object.rotateBytes !== null)
+      ? BigInt(object.rotateBytes)
+      : 0n;
+    message.keep = object.keep ?? 0;
     return message;
   },
 };

@@ -1,0 +1,25 @@
+import type { Desired } from '#gen/fleetcat/v1/agent.ts'
+
+/** The settings of a relay that came after the first version of the contract. */
+const settings = [
+  'unidirectional',
+  'timestamp',
+  'throttle',
+  'tee',
+  'dump',
+] as const satisfies readonly (keyof Desired)[]
+
+/**
+ * What a build of this contract understands. A message drops in silence what its reader does not know, and then a relay
+ * would run without what was asked of it: so each agent says what it knows, and is sent nothing else.
+ */
+export const features: readonly string[] = [...settings]
+
+/** What an agent has to understand to run this. */
+export function featuresOf(desired: Desired): string[] {
+  return settings.filter(name => isSet(desired[name]))
+}
+
+function isSet(value: unknown): boolean {
+  return Array.isArray(value) ? value.length > 0 : Boolean(value)
+}
