@@ -1,13 +1,15 @@
-import type { Desired } from '#gen/fleetcat/v1/agent.ts'
+import { Desired } from '#gen/fleetcat/v1/agent.ts'
 import type { RelayLimits as LimitsMessage } from '#gen/fleetcat/v1/relay.ts'
 import type { Endpoint } from '#relay/endpoint.ts'
 import { bindListen, bindTarget } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { RelayLimits, RelayPlan } from '#relay/relay.ts'
 import { limitMs } from '#wire/duration.ts'
+import { toFlow } from './flow.ts'
 
 /** What an order asks for, in the engine's words. Throws a RelayError when an address or a limit is wrong. */
-export function toPlan({ relayId, name, listen, targets, limits }: Desired): RelayPlan {
+export function toPlan(desired: Desired): RelayPlan {
+  const { relayId, name, listen, targets, limits } = desired
   if (targets.length === 0)
     throw new RelayError('usage', {
       what: `relay/${name}`,
@@ -20,12 +22,18 @@ export function toPlan({ relayId, name, listen, targets, limits }: Desired): Rel
     listen: bindListen(listen),
     targets: targets.map(bindBothWays),
     limits: toLimits(limits),
+    ...given('flow', toFlow(desired, bindBothWays)),
   }
 }
 
-/** Do both ask for the same addresses? Limits can change under a running relay, addresses cannot. */
-export function sameAddresses(a: Desired, b: Desired): boolean {
-  return a.name === b.name && a.listen === b.listen && same(a.targets, b.targets)
+/** Do both ask for the same but for their limits? Those alone can change under a running relay. */
+export function sameButLimits(a: Desired, b: Desired): boolean {
+  return withoutLimits(a).equals(withoutLimits(b))
+}
+
+/** Equal when the rest is: the encoding of one message by one build is always the same. */
+function withoutLimits(desired: Desired): Buffer {
+  return Buffer.from(Desired.encode({ ...desired, generation: 0n, limits: undefined }).finish())
 }
 
 export function toLimits(limits: LimitsMessage | undefined): RelayLimits {
@@ -51,7 +59,4 @@ function bindBothWays(text: string): Endpoint {
 }
 
 const given = <K extends string, V>(key: K, value: V | undefined) =>
-  value === undefined ? {} : ({ [key]: value } as Record<K, V>)
-
-const same = (a: readonly string[], b: readonly string[]) =>
-  a.length === b.length && a.every((text, i) => text === b[i])
+  (value === undefined ? {} : { [key]: value }) as Partial<Record<K, V>>

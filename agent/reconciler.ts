@@ -7,7 +7,8 @@ import { pause } from './backoff.ts'
 import type { Ceiling } from './ceiling.ts'
 import { connectionIds } from './connection-ids.ts'
 import { type RelayEgress, relayEgress } from './egress.ts'
-import { sameAddresses, toPlan } from './plan.ts'
+import { dumpScope } from './flow.ts'
+import { sameButLimits, toPlan } from './plan.ts'
 import { openRefusals } from './refusals.ts'
 import { toReport } from './report.ts'
 import { type Cut, nothingCut } from './revocations.ts'
@@ -136,7 +137,9 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       if (cx.isRevoked(id)) throw new RelayError('revoked', { what: 'the relay', why: 'it was revoked' })
       const plan = toPlan(desired)
       cx.ceiling.checkListen(plan.listen)
-      for (const target of plan.targets) cx.ceiling.checkTarget(target)
+      for (const target of [...plan.targets, ...(plan.flow?.tee ?? [])]) cx.ceiling.checkTarget(target)
+      const file = plan.flow && dumpScope(plan.flow)
+      if (file) cx.ceiling.check(file)
       return plan
     } catch (thrown) {
       const what = `relay/${desired.name} on ${cx.agent} rejected`
@@ -159,7 +162,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
 
   async function run(slot: Slot, desired: Desired, plan: RelayPlan): Promise<void> {
     const { running, done } = slot
-    if (running && done && sameAddresses(done, desired)) {
+    if (running && done && sameButLimits(done, desired)) {
       const problem = changeLimits(running, plan)
       if (problem) return refuse(slot, desired, problem)
       slot.done = desired
@@ -168,7 +171,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     }
     await close(
       slot,
-      new RelayError('closed', { what: `relay/${desired.name}`, why: 'its addresses changed' }),
+      new RelayError('closed', { what: `relay/${desired.name}`, why: 'its addresses or settings changed' }),
     )
     // A revocation, another desire or another ceiling may have come while the old relay closed.
     if (slot.recheck || slot.desired !== desired || cx.isRevoked(slot.id)) return

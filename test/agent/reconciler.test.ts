@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { RelayState } from '#gen/fleetcat/v1/relay.ts'
+import { DumpFormat, RelayState } from '#gen/fleetcat/v1/relay.ts'
 import { until } from '#test/resources/until.ts'
 import { toDuration } from '#wire/duration.ts'
 import { desired, memory, openHost, permit } from './resources.ts'
@@ -101,6 +101,38 @@ describe('reconciler', () => {
     expect(report).toMatchObject({ generation: 2n, state: RelayState.READY })
     using client = await openClient(report.local[0])
     expect(await client.echo('one')).toBe('one')
+  })
+
+  test('another setting of the flow opens it anew, and the same one leaves it alone', async () => {
+    await using echo = await openEcho()
+    await using host = openHost()
+    const relay = { targets: [echo.target], throttle: 1_000_000n }
+    await host.reconciler.sync([desired('r-1', relay)])
+    using first = await openClient(host.reconciler.report('r-1')!.local[0])
+    expect(await first.echo('one')).toBe('one')
+    await host.reconciler.apply([desired('r-1', { ...relay, generation: 2n })], [])
+    expect(await first.echo('two')).toBe('two')
+    await host.reconciler.apply([desired('r-1', { ...relay, generation: 3n, throttle: 2_000_000n })], [])
+    await first.closed
+    using second = await openClient(host.reconciler.report('r-1')!.local[0])
+    expect(await second.echo('three')).toBe('three')
+  })
+
+  test('where a copy or a dump may go is for the ceiling to say', async () => {
+    await using host = openHost()
+    const dump = { format: DumpFormat.HEX, file: '/var/log/../log/wire.log', rotateBytes: 0n, keep: 0 }
+    await host.reconciler.sync([
+      desired('r-1', { tee: ['UNIX-CONNECT:/run/x'] }),
+      desired('r-2', { dump }),
+      desired('r-3', { dump: { ...dump, format: 9 as DumpFormat } }),
+      desired('r-4', { dump: { ...dump, file: '' }, tee: ['DISCARD'] }),
+    ])
+    expect(host.reconciler.report('r-1')?.problem?.fix).toContain('add "UNIX-CONNECT:/run/x" under permit:')
+    expect(host.reconciler.report('r-2')?.problem?.fix).toContain(
+      'add "OPEN:/var/log/wire.log" under permit:',
+    )
+    expect(host.reconciler.report('r-3')?.problem?.code).toBe('usage')
+    expect(host.reconciler.report('r-4')?.state).toBe(RelayState.READY)
   })
 
   test('what a Sync no longer names closes, with its connections', async () => {

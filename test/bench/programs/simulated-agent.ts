@@ -81,7 +81,14 @@ export function simulateAgent(
         })
       },
     },
-    hello: () => ({ version: 'bench', bootId, bootedAt, hostLabels: { os: 'linux' }, capabilities: ['TCP'], features: [] }),
+    hello: () => ({
+      version: 'bench',
+      bootId,
+      bootedAt,
+      hostLabels: { os: 'linux' },
+      capabilities: ['TCP'],
+      features: [],
+    }),
     reconciler: {
       async sync(relays) {
         reports.clear()
