@@ -1,5 +1,6 @@
 import type { Address } from '#relay/address.ts'
 import type { EgressPolicy, Endpoint } from '#relay/endpoint.ts'
+import { kindOf } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { alwaysDenied, canonicalIp } from '#relay/ip.ts'
 import { matches, namesExactly, patternFor } from '#relay/pattern.ts'
@@ -33,6 +34,7 @@ export function openCeiling(rules: Rules): Ceiling {
 
   /** `ip` is absent while a name is not resolved yet; `undecided` is then good enough for a target. */
   function check(scope: Address, ip: string | undefined, role: 'listen' | 'target') {
+    checkByHand(scope)
     const early = role === 'target' && ip === undefined
     checkForbidden(scope, ip, early)
     if (role === 'target') checkAlwaysDenied(scope, ip ?? literalIp(scope))
@@ -78,6 +80,14 @@ export function openCeiling(rules: Rules): Ceiling {
       forbid = rules.forbid
     },
   }
+}
+
+/** What belongs to a terminal that an agent does not have is not for its ceiling to permit. */
+function checkByHand(scope: Address): void {
+  const why = kindOf(scope.keyword)?.byHand
+  if (why === undefined) return
+  const fix = 'Use it on your own host, with `fleetcat socat`'
+  throw new RelayError('denied', { what: nameOf(scope), why, fix })
 }
 
 function forbidden(scope: Address, { text, from }: Rule): RelayError {

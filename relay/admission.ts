@@ -15,6 +15,7 @@ export const refusalCauses = [
   'amplification', // a UDP reply much larger than what its peer had sent, and the peer has never answered
   'overflow', // a datagram came faster than it could be handed on
   'cut-peer', // a UDP peer whose conversation was cut goes on sending
+  'disk-full', // a datagram that a file had no room for
 ] as const
 
 export type RefusalCause = (typeof refusalCauses)[number]

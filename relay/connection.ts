@@ -55,7 +55,7 @@ export interface ConnectionParts {
   /** The counts of a target have changed. */
   readonly used: (target: TargetStatus) => void
   readonly limits: PumpLimits
-  readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'turnedAway' | 'retrying'>
+  readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'retrying' | 'uses'>
   readonly flow?: FlowSettings | undefined
 }
 
@@ -106,12 +106,13 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
   const listed = new Listed(parts, meter)
   const stopping = new AbortController()
   const { signal } = stopping
+  const uses = usesOfTarget(client, flow)
 
   const dial = (): Promise<Opened> => {
     const trying = ({ address }: Target) => {
       listed.target = address
     }
-    return openFirst(targets, { ...cx, signal }, { trying, used })
+    return openFirst(targets, { ...cx, ...(uses && { uses }), signal }, { trying, used })
   }
 
   /** A conversation of datagrams may have to give way to newer ones while its target is still being dialled. */
@@ -162,6 +163,12 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
       return error ? { cause, error, durationMs } : { cause, durationMs }
     },
   }
+}
+
+/** Bytes that go one way only need only half of the target. */
+function usesOfTarget({ oneWay }: Channel, flow: FlowSettings | undefined): OpenContext['uses'] {
+  if (flow?.unidirectional === 'forward' || oneWay === 'source') return 'write'
+  return flow?.unidirectional === 'backward' || oneWay === 'sink' ? 'read' : undefined
 }
 
 /** The relay's limits, with what the client's kind has to say where the relay says nothing. */

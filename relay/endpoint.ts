@@ -38,6 +38,11 @@ export interface Channel extends AsyncDisposable {
    * as much of it as is wise.
    */
   cutsStream?(): void
+  /**
+   * Of streams that may run out of room: from now on what is written are datagrams. One that finds no room is dropped
+   * and counted as `disk-full`, and the channel lives on; without this, no room is an error.
+   */
+  mayLose?(): void
   /** A faster way to read, for kinds that have one. It promises something of writing too: see there. */
   readonly lender?: Lender
   /** Now, with RST where the kernel has one. May be called at any time, any number of times. */
@@ -87,6 +92,7 @@ export type TurnedAway =
   | 'amplification'
   | 'overflow'
   | 'cut-peer'
+  | 'disk-full'
 
 /** What an endpoint may use while it opens. */
 export interface OpenContext {
@@ -95,6 +101,8 @@ export interface OpenContext {
   readonly egress: EgressPolicy
   /** How names become addresses; the system's resolver if absent. */
   readonly lookup?: Lookup
+  /** The channel will only be read, or only be written: what has to say so when it opens, says no more than that. */
+  readonly uses?: 'read' | 'write'
   /**
    * A listener asks for each arrival before it hands it over; `false`: it resets the arrival, which then does not
    * count as the one connection of a listener without `fork`. All are admitted if absent.
@@ -112,7 +120,7 @@ export interface OpenContext {
    * heard if absent.
    */
   readonly hears?: (ip: string | undefined) => boolean
-  /** A listener tells of arrivals that it had to reset for want of room, without asking, and of dropped datagrams. */
+  /** Told of arrivals that a listener had to reset for want of room, without asking, and of dropped datagrams. */
   readonly turnedAway?: (cause: TurnedAway, peer: Peer) => void
   /** Told of failures while the opening goes on, because the address asks for more tries. The last one is thrown. */
   readonly retrying?: (error: RelayError, retryAt: Date) => void
@@ -187,6 +195,8 @@ export interface EndpointKind {
   readonly role: 'target' | 'listen' | 'both'
   /** A pattern for any of these keywords covers this kind too: a `TCP` line in a ceiling covers `TCP4`. */
   readonly covers?: readonly string[]
+  /** Only for relays that somebody runs by hand, with the reason: no ceiling can permit it. */
+  readonly byHand?: string
   /** Validates, opens nothing. Throws a RelayError `usage` that says what is wrong and what would be right. */
   bind(address: Address): Endpoint
 }

@@ -53,6 +53,9 @@ export function parsePattern(text: string): Pattern {
   const row = kindOf(address.keyword) ?? absentKindOf(address.keyword)
   if (!row)
     throw refuse(`there is no kind of address called \`${address.keyword}\``, suggestKeyword(address.keyword))
+  if ('byHand' in row && row.byHand !== undefined) {
+    throw refuse(`no line can speak of ${row.keyword}: ${row.byHand}`, 'Remove it')
+  }
   const shape = shapeOf(row.syntax)
   if (shape === 'host-port' && address.options.length > 0) {
     throw refuse(

@@ -63,7 +63,9 @@ export function pump(
   const a = left.stream
   const b = right.stream
   if (left.framing === 'stream') right.cutsStream?.()
+  else right.mayLose?.()
   if (right.framing === 'stream') left.cutsStream?.()
+  else left.mayLose?.()
   return new Promise(resolve => {
     let settled = false
     let timer: NodeJS.Timeout | undefined

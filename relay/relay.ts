@@ -107,7 +107,8 @@ export function openRelay(
   const connections = new Map<string, Connection>()
   const limits: { -readonly [K in keyof PumpLimits]: PumpLimits[K] } = {}
   const trace: { at: Date; state: string }[] = []
-  const dialing = lookup ? { egress, lookup } : { egress }
+  const turnedAway = (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text)
+  const dialing = { egress, turnedAway, ...(lookup && { lookup }) }
   const targets = openTargets(plan.targets, plan, {
     checking: { ...dialing, ...(checkEgress && { egress: checkEgress }) },
     changed: target => observer.target?.(target, 'health'),
@@ -215,11 +216,11 @@ export function openRelay(
       screen,
       hears,
       failed: (error: RelayError, peer: Channel['peer']) => observer.failed(error, peer.text),
-      turnedAway: (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text),
       retrying: (error: RelayError, retryAt: Date) => setState({ name: 'rejected', error, retryAt }),
     }
     if (plan.listen.acceptor) return plan.listen.acceptor.listen(cx)
-    return dialOnce(plan.listen, cx)
+    const only = plan.flow?.unidirectional
+    return dialOnce(plan.listen, only ? { ...cx, uses: only === 'forward' ? 'read' : 'write' } : cx)
   }
 
   const checkPlan = () => {

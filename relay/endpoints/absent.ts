@@ -58,11 +58,6 @@ export const absentKinds: readonly AbsentKind[] = [
   absent('GOPEN', 'GOPEN:<path>', { aliases: ['FILE'], options: file }),
   absent('CREATE', 'CREATE:<path>', { aliases: ['CREAT'], options: named }),
   absent('PIPE', 'PIPE[:<path>]', { aliases: ['FIFO'] }),
-  absent('STDIO', 'STDIO'),
-  absent('STDIN', 'STDIN'),
-  absent('STDOUT', 'STDOUT'),
-  absent('STDERR', 'STDERR'),
-  absent('FD', 'FD:<number>'),
   absent('READLINE', 'READLINE'),
   absent('PTY', 'PTY', { options: ['link', 'wait-slave'] }),
   absent('SOCKS4', 'SOCKS4:<proxy>:<host>:<port>', {

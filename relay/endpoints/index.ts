@@ -9,6 +9,7 @@ import { aliases } from './aliases.ts'
 import { builtInKinds } from './built-in.ts'
 import { httpFileKinds } from './http-file.ts'
 import { memoryKinds } from './memory.ts'
+import { stdioKinds } from './stdio.ts'
 import { tcpKinds } from './tcp.ts'
 import { tlsKinds } from './tls.ts'
 import { udpKinds } from './udp.ts'
@@ -22,6 +23,7 @@ export const kinds: readonly EndpointKind[] = [
   ...unixKinds,
   ...builtInKinds,
   ...httpFileKinds,
+  ...stdioKinds,
   ...memoryKinds,
 ]
 

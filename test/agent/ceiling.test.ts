@@ -168,3 +168,13 @@ test('a replaced ceiling holds from the next check on', () => {
   rules.replace({ permit: permit(), forbid: permit('TCP:*:*') })
   expect(refusal(() => rules.checkTarget(target('TCP:example.com:80')))).toContain('forbids')
 })
+
+test.each(['STDIO', 'STDIN', 'STDOUT', 'STDERR', 'FD:3'])(
+  '%s is for no agent, whatever is permitted',
+  text => {
+    expect(refusal(() => ceiling().checkTarget(target(text)))).toMatch(
+      /belongs to whoever starts the process by hand.*fleetcat socat/,
+    )
+    expect(() => permit(text)).toThrow(`no line can speak of ${text.split(':')[0]}`)
+  },
+)
