@@ -53,6 +53,16 @@ export function openCeiling(rules: Rules): Ceiling {
     if (forbidding) throw forbidden(scope, forbidding)
   }
 
+  function checkBeyond(scope: Address) {
+    const ip = literalIp(scope)
+    checkAlwaysDenied(scope, ip)
+    for (const line of forbid) {
+      const answer = matches(line.pattern, scope, ip, 'forbid')
+      if (answer === 'yes') throw forbidden(scope, line)
+      if (answer === 'by-address') throw unknowable(scope, line)
+    }
+  }
+
   function checkAlwaysDenied(scope: Address, ip: string | undefined) {
     const reason = ip === undefined ? undefined : alwaysDenied(ip)
     if (ip === undefined || reason === undefined) return
@@ -70,8 +80,13 @@ export function openCeiling(rules: Rules): Ceiling {
       if (listens) check(listens, undefined, 'listen')
       for (const file of reads) check(file, undefined, 'target')
     },
-    checkTarget({ scope, listens, reads = [] }) {
+    checkBeyond,
+    checkTarget({ scope, listens, reads = [], legs = [] }) {
       check(scope, undefined, 'target')
+      for (const leg of legs) {
+        if (leg.resolved === 'here') check(leg.scope, undefined, 'target')
+        else checkBeyond(leg.scope)
+      }
       if (listens) check(listens, undefined, 'listen')
       for (const file of reads) check(file, undefined, 'target')
     },
@@ -95,6 +110,14 @@ function forbidden(scope: Address, { text, from }: Rule): RelayError {
     what: nameOf(scope),
     why: `the host's ceiling forbids ${text} (${from})`,
     fix: 'Choose another address, or change that line there',
+  })
+}
+
+function unknowable(scope: Address, { text, from }: Rule): RelayError {
+  return new RelayError('denied', {
+    what: nameOf(scope),
+    why: `the proxy resolves ${scope.args[0]}, so nobody here can tell whether the host's ceiling forbids it with ${text} (${from})`,
+    fix: 'Write its IP address, or resolve it here: with `resolve`, or by SOCKS4',
   })
 }
 

@@ -71,10 +71,14 @@ export function parseConfig(text: string, name = 'agent.yaml'): Config {
 
 type Where = (path: readonly PropertyKey[]) => string
 
-function readRules(list: readonly string[] | null | undefined, key: string, where: Where): Rule[] {
+function readRules(
+  list: readonly string[] | null | undefined,
+  key: 'permit' | 'forbid',
+  where: Where,
+): Rule[] {
   return (list ?? []).map((text, index) => {
     const from = where([key, index])
-    return located(from, () => rule(text, from))
+    return located(from, () => rule(text, from, key))
   })
 }
 

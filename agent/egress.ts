@@ -1,4 +1,5 @@
-import type { EgressPolicy } from '#relay/endpoint.ts'
+import type { Address } from '#relay/address.ts'
+import type { EgressPolicy, Endpoint } from '#relay/endpoint.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Connection, RelayPlan } from '#relay/relay.ts'
 
@@ -24,8 +25,9 @@ export function relayEgress({ targets }: Pick<RelayPlan, 'targets'>, ceiling: Eg
       else dialled.set(address.text, new Set([ip]))
     },
     checkForbidden: address => ceiling.checkForbidden?.(address),
+    checkBeyond: address => ceiling.checkBeyond?.(address),
     refusal({ target }) {
-      for (const { scope } of targets.filter(({ address }) => address.text === target)) {
+      for (const scope of targets.filter(({ address }) => address.text === target).flatMap(scopesOf)) {
         for (const ip of dialled.get(scope.text) ?? []) {
           const why = refusalOf(() => ceiling.check(scope, ip), target)
           if (why) return why
@@ -35,6 +37,11 @@ export function relayEgress({ targets }: Pick<RelayPlan, 'targets'>, ceiling: Eg
     },
     forget: () => dialled.clear(),
   }
+}
+
+/** All that a target's dialer asks about with what a name has led to. */
+function scopesOf({ scope, legs = [] }: Endpoint): Address[] {
+  return [scope, ...legs.filter(({ resolved }) => resolved === 'here').map(leg => leg.scope)]
 }
 
 /** A target as a whole was permitted before: what is asked here is only where names have led. */

@@ -1,4 +1,4 @@
-import { type Pattern, parsePattern } from '#relay/pattern.ts'
+import { type Pattern, parsePattern, type Sense } from '#relay/pattern.ts'
 
 /** One line of the ceiling, and where its owner wrote it: a refusal names both. */
 export interface Rule {
@@ -16,6 +16,6 @@ export interface Rules {
 export const builtIn = 'the built-in default'
 
 /** Throws a RelayError `usage` that says what is wrong with the pattern. */
-export function rule(text: string, from: string): Rule {
-  return { text, pattern: parsePattern(text), from }
+export function rule(text: string, from: string, sense: Sense = 'permit'): Rule {
+  return { text, pattern: parsePattern(text, sense), from }
 }

@@ -1,26 +1,32 @@
 import type { Address } from './address.ts'
 import type { EgressPolicy } from './endpoint.ts'
 import { RelayError } from './errors.ts'
-import { alwaysDenied } from './ip.ts'
+import { alwaysDenied, canonicalIp } from './ip.ts'
 
 /** Does the host's owner name exactly this target? A pattern that merely covers it is not enough. */
 export type NamedExactly = (address: Address, ip: string) => boolean
 
 /** A policy with the targets that are always denied in front of it. Only an owner who names one lifts that. */
 export function guardEgress(policy: EgressPolicy, named: NamedExactly = () => false): EgressPolicy {
+  const guard = (address: Address, ip: string | undefined) => {
+    const why = ip === undefined ? undefined : remembered(ip)
+    if (ip === undefined || why === undefined || named(address, ip)) return
+    throw new RelayError('denied', {
+      what: ip === address.args[0] ? address.text : `${address.text} (${ip})`,
+      why,
+      fix: `If this host's owner means it, the ceiling must name exactly \`${ip}\``,
+    })
+  }
   return {
     check(address, ip) {
-      const why = ip === undefined ? undefined : remembered(ip)
-      if (why !== undefined && !named(address, ip!)) {
-        throw new RelayError('denied', {
-          what: ip === address.args[0] ? address.text : `${address.text} (${ip})`,
-          why,
-          fix: `If this host's owner means it, the ceiling must name exactly \`${ip}\``,
-        })
-      }
+      guard(address, ip)
       policy.check(address, ip)
     },
     checkForbidden: address => policy.checkForbidden?.(address),
+    checkBeyond(address) {
+      guard(address, canonicalIp(address.args[0]!))
+      policy.checkBeyond?.(address)
+    },
   }
 }
 

@@ -77,6 +77,19 @@ export interface EgressPolicy {
    * give to a path. Nothing is forbidden if absent.
    */
   checkForbidden?(address: Address): void
+  /**
+   * Throws as `check` does when a line forbids the target `address`, or when it is always denied, for one that somebody
+   * else reaches for us. What a name means there nobody here knows: it counts as inside of every network that a line
+   * forbids.
+   */
+  checkBeyond?(address: Address): void
+}
+
+/** A part of the way to a target: the proxy, as the TCP target that it is, and what is reached through it. */
+export interface Leg {
+  readonly scope: Address
+  /** Who finds out what its name means. What is resolved `there` is judged by `checkBeyond`. */
+  readonly resolved: 'here' | 'there'
 }
 
 /** All addresses of a name, best first. */
@@ -164,6 +177,8 @@ export interface Endpoint {
   readonly reads?: readonly Address[]
   /** Where others than those it talks to can reach it too, as the ceiling sees it: `UDP4-RECV:0.0.0.0:6666`. */
   readonly listens?: Address
+  /** What is reached on the way, as the ceiling sees it: each must be permitted, beside `scope`. */
+  readonly legs?: readonly Leg[]
   readonly dialer?: Dialer
   readonly acceptor?: Acceptor
   /**

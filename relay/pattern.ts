@@ -12,6 +12,7 @@ import { readPort } from './ports.ts'
  */
 export interface Pattern {
   readonly text: string
+  /** `*`: every kind of target that has a host and a port. */
   readonly keyword: string
   /** Which agents of `@AGENT/`; a pattern without it speaks of addresses without it. */
   readonly host?: (agent: string) => boolean
@@ -41,10 +42,19 @@ export type Verdict = 'yes' | 'no' | 'by-address'
  */
 export type Sense = 'permit' | 'forbid'
 
-/** Reads a pattern. Throws a RelayError `usage` that says what is wrong and what would be right. */
-export function parsePattern(text: string): Pattern {
+/**
+ * Reads a pattern. Throws a RelayError `usage` that says what is wrong and what would be right. Only what is forbidden
+ * can be said without a kind, as `*:10.66.0.0/16:*`: whoever permits something has to know what.
+ */
+export function parsePattern(text: string, sense: Sense = 'permit'): Pattern {
   const [, agents, rest = ''] = /^(?:@([^/]*)\/)?(.*)$/s.exec(text) ?? []
-  const address = parseAddress(rest)
+  if (rest.startsWith('*:') && sense === 'permit') {
+    const why = 'a line that permits names the kind that it permits'
+    throw addressError(text, 0, { why, fix: `Write e.g. \`TCP${rest.slice(1)}\`, a line for each kind` })
+  }
+  // Whatever the kind, its hosts and ports are written as those of TCP are.
+  const isAnyKind = rest.startsWith('*:')
+  const address = parseAddress(isAnyKind ? `TCP${rest.slice(1)}` : rest)
   const refuse = (why: string, fix: string) => addressError(text, 0, { why, fix })
   if (agents !== undefined && !/^[a-z0-9*][a-z0-9*._-]*$/i.test(agents)) {
     throw refuse('`@` names agents and an address there', 'Write e.g. `@db-*/TCP:127.0.0.1:5432`')
@@ -69,7 +79,7 @@ export function parsePattern(text: string): Pattern {
       : readTexts(address, row.syntax, refuse)
   const host = agents === undefined ? {} : { host: wide(agents.toLowerCase()) }
   const options = 'groups' in row ? canonicalOptions(address, row.groups) : address.options
-  return { text, keyword: row.keyword, ...host, args, options }
+  return { text, keyword: isAnyKind ? '*' : row.keyword, ...host, args, options }
 }
 
 /**
@@ -77,6 +87,7 @@ export function parsePattern(text: string): Pattern {
  * without it a name under a pattern of networks is `by-address`.
  */
 export function matches(pattern: Pattern, scope: Address, ip?: string, sense: Sense = 'permit'): Verdict {
+  if (pattern.keyword === '*') return matchAnyKind(pattern, scope, ip)
   if (!coversKind(pattern.keyword, scope.keyword, sense)) return 'no'
   if (pattern.host ? scope.host === undefined || !pattern.host(scope.host) : scope.host !== undefined)
     return 'no'
@@ -84,11 +95,31 @@ export function matches(pattern: Pattern, scope: Address, ip?: string, sense: Se
   if (!coversOptions(pattern.options, scope.options, sense)) return 'no'
   let verdict: Verdict = 'yes'
   for (const [at, arg] of pattern.args.entries()) {
-    const one = matchArg(arg, scope.args[at]!, { ip: at === 0 ? ip : undefined, sense, scope })
+    const one = matchArg(arg, scope.args[at]!, askedAt(at, { ip, sense, scope }))
     if (one === 'no') return 'no'
     if (one === 'by-address') verdict = one
   }
   return verdict
+}
+
+/**
+ * All of its hosts are meant. What the name of one that somebody else reaches for us means is not asked here: that host
+ * is a TCP target of its own, as a leg of the address.
+ */
+function matchAnyKind({ args: [host, port], host: agents }: Pattern, scope: Address, ip?: string): Verdict {
+  const kind = kindOf(scope.keyword)
+  if (kind === undefined || kind.role === 'listen' || shapeOf(kind.syntax) !== 'host-port') return 'no'
+  if (agents ? scope.host === undefined || !agents(scope.host) : scope.host !== undefined) return 'no'
+  const asked = { ip: undefined, sense: 'forbid', scope } as const
+  if (matchArg(port!, scope.args.at(-1)!, asked) === 'no') return 'no'
+  const [first, ...others] = scope.args.slice(0, -1)
+  if (others.some(text => matchArg(host!, text, asked) === 'yes')) return 'yes'
+  return matchArg(host!, first!, { ...asked, ip })
+}
+
+/** Only the first host is ever resolved here; of a second one there is no more to know than its name. */
+function askedAt(at: number, asked: Asked): Asked {
+  return at === 0 ? asked : { ...asked, ip: undefined, isBeyond: true }
 }
 
 /** The very line that permits exactly this scope. */
@@ -191,9 +222,11 @@ interface Asked {
   readonly ip: string | undefined
   readonly sense: Sense
   readonly scope: Address
+  /** A proxy's destination: its name never becomes an address here. */
+  readonly isBeyond?: boolean
 }
 
-function matchArg(arg: ArgPattern, text: string, { ip, sense, scope }: Asked): Verdict {
+function matchArg(arg: ArgPattern, text: string, asked: Asked): Verdict {
   switch (arg.is) {
     case 'anything':
       return 'yes'
@@ -202,23 +235,24 @@ function matchArg(arg: ArgPattern, text: string, { ip, sense, scope }: Asked): V
       return port !== undefined && port >= arg.from && port <= arg.to ? 'yes' : 'no'
     }
     case 'network':
-      return matchNetwork(arg.cidr, text, { ip, sense, scope })
+      return matchNetwork(arg.cidr, text, asked)
     case 'name':
       return canonicalIp(text) === undefined && arg.matches(text.toLowerCase().replace(/\.$/, ''))
         ? 'yes'
         : 'no'
     case 'text':
-      return matchText(arg, text, sense) ? 'yes' : 'no'
+      return matchText(arg, text, asked.sense) ? 'yes' : 'no'
   }
 }
 
-function matchNetwork(cidr: Cidr, text: string, { ip, sense, scope }: Asked): Verdict {
+function matchNetwork(cidr: Cidr, text: string, { ip, sense, scope, isBeyond }: Asked): Verdict {
   const literal = canonicalIp(text)
   const listens = kindOf(scope.keyword)?.role === 'listen'
   const isEverywhere = text === '*' || (listens && (literal === '0.0.0.0' || literal === '::'))
   if (isEverywhere && sense === 'forbid') return 'yes'
   if (text === '*') return 'no'
   const known = ip ?? literal
+  if (known === undefined && isBeyond) return sense === 'forbid' ? 'yes' : 'no'
   if (known === undefined) return 'by-address'
   const carried = sense === 'forbid' ? embeddedIpv4(known) : undefined
   return contains(cidr, known) || (carried !== undefined && contains(cidr, carried)) ? 'yes' : 'no'

@@ -60,17 +60,7 @@ export const absentKinds: readonly AbsentKind[] = [
   absent('PIPE', 'PIPE[:<path>]', { aliases: ['FIFO'] }),
   absent('READLINE', 'READLINE'),
   absent('PTY', 'PTY', { options: ['link', 'wait-slave'] }),
-  absent('SOCKS4', 'SOCKS4:<proxy>:<host>:<port>', {
-    aliases: ['SOCKS'],
-    options: ['socksport', 'socksuser'],
-  }),
-  absent('SOCKS4A', 'SOCKS4A:<proxy>:<host>:<port>', { options: ['socksport', 'socksuser'] }),
-  absent('SOCKS5', 'SOCKS5:<proxy>:<host>:<port>', { aliases: ['SOCKS5-CONNECT'], options: ['socksport'] }),
   absent('SOCKS-LISTEN', 'SOCKS-LISTEN:<port>'),
-  absent('PROXY', 'PROXY:<proxy>:<host>:<port>', {
-    aliases: ['PROXY-CONNECT'],
-    options: ['proxyport', 'proxyauth', 'proxy-authorization'],
-  }),
   ...['SCTP', 'SCTP4', 'SCTP6'].flatMap(name => [
     absent(name, `${name}:<host>:<port>`, { aliases: [`${name}-CONNECT`], instead: newest }),
     absent(`${name}-LISTEN`, `${name}-LISTEN:<port>`, { aliases: [`${name}-L`], instead: newest }),

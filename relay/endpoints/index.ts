@@ -9,6 +9,7 @@ import { aliases } from './aliases.ts'
 import { builtInKinds } from './built-in.ts'
 import { httpFileKinds } from './http-file.ts'
 import { memoryKinds } from './memory.ts'
+import { proxiedKinds } from './proxied.ts'
 import { stdioKinds } from './stdio.ts'
 import { tcpKinds } from './tcp.ts'
 import { tlsKinds } from './tls.ts'
@@ -21,6 +22,7 @@ export const kinds: readonly EndpointKind[] = [
   ...udpKinds,
   ...tlsKinds,
   ...unixKinds,
+  ...proxiedKinds,
   ...builtInKinds,
   ...httpFileKinds,
   ...stdioKinds,

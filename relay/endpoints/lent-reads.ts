@@ -42,6 +42,8 @@ export class LentReads implements Lender {
 
   lend(take: (bytes: Buffer) => boolean): void {
     this.#take = take
+    // What a handshake has left over. It is nobody's buffer, so it does not matter if it is kept for a while.
+    if (this.#socket.readableLength > 0) take(this.#socket.read())
   }
 
   returned(): void {

@@ -27,6 +27,7 @@ export const desired = (relayId: string, more: Partial<Desired> = {}): Desired =
 
 export const memory = ['MEMORY:*', 'MEMORY-LISTEN:*']
 export const permit = (...lines: string[]) => lines.map(text => rule(text, 'the test'))
+export const forbid = (...lines: string[]) => lines.map(text => rule(text, 'the test', 'forbid'))
 
 /** The host's side without a session: ceiling, roster, revocations and reconciler, wired as in an agent. */
 export function openHost({
