@@ -72,24 +72,28 @@ export function openCeiling(rules: Rules): Ceiling {
     if (!exact) throw reserved(scope, ip, reason)
   }
 
+  /** A half of a dual address that connects is a target, whichever end of the relay it is of. */
+  function checkWhole(endpoint: Endpoint, end: 'listen' | 'target') {
+    const { scope, listens, reads = [], writes = [], legs = [], halves } = endpoint
+    if (halves) {
+      for (const half of halves) checkWhole(half, half.dialer ? 'target' : end)
+      return
+    }
+    check(scope, undefined, end)
+    for (const leg of legs) {
+      if (leg.resolved === 'here') check(leg.scope, undefined, 'target')
+      else checkBeyond(leg.scope)
+    }
+    if (listens) check(listens, undefined, 'listen')
+    for (const file of [...reads, ...writes]) check(file, undefined, 'target')
+  }
+
   return {
     check: (address, ip) => check(address, ip, 'target'),
     checkForbidden: address => checkForbidden(address, undefined, true),
-    checkListen({ scope, listens, reads = [] }) {
-      check(scope, undefined, 'listen')
-      if (listens) check(listens, undefined, 'listen')
-      for (const file of reads) check(file, undefined, 'target')
-    },
     checkBeyond,
-    checkTarget({ scope, listens, reads = [], legs = [] }) {
-      check(scope, undefined, 'target')
-      for (const leg of legs) {
-        if (leg.resolved === 'here') check(leg.scope, undefined, 'target')
-        else checkBeyond(leg.scope)
-      }
-      if (listens) check(listens, undefined, 'listen')
-      for (const file of reads) check(file, undefined, 'target')
-    },
+    checkListen: endpoint => checkWhole(endpoint, 'listen'),
+    checkTarget: endpoint => checkWhole(endpoint, 'target'),
     replace(rules) {
       permit = rules.permit
       forbid = rules.forbid

@@ -175,6 +175,10 @@ export interface Endpoint {
   readonly scope: Address
   /** The files that are read to open it, as the ceiling sees them: `OPEN:/etc/ssl/web.pem,rdonly`. */
   readonly reads?: readonly Address[]
+  /** The files that are made or written beside it, as the ceiling sees them: `OPEN:/run/lock/web,creat,excl`. */
+  readonly writes?: readonly Address[]
+  /** Of a dual address `READ!!WRITE`: both, each of which the ceiling must permit. */
+  readonly halves?: readonly [read: Endpoint, write: Endpoint]
   /** Where others than those it talks to can reach it too, as the ceiling sees it: `UDP4-RECV:0.0.0.0:6666`. */
   readonly listens?: Address
   /** What is reached on the way, as the ceiling sees it: each must be permitted, beside `scope`. */

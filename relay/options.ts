@@ -100,6 +100,11 @@ export function canonicalOptions(address: Address, groups: readonly OptionGroup[
   return address.options.map(option => ({ ...option, name: find(option.name, groups)![1].name }))
 }
 
+/** Has one of these groups an option of this name? */
+export function hasOption(groups: readonly OptionGroup[], name: string): boolean {
+  return find(name, groups) !== undefined
+}
+
 function find(name: string, groups: readonly OptionGroup[]): [key: string, spec: OptionSpec] | undefined {
   for (const group of groups) {
     for (const [key, spec] of Object.entries(group.options)) {

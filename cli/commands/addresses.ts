@@ -13,15 +13,19 @@ export function command(): Command {
 }
 
 async function addresses(keyword: string | undefined, options: OutputOptions): Promise<void> {
-  const [{ absentKindOf, kindOf, kinds, suggestKeyword }, views] = await Promise.all([
+  const [{ absentKindOf, groupsOf, kindOf, kinds, suggestKeyword }, views] = await Promise.all([
     import('#relay/endpoints/index.ts'),
     import('../views/address.ts'),
   ])
   if (keyword === undefined) {
-    return await printList(kinds.map(views.addressItem), views.addresses, options)
+    return await printList(
+      kinds.map(kind => views.addressItem(kind, groupsOf(kind))),
+      views.addresses,
+      options,
+    )
   }
   const kind = kindOf(keyword)
   if (!kind) throw views.unknownKeyword(keyword, absentKindOf(keyword), suggestKeyword(keyword))
-  const item = views.addressItem(kind)
+  const item = views.addressItem(kind, groupsOf(kind))
   print(await renderItem(item, item.keyword, options.output, () => views.describeAddress(item)))
 }

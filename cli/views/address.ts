@@ -1,6 +1,6 @@
 import type { EndpointKind } from '#relay/endpoint.ts'
 import { RelayError } from '#relay/errors.ts'
-import type { OptionSpec } from '#relay/options.ts'
+import type { OptionGroup, OptionSpec } from '#relay/options.ts'
 import type { Presentation } from '../output/print.ts'
 import { sections } from '../output/sections.ts'
 
@@ -23,7 +23,11 @@ export interface AddressItem {
   readonly groups: readonly { readonly name: string; readonly options: readonly AddressOptionItem[] }[]
 }
 
-export function addressItem({ keyword, aliases, syntax, summary, role, groups }: EndpointKind): AddressItem {
+/** `groups` are the options of the kind and those of every kind. */
+export function addressItem(
+  { keyword, aliases, syntax, summary, role }: EndpointKind,
+  groups: readonly OptionGroup[],
+): AddressItem {
   return {
     kind: 'AddressKind',
     keyword,

@@ -1,6 +1,7 @@
 import { type Address, parseAddress, parseTarget, shown } from '../address.ts'
 import type { Endpoint, EndpointKind } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
+import { streamOptions } from '../layers/stream-options.ts'
 import { nearest } from '../nearest.ts'
 import { privilegeOptions } from '../option-groups.ts'
 import { checkOptions } from '../options.ts'
@@ -15,6 +16,9 @@ import { tcpKinds } from './tcp.ts'
 import { tlsKinds } from './tls.ts'
 import { udpKinds } from './udp.ts'
 import { unixKinds } from './unix.ts'
+import { bindWithStreamOptions } from './with-stream-options.ts'
+
+export { groupsOf } from './with-stream-options.ts'
 
 /** THE TABLE: every kind of address there is. The grammar, the help, the reference and the tests read it. */
 export const kinds: readonly EndpointKind[] = [
@@ -58,8 +62,8 @@ export function bindAddress(text: string | Address): Endpoint {
   const address = typeof text === 'string' ? parseAddress(text) : text
   const kind = kindOf(address.keyword)
   if (!kind) throw unknownKeyword(address)
-  checkOptions(address, [...kind.groups, privilegeOptions], ownersOf)
-  const endpoint = kind.bind(address)
+  checkOptions(address, [...kind.groups, streamOptions, privilegeOptions], ownersOf)
+  const endpoint = bindWithStreamOptions(kind, address)
   if (address.host === undefined) return endpoint
   return { address, scope: { ...endpoint.scope, host: address.host } }
 }

@@ -1,0 +1,54 @@
+import { open, unlink } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Address } from '../address.ts'
+import type { OpenContext } from '../endpoint.ts'
+import { checkPlaceOf } from '../endpoints/landing.ts'
+import { RelayError } from '../errors.ts'
+
+/** How often it is looked whether the file of another has gone. */
+const lookEveryMs = 200
+
+/** The file as the ceiling sees it. */
+export function lockScope(path: string): Address {
+  const options = ['creat', 'excl'].map(name => ({ name, at: 0 }))
+  return { keyword: 'OPEN', args: [path], options, text: `OPEN:${path},creat,excl` }
+}
+
+/**
+ * Makes the file, with the number of this process in it, and removes it on disposal. If it is there already: waits until
+ * it has gone, or rejects with a RelayError. `what` is the address that it belongs to.
+ */
+export async function holdLock(
+  scope: Address,
+  mode: 'try' | 'wait',
+  what: string,
+  cx: Pick<OpenContext, 'egress' | 'signal'>,
+): Promise<AsyncDisposable> {
+  const path = scope.args[0]!
+  cx.egress.check(scope)
+  await checkPlaceOf(scope, cx)
+  while (!(await made(path, what))) {
+    if (mode === 'try') {
+      throw new RelayError('conflict', {
+        what: `${what}: lock file ${path}`,
+        why: 'it is there already, so somebody else holds it',
+        fix: 'If nobody does, remove it; `waitlock=` waits until it has gone',
+      })
+    }
+    await sleep(lookEveryMs, undefined, { signal: cx.signal }).catch(() => {
+      throw RelayError.from(cx.signal.reason, `${what}: the wait for ${path}`)
+    })
+  }
+  return { [Symbol.asyncDispose]: () => unlink(path).catch(() => {}) }
+}
+
+async function made(path: string, what: string): Promise<boolean> {
+  try {
+    await using file = await open(path, 'wx', 0o644)
+    await file.writeFile(`${process.pid}\n`)
+    return true
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw RelayError.from(thrown, `${what}: lock file ${path}`)
+  }
+}
