@@ -11,14 +11,16 @@ import { type Config, readConfig } from './config.ts'
 import { openDialler } from './dial.ts'
 import { checkOwnerLabels, hostLabels } from './host.ts'
 import { checkUsable, identityDirectory, obtainIdentity } from './identity.ts'
+import { type Lease, openLease } from './lease.ts'
 import { openMetrics } from './metrics.ts'
 import { openOutbox } from './outbox.ts'
-import { openReconciler } from './reconciler.ts'
+import { openReconciler, type Reconciler } from './reconciler.ts'
 import { openRenewal } from './renewal.ts'
 import { openRevocations } from './revocations.ts'
 import { openRoster } from './roster.ts'
 import { type Rules, rule } from './rules.ts'
 import { openSession } from './session.ts'
+import { openSteadyClock } from './steady-clock.ts'
 
 /** Where an agent of this data directory keeps its identity. */
 export { identityDirectory } from './identity.ts'
@@ -79,12 +81,13 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   )
 
   const roster = starting.use(openRoster({ due: () => outbox.connectionsChanged() }))
-  const reconciler = starting.use(
+  const reconciler: Reconciler = starting.use(
     openReconciler({
       agent: name,
       ceiling,
       roster,
       isRevoked: id => revocations.has(id),
+      lease: { holds: length => lease.holds(length), isBegun: () => lease.begun },
       changed: id => outbox.relayChanged(id),
       log,
     }),
@@ -95,7 +98,20 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     everything: reconciler.cutEverything,
     log,
   })
-  const outbox = openOutbox({ relays: reconciler.relays, report: reconciler.report, connections: roster })
+  const outbox = openOutbox({
+    relays: reconciler.relays,
+    report: reconciler.report,
+    connections: roster,
+    askLease: () => lease.ask(),
+  })
+  const lease: Lease = starting.use(
+    openLease({
+      clock: openSteadyClock(),
+      lengths: reconciler.leases,
+      due: outbox.leaseDue,
+      changed: () => void reconciler.leaseChanged(),
+    }),
+  )
   const metrics =
     options.metrics === undefined
       ? undefined
@@ -120,6 +136,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       }),
       hello: () => ({ ...boot, hostLabels: hostLabels(ownerLabels(config)) }),
       reconciler,
+      lease,
       revocations,
       outbox,
       log,

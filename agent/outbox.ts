@@ -12,6 +12,8 @@ export interface OutboxSources {
   readonly relays: () => Iterable<string>
   readonly report: (relayId: string) => RelayReport | undefined
   readonly connections: { take(): ConnectionEvents | undefined; restart(): void }
+  /** The nonce of a new question for the lease, which counts from this moment. */
+  readonly askLease: () => bigint
 }
 
 /**
@@ -30,6 +32,8 @@ export interface Outbox {
   receipt(receipt: Receipt): void
   applied(revision: bigint): void
   pulse(): void
+  /** Asks for the lease, ahead of all but receipts. */
+  leaseDue(): void
 }
 
 const reportsInOne = 500
@@ -43,10 +47,15 @@ export function openOutbox(sources: OutboxSources): Outbox {
   let applied: bigint | undefined
   let appliedDue = false
   let pulseDue = false
+  let leaseDue = false
 
   function next(): Message | undefined {
     const receipt = receipts.shift()
     if (receipt) return { $case: 'receipt', value: receipt }
+    if (leaseDue) {
+      leaseDue = false
+      return { $case: 'leaseRequest', value: { nonce: sources.askLease() } }
+    }
     const reports = takeReports()
     if (reports.length > 0) return { $case: 'reports', value: { reports } }
     if (appliedDue && applied !== undefined) {
@@ -97,6 +106,7 @@ export function openOutbox(sources: OutboxSources): Outbox {
       full = false
       for (const id of sources.relays()) dirty.add(id)
       appliedDue = applied !== undefined
+      leaseDue = true
       sources.connections.restart()
       flush()
     },
@@ -125,6 +135,10 @@ export function openOutbox(sources: OutboxSources): Outbox {
     pulse() {
       pulseDue = true
       soon()
+    },
+    leaseDue() {
+      leaseDue = true
+      flush()
     },
   }
 }

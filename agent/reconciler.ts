@@ -3,6 +3,7 @@ import type { RelayReport } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { openRelay, type RelayPlan, type RunningRelay } from '#relay/relay.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { defaultLeaseMs, leaseMs } from '#wire/lease.ts'
 import { pause } from './backoff.ts'
 import type { Ceiling } from './ceiling.ts'
 import { connectionIds } from './connection-ids.ts'
@@ -22,6 +23,7 @@ export interface ReconcilerContext {
   readonly roster: Pick<Roster, 'live' | 'opened' | 'closed'>
   /** Relays that were revoked: asked for or not, they stay closed. */
   readonly isRevoked: (relayId: string) => boolean
+  readonly lease: { holds(leaseMs: number): boolean; isBegun(): boolean }
   /** The report of this relay has changed. */
   readonly changed: (relayId: string) => void
   readonly log: Logger
@@ -46,6 +48,10 @@ export interface Reconciler extends AsyncDisposable {
   cutEverything(reason: RelayError): Promise<Cut>
   /** Looks at every relay and connection again: the ceiling has changed. */
   recheck(): Promise<void>
+  /** Looks at every relay whose right to run has ended, or is back. Those that have lost it are cut before it returns. */
+  leaseChanged(): Promise<void>
+  /** The lengths of the leases of all relays here. */
+  leases(): Iterable<number>
   /** Stops listening, opens nothing more, and lets live connections finish for so long. Disposal cuts the rest. */
   drain(ms: number): Promise<void>
   relays(): Iterable<string>
@@ -65,6 +71,8 @@ interface Running {
 interface Slot {
   readonly id: string
   desired: Desired | undefined
+  /** How long it may run without a word from the controller. */
+  leaseMs: number
   /** The last desire that has been dealt with, one way or the other. */
   done: Desired | undefined
   running: Running | undefined
@@ -89,6 +97,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       slots.set(id, slot)
     }
     slot.desired = desired
+    if (desired) slot.leaseMs = leaseMs(desired)
     return work(slot)
   }
 
@@ -132,9 +141,11 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     }
   }
 
-  function permitted({ id }: Slot, desired: Desired): RelayPlan | RelayError {
+  function permitted(slot: Slot, desired: Desired): RelayPlan | RelayError {
     try {
-      if (cx.isRevoked(id)) throw new RelayError('revoked', { what: 'the relay', why: 'it was revoked' })
+      if (cx.isRevoked(slot.id)) throw new RelayError('revoked', { what: 'the relay', why: 'it was revoked' })
+      const barred = barrier(slot)
+      if (barred) throw barred
       const plan = toPlan(desired)
       cx.ceiling.checkListen(plan.listen)
       for (const target of [...plan.targets, ...(plan.flow?.tee ?? [])]) cx.ceiling.checkTarget(target)
@@ -147,15 +158,21 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     }
   }
 
+  /** Why this relay may not run now, if it may not. */
+  function barrier({ desired, leaseMs }: Slot): RelayError | undefined {
+    if (cx.lease.holds(leaseMs)) return undefined
+    return lapsed(desired?.name ?? 'this', leaseMs, cx.lease.isBegun())
+  }
+
   async function refuse(slot: Slot, desired: Desired, why: RelayError): Promise<void> {
     await close(slot, why)
     slot.done = desired
     const isNews = slot.refused?.message !== why.message
     slot.refused = why
-    if (isNews)
+    if (isNews && (why.code !== 'lapsed' || cx.lease.isBegun()))
       cx.log.warn(
-        { event: 'relay.rejected', relay: desired.name, relayId: slot.id, error: why },
-        'relay rejected',
+        { event: `relay.${ending(why)}`, relay: desired.name, relayId: slot.id, error: why },
+        `relay ${ending(why)}`,
       )
     told(slot)
   }
@@ -187,6 +204,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     const relay = openRelay(plan, {
       egress,
       newConnectionId,
+      barrier: () => barrier(slot),
       observer: {
         state(state) {
           story.state(state)
@@ -283,6 +301,25 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
           return work(slot)
         }),
       ),
+    leaseChanged() {
+      const due = [...slots.values()].filter(({ desired, leaseMs, refused, running }) => {
+        // What is done holds nothing open, and must not be done again when the lease is back.
+        if (!desired || running?.relay.state.name === 'done') return false
+        return cx.lease.holds(leaseMs) === (refused?.code === 'lapsed')
+      })
+      return all(
+        due.map(slot => {
+          slot.recheck = true
+          // Now, and not when the relay's worker gets to it.
+          const why = barrier(slot)
+          if (why) void slot.running?.relay.abort(why)
+          return work(slot)
+        }),
+      )
+    },
+    *leases() {
+      for (const { desired, leaseMs } of slots.values()) if (desired) yield leaseMs
+    },
     relays: () => slots.keys(),
     states() {
       const states = new Map<string, number>()
@@ -300,7 +337,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
           relayId,
           generation: slot.done?.generation ?? 0n,
           running: slot.running?.relay,
-          refused: slot.refused,
+          refused: slot.refused?.code === 'lapsed' && !cx.lease.isBegun() ? undefined : slot.refused,
           refusals: refusals.of(relayId),
         })
       )
@@ -329,9 +366,22 @@ function changeLimits({ relay }: Running, { name, limits }: RelayPlan): RelayErr
   }
 }
 
+const ending = ({ code }: RelayError) => (code === 'lapsed' ? 'lapsed' : 'rejected')
+
+function lapsed(name: string, leaseMs: number, begun: boolean): RelayError {
+  return new RelayError('lapsed', {
+    what: `relay/${name}`,
+    why: begun
+      ? `this host has had no word from the controller for the ${leaseMs / 1_000} s of its lease`
+      : 'the controller has not yet said that it may run',
+    fix: 'It comes back by itself when the controller can be reached again',
+  })
+}
+
 const newSlot = (id: string): Slot => ({
   id,
   desired: undefined,
+  leaseMs: defaultLeaseMs,
   done: undefined,
   running: undefined,
   refused: undefined,

@@ -1,5 +1,5 @@
 import { type RelayReport, RelayState as StateMessage } from '#gen/fleetcat/v1/relay.ts'
-import type { RelayError } from '#relay/errors.ts'
+import type { ErrorCode, RelayError } from '#relay/errors.ts'
 import type { RelayState, RunningRelay } from '#relay/relay.ts'
 import { toProblem } from '#wire/problem.ts'
 
@@ -41,7 +41,11 @@ function stateOf(state: RelayState): Pick<RelayReport, 'state'> & Partial<RelayR
   }
 }
 
+const stateByCode: Partial<Record<ErrorCode, StateMessage>> = {
+  revoked: StateMessage.REVOKED,
+  lapsed: StateMessage.LAPSED,
+}
+
 function ended(why: RelayError): Pick<RelayReport, 'state' | 'problem'> {
-  const state = why.code === 'revoked' ? StateMessage.REVOKED : StateMessage.REJECTED
-  return { state, problem: toProblem(why) }
+  return { state: stateByCode[why.code] ?? StateMessage.REJECTED, problem: toProblem(why) }
 }

@@ -5,6 +5,7 @@ import { type Attachment, attach, type End, type Order } from './attachment.ts'
 import { openBackoff, pause } from './backoff.ts'
 import type { Dialler } from './dial.ts'
 import { adviceFor, finalWord, isRejection, olderController, revokedMeanwhile } from './farewells.ts'
+import type { Lease } from './lease.ts'
 import type { Outbox } from './outbox.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Revocations } from './revocations.ts'
@@ -14,7 +15,8 @@ export interface SessionContext {
   /** Opened anew for each stream. */
   readonly dialler: Dialler
   readonly hello: () => Omit<Hello, 'epoch' | 'revision' | 'clock'>
-  readonly reconciler: Pick<Reconciler, 'sync' | 'apply'>
+  readonly reconciler: Pick<Reconciler, 'sync' | 'apply' | 'leaseChanged'>
+  readonly lease: Pick<Lease, 'granted'>
   readonly revocations: Pick<Revocations, 'obey'>
   readonly outbox: Outbox
   readonly log: Logger
@@ -24,7 +26,7 @@ export interface SessionContext {
 /** Keeps this agent attached to its controller, for as long as both want it. */
 export interface Session extends AsyncDisposable {
   readonly attached: boolean
-  /** The first Sync is applied. */
+  /** The first Sync is applied, and the first lease is held. */
   readonly synced: Promise<void>
   /** Resolves when the session will not come back: with the reason, or without one after `leave`. */
   readonly stopped: Promise<{ why: RelayError | undefined }>
@@ -54,6 +56,7 @@ export function openSession(cx: SessionContext): Session {
   let applying: Promise<unknown> = Promise.resolve()
   let grant: PromiseWithResolvers<CertificateGrant> | undefined
   let lastFailure = ''
+  let isTold = false
 
   async function open(): Promise<Attachment | End> {
     try {
@@ -93,6 +96,7 @@ export function openSession(cx: SessionContext): Session {
     if (order.$case === 'revoke') return void cx.revocations.obey(order.value).then(outbox.receipt)
     if (attachment !== current) return
     if (order.$case === 'certificate') return grant?.resolve(order.value)
+    if (order.$case === 'lease') return leased(order.value.nonce)
     const { revision } = order.value
     if (order.$case === 'apply') {
       // A stream that took over may repeat what the old one has delivered.
@@ -110,7 +114,14 @@ export function openSession(cx: SessionContext): Session {
     const cuts = order.value.revocations.map(revocation =>
       cx.revocations.obey(revocation).then(outbox.receipt),
     )
-    advance(revision, Promise.all([...cuts, cx.reconciler.sync(order.value.relays)])).then(synced.resolve)
+    isTold = true
+    advance(revision, Promise.all([...cuts, cx.reconciler.sync(order.value.relays)]))
+  }
+
+  /** The controller says it when it has said all else: what it wants is known, and now may run. */
+  function leased(nonce: bigint) {
+    cx.lease.granted(nonce)
+    if (isTold) void Promise.all([applying, cx.reconciler.leaseChanged()]).then(() => synced.resolve())
   }
 
   function advance(revision: bigint, work: Promise<unknown>): Promise<void> {

@@ -3,6 +3,7 @@ import { parseCidr } from '#relay/ip.ts'
 import { toDuration } from '#wire/duration.ts'
 import { checkFlow } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
+import { longestLeaseMs, shortestLeaseMs } from '#wire/lease.ts'
 import { parseDuration } from './duration.ts'
 import { usage } from './failure.ts'
 import { toFlow } from './views/flow.ts'
@@ -55,8 +56,16 @@ export async function toDraft({ name, labels, reason, spec }: Description): Prom
       selector: spec.selector,
       limits: limits(spec.limits),
       ...flow,
+      lease: spec.lease === undefined ? undefined : toDuration(parseLease(spec.lease)),
     },
   }
+}
+
+/** Throws a RelayError `usage` when no agent would take it. */
+export function parseLease(text: string): number {
+  const ms = parseDuration(text, 'lease')
+  if (ms >= shortestLeaseMs && ms <= longestLeaseMs) return ms
+  throw usage(`lease ${text}`, 'a lease lasts between 5 seconds and 24 hours', 'Write for example 60s')
 }
 
 function limits(given: LimitsItem) {

@@ -113,7 +113,7 @@ async function valuesOf(value: unknown): Promise<Mistake[]> {
 }
 
 function drafted({ metadata, spec }: RelayDocument): Promise<RelayDraft> {
-  const { listen, target, targets = [], agents = [], selector = '', limits = {}, ...flow } = spec
+  const { listen, target, targets = [], agents = [], selector = '', limits = {}, lease, ...flow } = spec
   return toDraft({
     name: metadata.name,
     labels: metadata.labels ?? {},
@@ -125,6 +125,7 @@ function drafted({ metadata, spec }: RelayDocument): Promise<RelayDraft> {
       selector,
       limits: given(limits),
       ...flowGiven(flow),
+      ...(lease !== undefined && { lease }),
     },
   })
 }

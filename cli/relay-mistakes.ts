@@ -2,7 +2,7 @@ import { RelayError } from '#relay/errors.ts'
 import { parseCidr } from '#relay/ip.ts'
 import { flowMistakes } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
-import { checkRelayName } from './draft.ts'
+import { checkRelayName, parseLease } from './draft.ts'
 import { parseDuration } from './duration.ts'
 import { usage } from './failure.ts'
 import { flowOfSpec } from './flow-schema.ts'
@@ -53,6 +53,7 @@ export async function valueMistakes(value: unknown): Promise<Mistake[]> {
   for (const key of ['idleTimeout', 'maxConnectionAge']) {
     check(['spec', 'limits', key], text => parseDuration(text, key))
   }
+  check(['spec', 'lease'], parseLease)
   return [...found, ...together(String(metadata.name ?? ''), spec), ...flow(spec)]
 }
 

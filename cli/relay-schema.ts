@@ -26,6 +26,7 @@ const spec = z.strictObject({
   selector: z.string().optional(),
   limits: limits.optional(),
   ...flowShape,
+  lease: z.string().optional(),
 })
 const item = z.strictObject({
   apiVersion: z.literal(apiVersion).optional(),
@@ -158,6 +159,7 @@ const advice: Record<string, string | undefined> = {
   dump: 'Write for example `dump: { format: both, file: /var/log/wire.log }`',
   rotate: 'Write for example `rotate: 64MiB`',
   keep: 'Write for example `keep: 5`',
+  lease: 'Write for example `lease: 60s`',
 }
 
 /** The same thing as it would be right, where that can be known. */

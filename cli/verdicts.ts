@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
 import { RelayError } from '#relay/errors.ts'
 import { messages } from '#wire/call.ts'
@@ -6,15 +7,25 @@ import { type Format, print, renderItem, renderList } from './output/print.ts'
 import { progress } from './output/progress.ts'
 import { table } from './output/table.ts'
 import { plainTable } from './readiness.ts'
-import { type RevocationItem, receiptColumns, revocationItem, revocations } from './views/revocation.ts'
+import {
+  type ReceiptItem,
+  type RevocationItem,
+  receiptColumns,
+  revocationItem,
+  revocations,
+} from './views/revocation.ts'
 
 export interface Followed {
   readonly revocation: RevocationItem
   readonly overdue: boolean
 }
 
+/** How long an agent that is out of reach may still go on. */
+const fenceLeft = ({ verdict, fencedBy }: ReceiptItem) =>
+  verdict === 'fenced' && fencedBy ? Date.parse(fencedBy) - Date.now() : 0
+
 /** Follows a revocation until every agent has its verdict, or the time is over. */
-export async function untilFinal(
+export async function untilJudged(
   operator: OperatorServiceClient,
   id: string,
   timeoutMs: number,
@@ -48,6 +59,32 @@ export async function untilFinal(
   })
 }
 
+/**
+ * Until nothing more can be open anywhere: whoever is out of reach has let go when its lease is over. It may also come
+ * back before, and cut.
+ */
+export async function untilFinal(
+  operator: OperatorServiceClient,
+  id: string,
+  timeoutMs: number,
+): Promise<Followed> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const left = () => deadline - performance.now()
+    const followed = await untilJudged(operator, id, Math.max(1, left()))
+    const ends = followed.revocation.receipts.map(fenceLeft).filter(ms => ms > 0)
+    if (followed.overdue || ends.length === 0) return followed
+    if (left() <= 0) return { ...followed, overdue: true }
+    using waiting = progress()
+    const many = ends.length === 1 ? '1 agent' : `${ends.length} agents`
+    waiting.say(`${followed.revocation.target}: ${many} out of reach; waiting for the leases to end…`)
+    await pause(Math.min(lookAgainMs, Math.max(...ends), left()))
+  }
+}
+
+/** How often it is asked whether one that was out of reach has come back. */
+const lookAgainMs = 2_000
+
 const pending = ({ receipts }: RevocationItem) =>
   receipts.filter(({ verdict }) => verdict === 'pending').length
 
@@ -55,6 +92,7 @@ const pending = ({ receipts }: RevocationItem) =>
 export async function showVerdicts(
   followed: readonly (Followed & { readonly said: string })[],
   output: Format,
+  { fencesPass = false } = {},
 ): Promise<void> {
   const [first] = followed
   if (!first) return
@@ -67,7 +105,7 @@ export async function showVerdicts(
     const items = followed.map(({ revocation }) => revocation)
     print(await renderList(items, revocations, { output, headers: true }))
   }
-  process.exitCode = Math.max(...followed.map(exitCode))
+  process.exitCode = Math.max(...followed.map(each => exitCode(each, fencesPass)))
 }
 
 function verdictLines({ revocation, overdue, said }: Followed & { said: string }): string {
@@ -76,7 +114,10 @@ function verdictLines({ revocation, overdue, said }: Followed & { said: string }
   return `${target} ${said} (${id})\n${table(receipts, receiptColumns, plainTable())}${late}`
 }
 
-function exitCode({ revocation, overdue }: Followed): number {
+/** With `fencesPass` a fence that has passed is as good as a receipt. */
+function exitCode({ revocation, overdue }: Followed, fencesPass: boolean): number {
   if (overdue) return exitCodes.timedOut
-  return revocation.receipts.every(({ verdict }) => verdict === 'cut') ? exitCodes.ok : exitCodes.partial
+  const isDone = (receipt: ReceiptItem) =>
+    receipt.verdict === 'cut' || (fencesPass && receipt.verdict === 'fenced' && fenceLeft(receipt) <= 0)
+  return revocation.receipts.every(isDone) ? exitCodes.ok : exitCodes.partial
 }

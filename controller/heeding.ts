@@ -60,6 +60,9 @@ export function heed(
           session.grant(grant)
         })
       break
+    case 'leaseRequest':
+      session.lease(said.value.nonce)
+      break
     case 'pulse':
       dates('Pulse', [said.value.clock])
       if (said.value.clock) host.clockAheadMs = said.value.clock.getTime() - Date.now()

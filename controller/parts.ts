@@ -6,6 +6,7 @@ import type { Credentials } from './credentials.ts'
 import type { FleetFile } from './fleet-file.ts'
 import type { Former } from './former.ts'
 import type { Hosts } from './hosts.ts'
+import type { Leases } from './leases.ts'
 import type { LocalOperator } from './local-operator.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
@@ -26,6 +27,7 @@ export interface Parts {
   readonly store: Store
   readonly mirror: Mirror
   readonly hosts: Hosts
+  readonly leases: Leases
   readonly placement: Placement
   readonly former: Former
   readonly sightings: Sightings

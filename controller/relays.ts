@@ -1,12 +1,14 @@
 import { ChangeKind, type RelayChange, type RelayDraft } from '#gen/fleetcat/v1/operator.ts'
 import { type Relay, RelayLimits, RelaySpec } from '#gen/fleetcat/v1/relay.ts'
+import type { Duration } from '#gen/google/protobuf/duration.ts'
 import { bindListen, bindTarget } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { parseCidr } from '#relay/ip.ts'
 import { nearest } from '#relay/nearest.ts'
-import { limitMs } from '#wire/duration.ts'
+import { limitMs, toDuration, toMilliseconds } from '#wire/duration.ts'
 import { checkFlow } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
+import { leaseMs, longestLeaseMs, shortestLeaseMs } from '#wire/lease.ts'
 import type { Actor, Journal } from './actor.ts'
 import type { Commit } from './commit.ts'
 import type { Former } from './former.ts'
@@ -65,6 +67,7 @@ export function openRelays({
     checkFlow(what, spec)
     checkAgents(what, spec)
     checkLimits(what, spec.limits)
+    checkLease(what, spec)
     return { draft, spec }
   }
 
@@ -132,6 +135,7 @@ export function openRelays({
       reason: draft.reason,
       spec,
       requestId,
+      longestLease: toDuration(leaseMs(spec)),
     }
   }
 
@@ -173,11 +177,23 @@ export function openRelays({
           reason: made.reason || before.reason,
           spec: made.spec,
           requestId,
+          longestLease: longer(before.longestLease, made.longestLease),
         }
         if (dryRun || (await write(after, row, by))) return change(ChangeKind.UPDATED, before, after)
       }
     },
   }
+}
+
+function longer(a: Duration | undefined, b: Duration | undefined): Duration {
+  return toDuration(Math.max(leaseMs({ lease: a }), leaseMs({ lease: b })))
+}
+
+function checkLease(what: string, { lease }: RelaySpec): void {
+  if (!lease) return
+  const ms = toMilliseconds(lease)
+  if (ms >= shortestLeaseMs && ms <= longestLeaseMs) return
+  throw new RelayError('usage', { what, why: 'a lease lasts between 5 seconds and 24 hours' })
 }
 
 function change(kind: ChangeKind, before: Relay | undefined, after: Relay): RelayChange {

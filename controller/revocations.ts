@@ -2,6 +2,8 @@ import type { RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
 import type { Receipt, Revocation } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { nearest } from '#relay/nearest.ts'
+import { toDuration } from '#wire/duration.ts'
+import { defaultLeaseMs, leaseMs, longestLeaseMs } from '#wire/lease.ts'
 import type { Actor, Journal } from './actor.ts'
 import type { Commit } from './commit.ts'
 import type { Former } from './former.ts'
@@ -34,6 +36,8 @@ export interface Revocations {
 interface Plan {
   readonly targetId: string
   readonly agents: string[]
+  /** How long an agent that is out of reach may go on with it. */
+  readonly leaseMs: number
   readonly ifs: Condition[]
   readonly ops: Op[]
   /** Whom to ask as of now, where that may have changed while the order was being written. */
@@ -64,6 +68,7 @@ export function openRevocations({ commit, tables, mirror, hosts, former, journal
       return {
         targetId: id,
         agents: asked(),
+        leaseMs: leaseMs({ lease: row.value.longestLease }),
         ifs: [tables.relays.at(row.name, row.modRev)],
         ops: [tables.relays.delete(row.name), ...former.relayOps(id)],
         askedLate: asked,
@@ -71,8 +76,12 @@ export function openRevocations({ commit, tables, mirror, hosts, former, journal
     },
     async conn(id) {
       // Agents choose these ids. Were only one of them asked, another could hide behind it.
-      const holders = [...hosts.all()].filter(host => host.connections.has(id)).map(host => host.name)
-      return holders.length > 0 ? { targetId: id, agents: holders, ifs: [], ops: [] } : undefined
+      const holders = [...hosts.all()].filter(host => host.connections.has(id))
+      const leases = holders.map(host => leaseOf(host.connections.get(id)?.relayId ?? ''))
+      const agents = holders.map(host => host.name)
+      return agents.length > 0
+        ? { targetId: id, agents, leaseMs: Math.max(...leases), ifs: [], ops: [] }
+        : undefined
     },
     async agent(name, by, reason) {
       const { row } = await tables.agents.get(name)
@@ -86,6 +95,18 @@ export function openRevocations({ commit, tables, mirror, hosts, former, journal
       const plan = struckOff('operator', [], row, tables.operators, by, reason)
       return row.value.role === 'admin' ? { ...plan, ifs: [...plan.ifs, anotherAdmin(name)] } : plan
     },
+  }
+
+  /** Of a relay that is gone nobody remembers the lease any more. */
+  function leaseOf(relayId: string): number {
+    const relay = mirror.relaysById.get(relayId)
+    return relay ? leaseMs({ lease: relay.longestLease }) : longestLeaseMs
+  }
+
+  /** The longest of all relays that this agent may run. */
+  function leaseOn(agent: string): number {
+    const relays = [...mirror.relays.values()].filter(({ value }) => former.mayRun(value).includes(agent))
+    return Math.max(defaultLeaseMs, ...relays.map(({ value }) => leaseMs({ lease: value.longestLease })))
   }
 
   /** The name keeps its row, its keys die with it, and no token that was minted for it works any more. */
@@ -104,6 +125,7 @@ export function openRevocations({ commit, tables, mirror, hosts, former, journal
     return {
       targetId: row.name,
       agents,
+      leaseMs: kind === 'agent' ? leaseOn(row.name) : 0,
       ifs: [people.at(row.name, row.modRev)],
       ops: [
         people.put(row.name, { ...row.value, keys: [], revoked: { at, by, reason } }),
@@ -182,6 +204,7 @@ export function openRevocations({ commit, tables, mirror, hosts, former, journal
           throw unknown(kind, name)
         }
         const { targetId, agents, ifs, ops, askedLate } = plan
+        const longestLease = toDuration(plan.leaseMs)
         const planned = mirror.rev
         let revocation: Revocation = {
           id: newId('v'),
@@ -192,6 +215,7 @@ export function openRevocations({ commit, tables, mirror, hosts, former, journal
           reason,
           agents,
           requestId,
+          longestLease,
         }
         if (dryRun) return { revocation, unchanged: false }
         const done = await commit(ifs, [...ops, tables.revocations.put(revocation.id, revocation)])

@@ -32,6 +32,8 @@ export interface AgentSession {
   /** Goes out ahead of everything else. */
   order(order: RevokeOrder): void
   grant(grant: CertificateGrant): void
+  /** It may go on, counted from when it asked: said when all else has been said. */
+  lease(nonce: bigint): void
   /** Says why and ends the stream once it is said. */
   goodbye(reason: GoodbyeReason): void
   /** The stream is gone. */
@@ -51,6 +53,8 @@ export interface SessionOptions {
   readonly welcome: Message
   /** What to say could not be worked out; the stream must end. */
   failed(thrown: unknown): void
+  /** The agent has been told that it may go on. */
+  leased(): void
   /** Revocations of which this agent has sent no receipt. */
   pendingOrders(): RevokeOrder[]
   /** Before this resolves nothing may be sent of what is placed on the agent: its labels are not on disk yet. */
@@ -69,6 +73,7 @@ export function openSession(options: SessionOptions): AgentSession {
   let isPlaced = options.placed === undefined
   /** The first revision that it was sent here; of a resumed stream all before are known to be ours. */
   let sentFrom: Rev | undefined = resume ? 0n : undefined
+  let leaseAsked: bigint | undefined
   let farewell: GoodbyeReason | undefined
   let ended = false
   let wake: (() => void) | undefined
@@ -89,8 +94,7 @@ export function openSession(options: SessionOptions): AgentSession {
     if (first) return first
     if (farewell || !isPlaced) return undefined
     if (wholeNeeded) return whole()
-    if (dirty.size > 0) return changes()
-    return undefined
+    return (dirty.size > 0 ? changes() : undefined) ?? lease()
   }
 
   function whole(): Message {
@@ -118,6 +122,14 @@ export function openSession(options: SessionOptions): AgentSession {
     }
     if (changed.length === 0 && removed.length === 0) return undefined
     return { $case: 'apply', value: { revision: mirror.rev, changed, removed } }
+  }
+
+  function lease(): Message | undefined {
+    if (leaseAsked === undefined) return undefined
+    const nonce = leaseAsked
+    leaseAsked = undefined
+    options.leased()
+    return { $case: 'lease', value: { nonce } }
   }
 
   async function talk(): Promise<void> {
@@ -167,6 +179,10 @@ export function openSession(options: SessionOptions): AgentSession {
       const unread = urgent.findIndex(message => message.$case === 'certificate')
       if (unread >= 0) urgent.splice(unread, 1)
       urgent.push({ $case: 'certificate', value: grant })
+      nudge()
+    },
+    lease(nonce) {
+      leaseAsked = nonce
       nudge()
     },
     goodbye(reason) {

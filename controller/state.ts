@@ -15,6 +15,7 @@ import { openFleetFile } from './fleet-file.ts'
 import { openFormer } from './former.ts'
 import { openHosts } from './hosts.ts'
 import { openHousekeeping } from './housekeeping.ts'
+import { openLeases } from './leases.ts'
 import { openLocalOperator } from './local-operator.ts'
 import { openMirror } from './mirror.ts'
 import type { Parts } from './parts.ts'
@@ -50,13 +51,15 @@ export async function openState(
   const mirror = held.use(await openMirror(store, log))
   const alerts = held.use(openAlerts(log))
   const hosts = openHosts()
+  const startedAt = new Date()
+  const leases = openLeases(startedAt)
   // Those on disk: what is placed by others would be forgotten by a crash, and nobody would know whom to ask.
   const hostLabels = (agent: string) => mirror.seen.get(agent)?.value.hostLabels ?? {}
   const placement = openPlacement(mirror, hostLabels)
   const commit = openCommit(store, mirror)
   const former = held.use(openFormer({ commit, tables, mirror, placement, log }))
   const sightings = openSightings({ commit, tables, mirror, former, log })
-  const views = openViews({ mirror, hosts, placement })
+  const views = openViews({ mirror, hosts, leases, placement })
   const journal = openJournal(log)
   const relays = openRelays({ commit, tables, mirror, former, journal })
   const revocations = openRevocations({ commit, tables, mirror, hosts, former, journal })
@@ -84,12 +87,13 @@ export async function openState(
   const parts: Parts = {
     cluster,
     epoch: BigInt(epoch),
-    startedAt: new Date(),
+    startedAt,
     log,
     alerts,
     store,
     mirror,
     hosts,
+    leases,
     placement,
     former,
     sightings,

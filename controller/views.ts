@@ -18,9 +18,11 @@ import {
 } from '#gen/fleetcat/v1/relay.ts'
 import { contains, parseCidr } from '#relay/ip.ts'
 import { toDuration } from '#wire/duration.ts'
+import { defaultLeaseMs, leaseMs } from '#wire/lease.ts'
 import { refusalFor } from './ability.ts'
 import { connectionsByRelay, type Host, type Hosts } from './hosts.ts'
 import { idleByNow } from './idleness.ts'
+import type { Leases } from './leases.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
 import { parseSelector } from './selector.ts'
@@ -48,25 +50,31 @@ const mostConnectionBytes = 12 * 2 ** 20
 export function openViews({
   mirror,
   hosts,
+  leases,
   placement,
 }: {
   mirror: Mirror
   hosts: Hosts
+  leases: Leases
   placement: Placement
 }): Views {
   function onAgent(relay: Relay, agent: string, connections: number): RelayOnAgent {
     const host = hosts.get(agent)
     const report = reportOf(relay, host)
     const lastHeardAt = host?.lastHeardAt ?? seenAt(agent)
-    return { agent, report, connections, lastHeardAt, state: stateOn(relay, host, report) }
+    const leasedUntil = leases.endsBy(agent, leaseMs({ lease: relay.longestLease }))
+    return { agent, report, connections, lastHeardAt, leasedUntil, state: stateOn(relay, agent, report) }
   }
 
   function reportOf(relay: Relay, host: Host | undefined): RelayOnAgent['report'] {
     return host && (refusalFor(relay, host) ?? host.reports.get(relay.id))
   }
 
-  function stateOn(relay: Relay, host: Host | undefined, report: RelayOnAgent['report']): RelayState {
-    if (!host?.session) return RelayState.UNREACHABLE
+  function stateOn(relay: Relay, agent: string, report: RelayOnAgent['report']): RelayState {
+    if (!hosts.get(agent)?.session) {
+      const over = isPast(leases.endsBy(agent, leaseMs({ lease: relay.longestLease })))
+      return over ? RelayState.LAPSED : RelayState.UNREACHABLE
+    }
     // What the agent says of another generation says nothing of this one.
     if (!report || report.generation !== relay.generation) return RelayState.PENDING
     return report.state
@@ -97,7 +105,7 @@ export function openViews({
       name,
       labels: record?.labels ?? {},
       hostLabels: host?.hello?.hostLabels ?? seen?.hostLabels ?? {},
-      state: record?.revoked ? AgentState.REVOKED : host?.session ? AgentState.READY : AgentState.UNREACHABLE,
+      state: agentState(name),
       relays: placement.countOn(name),
       connections: host?.connections.size ?? 0,
       version: host?.hello?.version ?? seen?.version ?? '',
@@ -111,21 +119,29 @@ export function openViews({
     }
   }
 
+  function agentState(name: string): AgentState {
+    if (mirror.agents.get(name)?.value.revoked) return AgentState.REVOKED
+    if (hosts.get(name)?.session) return AgentState.READY
+    const longest = Math.max(defaultLeaseMs, ...placement.desiredOf(name).map(leaseMs))
+    return isPast(leases.endsBy(name, longest)) ? AgentState.LAPSED : AgentState.UNREACHABLE
+  }
+
   function verdict(revocation: Revocation, agent: string): Verdict {
     const receipt = mirror.receipt(revocation.id, agent)
     if (receipt) {
       const kind = receipt.problem ? VerdictKind.REFUSED : VerdictKind.CUT
       return { agent, kind, receipt, fencedBy: undefined, problem: receipt.problem }
     }
-    const problem = hosts.get(agent)?.session
-      ? undefined
-      : {
-          code: 'unreachable',
-          what: `${agent} has not answered`,
-          why: 'it is not connected to the controller',
-          fix: 'The order is kept, and is the first thing the agent hears when it comes back',
-        }
-    return { agent, kind: VerdictKind.PENDING, receipt: undefined, fencedBy: undefined, problem }
+    if (hosts.get(agent)?.session)
+      return { agent, kind: VerdictKind.PENDING, receipt: undefined, fencedBy: undefined, problem: undefined }
+    const fencedBy = leases.endsBy(agent, leaseMs({ lease: revocation.longestLease }))
+    const problem = {
+      code: 'unreachable',
+      what: `${agent} has not answered`,
+      why: 'it is not connected to the controller',
+      fix: 'It closes by itself when its lease ends; the order is kept, and is the first thing it hears when it comes back',
+    }
+    return { agent, kind: VerdictKind.FENCED, receipt: undefined, fencedBy, problem }
   }
 
   function revocationView(revocation: Revocation): RevocationView {
@@ -137,8 +153,7 @@ export function openViews({
       const counts = new Map<RelayState, number>()
       for (const { value: relay } of mirror.relays.values()) {
         const states = placement.agentsOf(relay).map(name => {
-          const host = hosts.get(name)
-          return stateOn(relay, host, reportOf(relay, host))
+          return stateOn(relay, name, reportOf(relay, hosts.get(name)))
         })
         const state = gravestOf(states)
         counts.set(state, (counts.get(state) ?? 0) + 1)
@@ -207,6 +222,8 @@ export function openViews({
     },
   }
 }
+
+const isPast = (at: Date) => at.getTime() <= Date.now()
 
 function lastKeyEnd(keys: readonly { notAfter: string }[] = []): Date | undefined {
   const last = keys

@@ -1,5 +1,5 @@
 import type { Channel, OpenContext, Peer } from './endpoint.ts'
-import { RelayError } from './errors.ts'
+import { type ErrorCode, RelayError } from './errors.ts'
 import type { FlowSettings } from './flow-settings.ts'
 import { type Meter, newMeter, type PumpEnd, type PumpLimits, pump } from './pump.ts'
 import { type Opened, openFirst } from './targets/open-first.ts'
@@ -25,7 +25,17 @@ export interface Connection {
   readonly bytesOut: number
 }
 
-export type EndCause = 'eof' | 'idle' | 'lifetime' | 'revoked' | 'failed' | 'stopped'
+/** Of what was cut, also why: see `cutCauses`. */
+export type EndCause =
+  | 'eof'
+  | 'idle'
+  | 'lifetime'
+  | 'failed'
+  | 'revoked'
+  | 'stopped'
+  | 'lapsed'
+  | 'expired'
+  | 'denied'
 
 export interface ConnectionEnd {
   readonly cause: EndCause
@@ -108,6 +118,11 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
   const { signal } = stopping
   const uses = usesOfTarget(client, flow)
 
+  function cut(reason: RelayError): void {
+    stopping.abort(reason)
+    client.abort(reason)
+  }
+
   const dial = (): Promise<Opened> => {
     const trying = ({ address }: Target) => {
       listed.target = address
@@ -129,6 +144,8 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
   }
 
   const converse = async (failed: (error: RelayError) => void): Promise<Pick<PumpEnd, 'end' | 'error'>> => {
+    const barred = limits.barrier?.()
+    if (barred) cut(barred)
     if (signal.aborted) return { end: 'revoked', error: signal.reason }
     let far: Opened
     try {
@@ -150,16 +167,13 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
 
   return {
     listed,
-    cut(reason) {
-      stopping.abort(reason)
-      client.abort(reason)
-    },
+    cut,
     recheck: () => meter.recheck(),
     async run(failed) {
       const { end, error } = await converse(failed)
       await client[Symbol.asyncDispose]()
       const durationMs = performance.now() - meter.startedAt
-      const cause = end === 'revoked' && error?.code === 'closed' ? 'stopped' : end
+      const cause = end === 'revoked' ? (cutCauses[error?.code ?? 'revoked'] ?? end) : end
       return error ? { cause, error, durationMs } : { cause, durationMs }
     },
   }
@@ -169,6 +183,14 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
 function usesOfTarget({ oneWay }: Channel, flow: FlowSettings | undefined): OpenContext['uses'] {
   if (flow?.unidirectional === 'forward' || oneWay === 'source') return 'write'
   return flow?.unidirectional === 'backward' || oneWay === 'sink' ? 'read' : undefined
+}
+
+/** How a cut is called, by the code of its reason: not every cut is a revocation. */
+const cutCauses: Partial<Record<ErrorCode, EndCause>> = {
+  closed: 'stopped',
+  lapsed: 'lapsed',
+  expired: 'expired',
+  denied: 'denied',
 }
 
 /** The relay's limits, with what the client's kind has to say where the relay says nothing. */
@@ -184,5 +206,6 @@ function patience({ idleMs }: Channel, limits: PumpLimits): PumpLimits {
     get halfCloseMs() {
       return limits.halfCloseMs
     },
+    barrier: limits.barrier,
   }
 }

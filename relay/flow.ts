@@ -1,22 +1,24 @@
 import type { Channel, Lender } from './endpoint.ts'
 
+/** Told of progress; false: nothing may pass any more. */
+type Moved = (bytes: number) => boolean
+
 /**
  * Carries what `from` says to `to`, as fast as `to` takes it, until the function that it returns is called. `moved` is
- * told of progress: how many bytes were handed on, or 0 when `to` has caught up. Ends and errors are not its business.
+ * told of progress before it is made: how many bytes are handed on, or 0 when `to` has caught up. Ends and errors are not its business.
  *
  * What comes for a `source` is read all the same and dropped, for only a reader notices that its peer has gone.
  */
-export function startFlow(from: Channel, to: Channel, moved: (bytes: number) => void): () => void {
+export function startFlow(from: Channel, to: Channel, moved: Moved): () => void {
   if (to.oneWay === 'source') return swallow(from, moved)
   if (from.lender && to.lender) return passOn(from, from.lender, to, moved)
   return handOver(from, to, moved)
 }
 
 /** `data`, `write` and `drain` by hand: `pipe` carries half as many small messages. */
-function handOver({ stream: source }: Channel, { stream: sink }: Channel, moved: (bytes: number) => void) {
+function handOver({ stream: source }: Channel, { stream: sink }: Channel, moved: Moved) {
   const onData = (chunk: Buffer) => {
-    moved(chunk.length)
-    if (!sink.write(chunk)) source.pause()
+    if (moved(chunk.length) && !sink.write(chunk)) source.pause()
   }
   const onDrain = () => {
     moved(0)
@@ -31,12 +33,7 @@ function handOver({ stream: source }: Channel, { stream: sink }: Channel, moved:
 }
 
 /** The same with bytes that are only lent: nothing more is read until all of them have been written. */
-function passOn(
-  { stream: source }: Channel,
-  lender: Lender,
-  { stream: sink }: Channel,
-  moved: (bytes: number) => void,
-) {
+function passOn({ stream: source }: Channel, lender: Lender, { stream: sink }: Channel, moved: Moved) {
   let kept = false
   const onWritten = () => {
     if (!kept || sink.writableLength > 0) return
@@ -45,7 +42,7 @@ function passOn(
     lender.returned()
   }
   lender.lend(bytes => {
-    moved(bytes.length)
+    if (!moved(bytes.length)) return true
     sink.write(bytes, onWritten)
     kept = sink.writableLength > 0
     return !kept
@@ -55,7 +52,7 @@ function passOn(
 }
 
 /** Reads what `from` says and drops it. */
-export function swallow({ stream: source }: Channel, moved: (bytes: number) => void): () => void {
+export function swallow({ stream: source }: Channel, moved: (bytes: number) => unknown): () => void {
   const onData = () => moved(0)
   source.on('data', onData).resume()
   return () => void source.off('data', onData)

@@ -13,6 +13,11 @@ export interface PumpLimits {
   readonly lifetimeMs?: number | undefined
   /** After one direction has ended: how long the other may go without progress. Each byte starts it anew. */
   readonly halfCloseMs?: number | undefined
+  /**
+   * Asked before each chunk, for timers may be late: a process that was stopped sees the bytes that came meanwhile
+   * before it sees that its time is over. Answers why bytes may no longer pass; then both sides are cut.
+   */
+  readonly barrier?: (() => RelayError | undefined) | undefined
 }
 
 /** What a pump has done so far: live, plain numbers. Times are those of `performance.now()`. */
@@ -152,6 +157,12 @@ export function pump(
       resolve(error ? { end, sent, received, error } : { end, sent, received })
     }
 
+    const barred = () => {
+      const why = limits.barrier?.()
+      if (why) settle('revoked', why)
+      return why !== undefined
+    }
+
     // These stay when the pump has settled, and then do nothing: a late error has nobody to tell, and an error that
     // nobody hears ends the process.
     a.on('error', onLeftError).on('close', onLeftClose).on('finish', finishIfOver).on('end', onLeftEnd)
@@ -162,14 +173,19 @@ export function pump(
       if (channel.stream.errored) return fail(channel, channel.stream.errored)
       if (channel.stream.destroyed) return closed(channel, false)
     }
+    if (barred()) return
     meter.recheck = checkDeadlines
     const sent = (bytes: number) => {
+      if (barred()) return false
       meter.sent += bytes
       meter.lastActiveAt = performance.now()
+      return true
     }
     const received = (bytes: number) => {
+      if (barred()) return false
       meter.received += bytes
       meter.lastActiveAt = performance.now()
+      return true
     }
     stopForward = only === 'backward' ? swallow(left, noop) : startFlow(left, right, sent)
     stopBackward = only === 'forward' ? swallow(right, noop) : startFlow(right, left, received)

@@ -66,6 +66,8 @@ export interface RelayContext {
   readonly checkEgress?: EgressPolicy
   readonly observer: RelayObserver
   readonly lookup?: Lookup
+  /** Why nothing may pass any more, if it may not; asked before each connection and each chunk: see `PumpLimits`. */
+  readonly barrier?: PumpLimits['barrier']
   newConnectionId(): string
 }
 
@@ -100,12 +102,12 @@ const longestTrace = 16
 /** Starts a relay. It listens as soon as it can; what keeps it from listening is its state, and it tries again. */
 export function openRelay(
   plan: RelayPlan,
-  { egress, checkEgress, observer, lookup, newConnectionId }: RelayContext,
+  { egress, checkEgress, observer, lookup, barrier, newConnectionId }: RelayContext,
 ): RunningRelay {
   const listening = openScope()
   const live = new Map<string, { readonly connection: LiveConnection; readonly done: Promise<void> }>()
   const connections = new Map<string, Connection>()
-  const limits: { -readonly [K in keyof PumpLimits]: PumpLimits[K] } = {}
+  const limits: { -readonly [K in keyof PumpLimits]: PumpLimits[K] } = { barrier }
   const trace: { at: Date; state: string }[] = []
   const turnedAway = (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text)
   const dialing = { egress, turnedAway, ...(lookup && { lookup }) }

@@ -7,6 +7,7 @@ const settings = [
   'throttle',
   'tee',
   'dump',
+  'lease',
 ] as const satisfies readonly (keyof Desired)[]
 
 /**

@@ -18,6 +18,7 @@ interface Options extends OutputOptions, FlowOptions {
   readonly rate?: number
   readonly idleTimeout?: string
   readonly maxConnectionAge?: string
+  readonly lease?: string
   readonly label?: string[]
   readonly reason?: string
   readonly wait?: true
@@ -42,6 +43,7 @@ export function command(): Command {
   return withContext(
     withOutput(
       withFlow(relay)
+        .option('--lease <duration>', 'how long an agent that is cut off goes on: 5s to 24h (default: 60s)')
         .option('--label <name=value>', 'a label of the relay (repeatable)', collect)
         .option('--reason <text>', 'why, for those who read the list')
         .option('--wait', 'return once every agent has answered')
@@ -127,6 +129,7 @@ async function create(name: string, listen: string, targets: string[], options: 
       selector,
       limits: limits(options),
       ...flowOf('fleetcat create', options),
+      ...(options.lease !== undefined && { lease: options.lease }),
     },
   }
   const draft = await toDraft(description)

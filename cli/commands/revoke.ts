@@ -53,7 +53,7 @@ async function run(words: string[], options: Options): Promise<void> {
     const results = await Promise.allSettled(
       targets.map(async target => {
         const { id, unchanged } = await order(operator, target, options)
-        const followed = await verdicts.untilFinal(operator, id, options.timeout)
+        const followed = await verdicts.untilJudged(operator, id, options.timeout)
         return { ...followed, said: unchanged ? 'already revoked' : 'revoked' }
       }),
     )

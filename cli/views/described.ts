@@ -1,3 +1,5 @@
+import { defaultLeaseMs } from '#wire/lease.ts'
+import { formatDuration } from '../duration.ts'
 import { painter } from '../output/colour.ts'
 import { type Section, sections } from '../output/sections.ts'
 import { table } from '../output/table.ts'
@@ -25,6 +27,7 @@ export function describeRelay({ metadata, spec, status }: RelayItem): string {
         ['Reason', metadata.reason],
         ['Expires', status.expiresAt && `${status.expiresAt} (${until(status.expiresAt, now)})`],
         ['Connections', status.connections],
+        ['Lease', spec.lease ?? `${formatDuration(defaultLeaseMs)} (the default)`],
       ],
     },
     {
@@ -60,6 +63,7 @@ function onAgent(agent: AgentOfRelay, now: number): Section {
       ['last heard', agent.lastHeardAt && `${agent.lastHeardAt} (${since(agent.lastHeardAt, now)} ago)`],
       ['error', agent.error],
       ['tries again in', agent.retryAt && until(agent.retryAt, now)],
+      ['lease ends', agent.leasedUntil && `${agent.leasedUntil} unless it is renewed`],
       ['generation', agent.generation],
       ['listens at', agent.local.join(', ')],
       ['connections', agent.connections],

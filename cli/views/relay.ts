@@ -1,6 +1,7 @@
 import type { RelayOnAgent, RelayView } from '#gen/fleetcat/v1/operator.ts'
 import type { Relay, RelayLimits, RelaySpec } from '#gen/fleetcat/v1/relay.ts'
 import { limitMs } from '#wire/duration.ts'
+import { leaseMs } from '#wire/lease.ts'
 import { formatDuration } from '../duration.ts'
 import { colourOfState } from '../output/colour.ts'
 import type { Presentation } from '../output/print.ts'
@@ -24,6 +25,8 @@ export interface SpecItem extends FlowItem {
   readonly agents: readonly string[]
   readonly selector: string
   readonly limits: LimitsItem
+  /** How long an agent that is cut off goes on; the default if absent. */
+  readonly lease?: string
 }
 
 export interface AgentOfRelay {
@@ -35,6 +38,8 @@ export interface AgentOfRelay {
   readonly error: string | null
   readonly lastHeardAt: string | null
   readonly retryAt: string | null
+  /** Without another word from the controller it closes there by then. */
+  readonly leasedUntil: string | null
   readonly refusals: Readonly<Record<string, number>>
   readonly trace: readonly { readonly at: string | null; readonly state: string }[]
 }
@@ -93,6 +98,7 @@ export function specItem(spec: RelaySpec | undefined): SpecItem {
     selector: spec?.selector ?? '',
     limits: limitsItem(spec?.limits),
     ...flowItem(spec),
+    ...(spec?.lease && { lease: formatDuration(leaseMs(spec)) }),
   }
 }
 
@@ -109,7 +115,8 @@ function limitsItem(limits: RelayLimits | undefined): LimitsItem {
   }
 }
 
-function onAgent({ agent, report, connections, lastHeardAt, state }: RelayOnAgent): AgentOfRelay {
+function onAgent(on: RelayOnAgent): AgentOfRelay {
+  const { agent, report, connections, lastHeardAt, state, leasedUntil } = on
   return {
     agent,
     state: relayState(state),
@@ -119,6 +126,7 @@ function onAgent({ agent, report, connections, lastHeardAt, state }: RelayOnAgen
     error: problemText(report?.problem),
     lastHeardAt: time(lastHeardAt),
     retryAt: time(report?.retryAt),
+    leasedUntil: time(leasedUntil),
     refusals: Object.fromEntries(Object.entries(report?.refusals ?? {}).map(([k, n]) => [k, Number(n)])),
     trace: (report?.trace ?? []).map(({ at, state }) => ({ at: time(at), state })),
   }

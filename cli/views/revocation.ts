@@ -52,7 +52,7 @@ function receiptItem({ agent, kind, receipt, fencedBy, problem }: Verdict): Rece
   }
 }
 
-/** `cut (2 connections, 1 listener, 4 ms)`, `fenced by 14:02:09`, `refused: …`, `pending`. */
+/** `cut (2 connections, 1 listener, 4 ms)`, `fenced by 14:02:09`, `fenced since 14:02:09`, `refused: …`, `pending`. */
 export function verdictText(receipt: ReceiptItem): string {
   switch (receipt.verdict) {
     case 'cut': {
@@ -61,13 +61,15 @@ export function verdictText(receipt: ReceiptItem): string {
       return `cut (${parts.join(', ')})`
     }
     case 'fenced':
-      return receipt.fencedBy ? `fenced by ${clock(receipt.fencedBy)}` : 'fenced'
+      return receipt.fencedBy ? fence(receipt.fencedBy) : 'fenced'
     default:
       return receipt.error ? `${receipt.verdict}: ${receipt.error}` : receipt.verdict
   }
 }
 
 export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`
+
+const fence = (at: string) => `fenced ${Date.parse(at) <= Date.now() ? 'since' : 'by'} ${clock(at)}`
 
 /** The reader's own clock, as on their wall. */
 const clock = (at: string) => new Date(at).toTimeString().slice(0, 8)

@@ -106,8 +106,7 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
       }
       for await (const seen of fleet.watch(watch)) {
         yield { revocation: seen }
-        // Nothing more will come soon of an agent that cannot be reached: that, too, is an answer.
-        if (seen.verdicts.every(({ kind, problem }) => kind !== VerdictKind.PENDING || problem)) return
+        if (seen.verdicts.every(({ kind }) => kind !== VerdictKind.PENDING)) return
       }
     },
 

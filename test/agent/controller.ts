@@ -23,6 +23,9 @@ export interface Visit {
   say(message: Word): boolean
   welcome(more?: Partial<Welcome>): void
   sync(revision: bigint, relays?: Extract<Word, { $case: 'sync' }>['value']['relays']): void
+  /** Questions for the lease are not answered any more. After a Sync all are. */
+  withholdLeases(): void
+  grantLeases(): void
   /** Resolves with the first message of this kind that the test accepts. */
   hears<K extends Said['$case']>(kind: K, fits?: (value: ValueOf<K>) => unknown): Promise<ValueOf<K>>
   /** Ends the stream without a word. */
@@ -47,10 +50,12 @@ export async function openController(
       let visit: Visit | undefined
       const heard: Said[] = []
       let ended = false
+      const leases = openLeases(nonce => stream.write({ message: { $case: 'lease', value: { nonce } } }))
       stream.on('data', ({ message }: AttachRequest) => {
         if (!message) return
+        if (message.$case === 'leaseRequest') return leases.asked(message.value.nonce)
         if (message.$case !== 'hello') return void heard.push(message)
-        visit = visitOf(stream, message.value, heard, () => ended)
+        visit = visitOf(stream, message.value, { heard, ended: () => ended, leases })
         visits.push(visit)
       })
       stream.on('error', () => {})
@@ -82,13 +87,40 @@ export async function openController(
   }
 }
 
+/** Answers the questions for the lease, from `begin` on and unless they are withheld. */
+function openLeases(answer: (nonce: bigint) => void) {
+  let last: bigint | undefined
+  let begun = false
+  let withheld = false
+  const grant = () => {
+    if (begun && !withheld && last !== undefined) answer(last)
+  }
+  return {
+    asked(nonce: bigint) {
+      last = nonce
+      grant()
+    },
+    begin() {
+      begun = true
+      grant()
+    },
+    withhold(now: boolean) {
+      withheld = now
+      grant()
+    },
+  }
+}
+
 function visitOf(
   stream: ServerDuplexStream<AttachRequest, AttachResponse>,
   hello: Hello,
-  heard: Said[],
-  ended: () => boolean,
+  { heard, ended, leases }: { heard: Said[]; ended: () => boolean; leases: ReturnType<typeof openLeases> },
 ): Visit {
-  const say = (message: Word) => stream.write({ message })
+  function say(message: Word) {
+    const written = stream.write({ message })
+    if (message.$case === 'sync') leases.begin()
+    return written
+  }
   return {
     hello,
     serial: (stream.getAuthContext().sslPeerCertificate as { serialNumber?: string } | undefined)
@@ -98,7 +130,7 @@ function visitOf(
       return ended()
     },
     say,
-    welcome: more =>
+    welcome(more) {
       say({
         $case: 'welcome',
         value: {
@@ -110,8 +142,12 @@ function visitOf(
           clock: new Date(),
           ...more,
         },
-      }),
+      })
+      if (more?.resumed) leases.begin()
+    },
     sync: (revision, relays = []) => say({ $case: 'sync', value: { revision, revocations: [], relays } }),
+    withholdLeases: () => leases.withhold(true),
+    grantLeases: () => leases.withhold(false),
     async hears<K extends Said['$case']>(kind: K, fits: (value: ValueOf<K>) => unknown = () => true) {
       const find = () => heard.find(said => said.$case === kind && fits(said.value as ValueOf<K>))
       await until(`the agent says ${kind}`, find)

@@ -31,6 +31,7 @@ function setting(relays: string[]) {
       })
     },
     connections: { take: () => undefined, restart: () => void restarts++ },
+    askLease: () => 1n,
   })
   return { outbox, restarts: () => restarts, reads: () => reads }
 }
@@ -43,12 +44,12 @@ function writer(room = Number.POSITIVE_INFINITY) {
 
 const turn = () => new Promise<void>(resolve => setImmediate(resolve))
 
-test('a new stream hears of every relay first, and gets a snapshot of the connections', () => {
+test('a new stream is asked for the lease, hears of every relay, and gets a snapshot of the connections', () => {
   const { outbox, restarts } = setting(['r-1', 'r-2'])
   outbox.applied(7n)
   const stream = writer()
   outbox.attach(stream)
-  expect(kinds(stream.sent)).toEqual(['reports', 'applied'])
+  expect(kinds(stream.sent)).toEqual(['leaseRequest', 'reports', 'applied'])
   expect(restarts()).toBe(1)
 })
 
@@ -58,7 +59,7 @@ test('a relay that changes a hundred times in one turn is reported once', async 
   outbox.attach(stream)
   for (let i = 0; i < 100; i++) outbox.relayChanged('r-1')
   await turn()
-  expect(kinds(stream.sent)).toEqual(['reports'])
+  expect(kinds(stream.sent)).toEqual(['leaseRequest', 'reports'])
   expect(reads()).toBe(1)
 })
 
@@ -66,16 +67,14 @@ test('while the stream is full nothing is written, and later each relay is told 
   const { outbox, reads } = setting([])
   const stream = writer(1)
   outbox.attach(stream)
-  outbox.pulse()
-  await turn()
-  expect(kinds(stream.sent)).toEqual(['pulse'])
+  expect(kinds(stream.sent)).toEqual(['leaseRequest'])
   for (let i = 0; i < 1_000; i++) outbox.relayChanged(`r-${i % 3}`)
   outbox.receipt(receipt('v-1'))
   await turn()
   expect(stream.sent).toHaveLength(1)
   expect(reads()).toBe(0)
   for (let i = 0; i < 2; i++) outbox.drained(stream)
-  expect(kinds(stream.sent)).toEqual(['pulse', 'receipt', 'reports'])
+  expect(kinds(stream.sent)).toEqual(['leaseRequest', 'receipt', 'reports'])
   expect(reads()).toBe(3)
 })
 
@@ -83,6 +82,7 @@ test('receipts overtake everything else', async () => {
   const { outbox } = setting([])
   const stream = writer()
   outbox.attach(stream)
+  stream.sent.splice(0)
   outbox.relayChanged('r-1')
   outbox.applied(3n)
   outbox.receipt(receipt('v-1'))
@@ -95,7 +95,7 @@ test('a receipt of the time without a stream is delivered to the next one', () =
   outbox.receipt(receipt('v-1'))
   const stream = writer()
   outbox.attach(stream)
-  expect(kinds(stream.sent)).toEqual(['receipt'])
+  expect(kinds(stream.sent)).toEqual(['receipt', 'leaseRequest'])
 })
 
 test('the old stream has no say once a new one took over', async () => {
@@ -107,6 +107,6 @@ test('the old stream has no say once a new one took over', async () => {
   outbox.detach(old)
   outbox.relayChanged('r-1')
   await turn()
-  expect(old.sent).toEqual([])
-  expect(kinds(next.sent)).toEqual(['reports'])
+  expect(kinds(old.sent)).toEqual(['leaseRequest'])
+  expect(kinds(next.sent)).toEqual(['leaseRequest', 'reports'])
 })

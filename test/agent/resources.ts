@@ -32,6 +32,7 @@ export const forbid = (...lines: string[]) => lines.map(text => rule(text, 'the 
 /** The host's side without a session: ceiling, roster, revocations and reconciler, wired as in an agent. */
 export function openHost({
   rules = { permit: permit(...memory), forbid: [] as ReturnType<typeof permit> },
+  lease = { holds: (_leaseMs: number) => true, isBegun: () => true },
 } = {}) {
   const changed: string[] = []
   const ceiling = openCeiling(rules)
@@ -42,6 +43,7 @@ export function openHost({
     ceiling,
     roster,
     isRevoked: id => revocations.has(id),
+    lease,
     changed: id => void changed.push(id),
     log: kept.log,
   })

@@ -2,8 +2,9 @@ import { connect } from 'node:net'
 import { credentials, status } from '@grpc/grpc-js'
 import { describe, expect, test } from 'vitest'
 import { openCeiling } from '#agent/ceiling.ts'
+import { type Lease, openLease } from '#agent/lease.ts'
 import { openOutbox } from '#agent/outbox.ts'
-import { openReconciler } from '#agent/reconciler.ts'
+import { openReconciler, type Reconciler } from '#agent/reconciler.ts'
 import { openRevocations } from '#agent/revocations.ts'
 import { openRoster } from '#agent/roster.ts'
 import { openSession } from '#agent/session.ts'
@@ -12,6 +13,7 @@ import { RelayState } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { until } from '#test/resources/until.ts'
 import { channelOptions } from '#wire/channel.ts'
+import { toDuration } from '#wire/duration.ts'
 import { toStatus } from '#wire/status.ts'
 import { openController } from './controller.ts'
 import { desired, keptLog, memory, permit } from './resources.ts'
@@ -22,11 +24,12 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
   const { log } = kept
   const ceiling = openCeiling({ permit: permit(...memory), forbid: [] })
   const roster = openRoster({ due: () => outbox.connectionsChanged() })
-  const reconciler = openReconciler({
+  const reconciler: Reconciler = openReconciler({
     agent: 'edge-1',
     ceiling,
     roster,
     isRevoked: id => revocations.has(id),
+    lease: { holds: length => lease.holds(length), isBegun: () => lease.begun },
     changed: id => outbox.relayChanged(id),
     log,
   })
@@ -44,6 +47,13 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
       return reconciler.report(relayId)
     },
     connections: roster,
+    askLease: () => lease.ask(),
+  })
+  const lease: Lease = openLease({
+    clock: () => performance.now(),
+    lengths: reconciler.leases,
+    due: outbox.leaseDue,
+    changed: () => void reconciler.leaseChanged(),
   })
   const session = openSession({
     agent: 'edge-1',
@@ -60,6 +70,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
       features: [],
     }),
     reconciler,
+    lease,
     revocations,
     outbox,
     log,
@@ -77,6 +88,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
       await session[Symbol.asyncDispose]()
       await reconciler[Symbol.asyncDispose]()
       roster[Symbol.dispose]()
+      lease[Symbol.dispose]()
     },
   }
 }
@@ -440,4 +452,50 @@ test('to a controller that does not read nothing more is written, and it gets th
   visit.resume()
   visit.say({ $case: 'apply', value: { revision: 6n, changed: [], removed: [] } })
   await visit.hears('applied', ({ revision }) => revision === 6n)
+})
+
+describe('the lease', () => {
+  const lease = toDuration(400)
+  const listener = (local: string) =>
+    desired('r-1', { lease, listen: 'MEMORY-LISTEN:lease,fork', targets: [local] })
+
+  test('without an answer nothing opens', async () => {
+    await using controller = await openController()
+    await using agent = openAgent(controller.address)
+    const visit = await controller.visit(1)
+    visit.withholdLeases()
+    visit.welcome()
+    visit.sync(5n, [listener('MEMORY:nobody')])
+    await visit.hears('applied')
+    expect(agent.reconciler.report('r-1')).toMatchObject({ state: RelayState.PENDING, problem: undefined })
+  })
+
+  test('that ends closes what runs, says so, and lets it come back by itself', async () => {
+    await using controller = await openController()
+    await using agent = openAgent(controller.address)
+    const visit = await controller.visit(1)
+    visit.welcome()
+    visit.sync(5n, [listener('MEMORY:nobody')])
+    await agent.session.synced
+    expect(agent.reconciler.report('r-1')).toMatchObject({ state: RelayState.READY })
+    visit.withholdLeases()
+    const { reports } = await visit.hears('reports', value => value.reports[0]?.state === RelayState.LAPSED)
+    expect(reports[0]?.problem).toMatchObject({ code: 'lapsed', why: expect.stringContaining('0.4 s') })
+    visit.grantLeases()
+    await until('it is back', () => agent.reconciler.report('r-1')?.state === RelayState.READY)
+  })
+
+  test('lives on when the stream is lost and found again within it', async () => {
+    await using controller = await openController()
+    await using agent = openAgent(controller.address)
+    const first = await controller.visit(1)
+    first.welcome()
+    first.sync(5n, [{ ...listener('MEMORY:nobody'), lease: toDuration(10_000) }])
+    await agent.session.synced
+    first.hangUp()
+    const second = await controller.visit(2)
+    second.welcome({ resumed: true })
+    await until('the lease is renewed', () => second.heard.length > 0)
+    expect(agent.reconciler.report('r-1')?.trace.map(({ state }) => state)).toEqual(['ready'])
+  })
 })

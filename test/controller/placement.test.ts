@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { openHosts } from '#controller/hosts.ts'
+import { openLeases } from '#controller/leases.ts'
 import { openMirror } from '#controller/mirror.ts'
 import { openPlacement } from '#controller/placement.ts'
 import { parseSelector } from '#controller/selector.ts'
@@ -91,7 +92,7 @@ test('lists of a thousand agents with five hundred relays are made in a moment',
   await write(
     Array.from({ length: 500 }, (_, i) => relay(`r${i}`, `id-${i}`, { selector: `site=s${i % 10}` })),
   )
-  const views = openViews({ mirror, hosts: openHosts(), placement })
+  const views = openViews({ mirror, hosts: openHosts(), leases: openLeases(new Date()), placement })
   const timed = (act: () => void) => {
     const began = performance.now()
     act()

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { openHosts } from '#controller/hosts.ts'
+import { openLeases } from '#controller/leases.ts'
 import { openMirror } from '#controller/mirror.ts'
 import { openPlacement } from '#controller/placement.ts'
 import { openMemoryStore } from '#controller/store/memory.ts'
@@ -20,7 +21,12 @@ async function listed(count: number, agents: string[]): Promise<string[]> {
   )
   await using mirror = await openMirror(store, logTo({ write: () => {} }, 'controller', 'fatal'))
   const placement = openPlacement(mirror, () => ({}))
-  const views = openViews({ mirror, hosts: openHosts(), placement }).revocations()
+  const views = openViews({
+    mirror,
+    hosts: openHosts(),
+    leases: openLeases(new Date()),
+    placement,
+  }).revocations()
   return views.map(({ revocation }) => revocation!.id)
 }
 

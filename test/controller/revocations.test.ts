@@ -122,13 +122,16 @@ describe('a relay', () => {
     await stream.hear('apply')
   })
 
-  test('on a host out of reach stays pending, says so, and is the first that the host hears', async () => {
+  test('on a host out of reach is fenced by the end of its lease, and is the first that the host hears', async () => {
     await using controller = await openController()
     const edge = await joinAgent(controller, { name: 'edge-1' })
     await (await edge.settle())[Symbol.asyncDispose]()
     const { relay } = await create(controller, draft('web'))
     const { revocation, verdicts: given } = await revoke(controller, 'relay/web')
-    expect(given).toMatchObject([{ kind: VerdictKind.PENDING, problem: { code: 'unreachable' } }])
+    expect(given).toMatchObject([{ kind: VerdictKind.FENCED, problem: { code: 'unreachable' } }])
+    const lease = given[0]!.fencedBy!.getTime() - Date.now()
+    expect(lease).toBeGreaterThan(30_000)
+    expect(lease).toBeLessThanOrEqual(61_000)
 
     await controller.restart()
     await using stream = edge.attach()
@@ -239,7 +242,7 @@ describe('watching a revocation', () => {
     await create(controller, draft('web'))
     const { revocation } = await revoke(controller, 'relay/web')
     const watch = messages(controller.admin.client.watchRevocation({ id: revocation.id }), 'watch')
-    expect(kindsOf(await watch.next())).toEqual([VerdictKind.PENDING])
+    expect(kindsOf(await watch.next())).toEqual([VerdictKind.FENCED])
     expect(kindsOf(await watch.next())).toBe('done')
   })
 

@@ -384,6 +384,7 @@ test('what cannot be worked out for an agent ends its stream with the reason', a
     welcome: { $case: 'goodbye', value: { reason: '' } },
     placed: undefined,
     failed: failure.resolve,
+    leased() {},
     pendingOrders: () => [],
     resume: undefined,
   })

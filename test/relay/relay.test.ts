@@ -331,7 +331,7 @@ test('a narrower list cuts those who are no longer allowed, at once', async () =
     /neither an IP address nor a CIDR/,
   )
   await until('it is over', () => test.closed.length === 1)
-  expect(test.closed[0]).toMatchObject({ cause: 'revoked' })
+  expect(test.closed[0]).toMatchObject({ cause: 'denied' })
 })
 
 test('a new idle timeout holds for live connections', async () => {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { openDialler } from '#agent/dial.ts'
+import { type Lease, openLease } from '#agent/lease.ts'
 import { openOutbox } from '#agent/outbox.ts'
 import { openSession } from '#agent/session.ts'
 import type { ConnectionEvents, Desired } from '#gen/fleetcat/v1/agent.ts'
@@ -53,6 +54,13 @@ export function simulateAgent(
         snapshotDue = true
       },
     },
+    askLease: () => lease.ask(),
+  })
+  const lease: Lease = openLease({
+    clock: () => performance.now(),
+    lengths: () => [],
+    due: outbox.leaseDue,
+    changed() {},
   })
 
   function run({ relayId, generation, listen }: Desired): void {
@@ -98,7 +106,9 @@ export function simulateAgent(
         changed.forEach(run)
         for (const id of removed) reports.delete(id)
       },
+      async leaseChanged() {},
     },
+    lease,
     revocations: {
       async obey({ revocationId, target }) {
         told.set(revocationId, sharedNow())
@@ -138,6 +148,9 @@ export function simulateAgent(
     },
     told,
     cut: () => cut(),
-    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      lease[Symbol.dispose]()
+      await session[Symbol.asyncDispose]()
+    },
   }
 }

@@ -41,7 +41,13 @@ export interface AttachRequest {
     | //
     /** Counters and clock of the host, each few seconds. */
     { $case: "pulse"; value: Pulse }
+    | { $case: "leaseRequest"; value: LeaseRequest }
     | undefined;
+}
+
+/** May I go on? The lease counts from when the agent asked. */
+export interface LeaseRequest {
+  nonce: bigint;
 }
 
 export interface Hello {
@@ -132,7 +138,15 @@ export interface AttachResponse {
     | { $case: "revoke"; value: RevokeOrder }
     | { $case: "certificate"; value: CertificateGrant }
     | { $case: "goodbye"; value: Goodbye }
+    | //
+    /** Comes after all that the agent had to be told when it asked. */
+    { $case: "lease"; value: Lease }
     | undefined;
+}
+
+/** The agent's right to run relays begins anew, from when it asked with this nonce. */
+export interface Lease {
+  nonce: bigint;
 }
 
 export interface Welcome {
@@ -167,6 +181,7 @@ export interface Desired {
   throttle: bigint;
   tee: string[];
   dump: DumpSettings | undefined;
+  lease: Duration | undefined;
 }
 
 /** The whole of what this agent has to run. Revocations first; what is absent closes. */
@@ -229,6 +244,9 @@ export const AttachRequest: MessageFns<AttachRequest> = {
         break;
       case "pulse":
         Pulse.encode(message.message.value, writer.uint32(66).fork()).join();
+        break;
+      case "leaseRequest":
+        LeaseRequest.encode(message.message.value, writer.uint32(74).fork()).join();
         break;
     }
     return writer;
@@ -314,6 +332,14 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             message.message = { $case: "pulse", value: Pulse.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.message = { $case: "leaseRequest", value: LeaseRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -383,7 +409,71 @@ export const AttachRequest: MessageFns<AttachRequest> = {
         }
         break;
       }
+      case "leaseRequest": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "leaseRequest", value: LeaseRequest.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseLeaseRequest(): LeaseRequest {
+  return { nonce: 0n };
+}
+
+export const LeaseRequest: MessageFns<LeaseRequest> = {
+  encode(message: LeaseRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce !== 0n) {
+      if (BigInt.asUintN(64, message.nonce) !== message.nonce) {
+        throw new globalThis.Error("value provided for field message.nonce of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.nonce);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaseRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaseRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nonce = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LeaseRequest>): LeaseRequest {
+    return LeaseRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LeaseRequest>): LeaseRequest {
+    const message = createBaseLeaseRequest();
+    message.nonce = (object.nonce !== undefined && object.nonce !== null) ? BigInt(object.nonce) : 0n;
     return message;
   },
 };
@@ -1264,6 +1354,9 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "goodbye":
         Goodbye.encode(message.message.value, writer.uint32(50).fork()).join();
         break;
+      case "lease":
+        Lease.encode(message.message.value, writer.uint32(74).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1329,6 +1422,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.message = { $case: "goodbye", value: Goodbye.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.message = { $case: "lease", value: Lease.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1383,7 +1484,71 @@ export const AttachResponse: MessageFns<AttachResponse> = {
         }
         break;
       }
+      case "lease": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "lease", value: Lease.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseLease(): Lease {
+  return { nonce: 0n };
+}
+
+export const Lease: MessageFns<Lease> = {
+  encode(message: Lease, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce !== 0n) {
+      if (BigInt.asUintN(64, message.nonce) !== message.nonce) {
+        throw new globalThis.Error("value provided for field message.nonce of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.nonce);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Lease {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLease();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nonce = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Lease>): Lease {
+    return Lease.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Lease>): Lease {
+    const message = createBaseLease();
+    message.nonce = (object.nonce !== undefined && object.nonce !== null) ? BigInt(object.nonce) : 0n;
     return message;
   },
 };
@@ -1597,6 +1762,7 @@ function createBaseDesired(): Desired {
     throttle: 0n,
     tee: [],
     dump: undefined,
+    lease: undefined,
   };
 }
 
@@ -1640,6 +1806,9 @@ export const Desired: MessageFns<Desired> = {
     }
     if (message.dump !== undefined) {
       DumpSettings.encode(message.dump, writer.uint32(138).fork()).join();
+    }
+    if (message.lease !== undefined) {
+      Duration.encode(message.lease, writer.uint32(146).fork()).join();
     }
     return writer;
   },
@@ -1745,6 +1914,14 @@ export const Desired: MessageFns<Desired> = {
             message.dump = DumpSettings.decode(reader, reader.uint32());
             continue;
           }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.lease = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1778,6 +1955,9 @@ export const Desired: MessageFns<Desired> = {
     message.tee = object.tee?.map((e) => e) || [];
     message.dump = (object.dump !== undefined && object.dump !== null)
       ? DumpSettings.fromPartial(object.dump)
+      : undefined;
+    message.lease = (object.lease !== undefined && object.lease !== null)
+      ? Duration.fromPartial(object.lease)
       : undefined;
     return message;
   },

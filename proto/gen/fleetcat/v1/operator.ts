@@ -173,6 +173,8 @@ export interface RelayOnAgent {
   /** Set when the state is unreachable: the report is this old. */
   lastHeardAt: Date | undefined;
   state: RelayState;
+  /** Without another word from the controller the relay closes there by then. */
+  leasedUntil: Date | undefined;
 }
 
 export interface RelayFilter {
@@ -1549,7 +1551,7 @@ export const RelayView: MessageFns<RelayView> = {
 };
 
 function createBaseRelayOnAgent(): RelayOnAgent {
-  return { agent: "", report: undefined, connections: 0, lastHeardAt: undefined, state: 0 };
+  return { agent: "", report: undefined, connections: 0, lastHeardAt: undefined, state: 0, leasedUntil: undefined };
 }
 
 export const RelayOnAgent: MessageFns<RelayOnAgent> = {
@@ -1568,6 +1570,9 @@ export const RelayOnAgent: MessageFns<RelayOnAgent> = {
     }
     if (message.state !== 0) {
       writer.uint32(40).int32(message.state);
+    }
+    if (message.leasedUntil !== undefined) {
+      Timestamp.encode(toTimestamp(message.leasedUntil), writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -1625,6 +1630,14 @@ export const RelayOnAgent: MessageFns<RelayOnAgent> = {
             message.state = reader.int32() as any;
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.leasedUntil = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1649,6 +1662,7 @@ export const RelayOnAgent: MessageFns<RelayOnAgent> = {
     message.connections = object.connections ?? 0;
     message.lastHeardAt = object.lastHeardAt ?? undefined;
     message.state = object.state ?? 0;
+    message.leasedUntil = object.leasedUntil ?? undefined;
     return message;
   },
 };

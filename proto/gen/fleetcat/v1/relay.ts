@@ -118,7 +118,11 @@ export interface RelaySpec {
   throttle: bigint;
   /** Addresses that get a copy of what goes forward. A slow one misses some; nobody waits for it. */
   tee: string[];
-  dump: DumpSettings | undefined;
+  dump:
+    | DumpSettings
+    | undefined;
+  /** How long an agent that is cut off may go on. 60 s if absent. */
+  lease: Duration | undefined;
 }
 
 /** How what passes is written down. */
@@ -158,6 +162,8 @@ export interface Relay {
     | undefined;
   /** The idempotency key of the call that made it. */
   requestId: string;
+  /** The longest lease that it ever had: an agent that was cut off before a change still goes by the old one. */
+  longestLease: Duration | undefined;
 }
 
 export interface Relay_LabelsEntry {
@@ -219,6 +225,8 @@ export interface Revocation {
   /** The agents that must cut, fixed when the order is given. */
   agents: string[];
   requestId: string;
+  /** The longest lease of what it names: an agent that is out of reach has let go when that has passed. */
+  longestLease: Duration | undefined;
 }
 
 /** An agent's word that a revocation is done there. */
@@ -344,6 +352,7 @@ function createBaseRelaySpec(): RelaySpec {
     throttle: 0n,
     tee: [],
     dump: undefined,
+    lease: undefined,
   };
 }
 
@@ -381,6 +390,9 @@ export const RelaySpec: MessageFns<RelaySpec> = {
     }
     if (message.dump !== undefined) {
       DumpSettings.encode(message.dump, writer.uint32(138).fork()).join();
+    }
+    if (message.lease !== undefined) {
+      Duration.encode(message.lease, writer.uint32(146).fork()).join();
     }
     return writer;
   },
@@ -478,6 +490,14 @@ export const RelaySpec: MessageFns<RelaySpec> = {
             message.dump = DumpSettings.decode(reader, reader.uint32());
             continue;
           }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.lease = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -508,6 +528,9 @@ export const RelaySpec: MessageFns<RelaySpec> = {
     message.tee = object.tee?.map((e) => e) || [];
     message.dump = (object.dump !== undefined && object.dump !== null)
       ? DumpSettings.fromPartial(object.dump)
+      : undefined;
+    message.lease = (object.lease !== undefined && object.lease !== null)
+      ? Duration.fromPartial(object.lease)
       : undefined;
     return message;
   },
@@ -746,6 +769,7 @@ function createBaseRelay(): Relay {
     reason: "",
     spec: undefined,
     requestId: "",
+    longestLease: undefined,
   };
 }
 
@@ -780,6 +804,9 @@ export const Relay: MessageFns<Relay> = {
     }
     if (message.requestId !== "") {
       writer.uint32(74).string(message.requestId);
+    }
+    if (message.longestLease !== undefined) {
+      Duration.encode(message.longestLease, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -872,6 +899,14 @@ export const Relay: MessageFns<Relay> = {
             message.requestId = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.longestLease = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -908,6 +943,9 @@ export const Relay: MessageFns<Relay> = {
     message.reason = object.reason ?? "";
     message.spec = (object.spec !== undefined && object.spec !== null) ? RelaySpec.fromPartial(object.spec) : undefined;
     message.requestId = object.requestId ?? "";
+    message.longestLease = (object.longestLease !== undefined && object.longestLease !== null)
+      ? Duration.fromPartial(object.longestLease)
+      : undefined;
     return message;
   },
 };
@@ -1450,7 +1488,17 @@ export const Connection: MessageFns<Connection> = {
 };
 
 function createBaseRevocation(): Revocation {
-  return { id: "", target: "", targetId: "", at: undefined, by: "", reason: "", agents: [], requestId: "" };
+  return {
+    id: "",
+    target: "",
+    targetId: "",
+    at: undefined,
+    by: "",
+    reason: "",
+    agents: [],
+    requestId: "",
+    longestLease: undefined,
+  };
 }
 
 export const Revocation: MessageFns<Revocation> = {
@@ -1478,6 +1526,9 @@ export const Revocation: MessageFns<Revocation> = {
     }
     if (message.requestId !== "") {
       writer.uint32(66).string(message.requestId);
+    }
+    if (message.longestLease !== undefined) {
+      Duration.encode(message.longestLease, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -1559,6 +1610,14 @@ export const Revocation: MessageFns<Revocation> = {
             message.requestId = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.longestLease = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1584,6 +1643,9 @@ export const Revocation: MessageFns<Revocation> = {
     message.reason = object.reason ?? "";
     message.agents = object.agents?.map((e) => e) || [];
     message.requestId = object.requestId ?? "";
+    message.longestLease = (object.longestLease !== undefined && object.longestLease !== null)
+      ? Duration.fromPartial(object.longestLease)
+      : undefined;
     return message;
   },
 };
