@@ -34,6 +34,11 @@ export interface Channel extends AsyncDisposable {
   /** It ends after this much silence unless the relay says otherwise: no peer will tell that it is over. */
   readonly idleMs?: number
   /**
+   * Its end is the end of both directions: nobody is left there who could read. The conversation is over when the
+   * other side has all that came before.
+   */
+  readonly hangsUp?: true
+  /**
    * Of datagrams: from now on what is written comes from a stream, whose chunks mean nothing, and each datagram takes
    * as much of it as is wise.
    */

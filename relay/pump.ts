@@ -86,11 +86,13 @@ export function pump(
     const onLeftEnd = () => {
       if (noForward) return
       forwardEnded = true
+      if (left.hangsUp) backwardEnded = true
       ended(b)
     }
     const onRightEnd = () => {
       if (noBackward) return
       backwardEnded = true
+      if (right.hangsUp) forwardEnded = true
       ended(a)
     }
     const ended = (destination: Duplex) => {

@@ -59,7 +59,6 @@ export const absentKinds: readonly AbsentKind[] = [
   absent('CREATE', 'CREATE:<path>', { aliases: ['CREAT'], options: named }),
   absent('PIPE', 'PIPE[:<path>]', { aliases: ['FIFO'] }),
   absent('READLINE', 'READLINE'),
-  absent('PTY', 'PTY', { options: ['link', 'wait-slave'] }),
   absent('SOCKS-LISTEN', 'SOCKS-LISTEN:<port>'),
   ...['SCTP', 'SCTP4', 'SCTP6'].flatMap(name => [
     absent(name, `${name}:<host>:<port>`, { aliases: [`${name}-CONNECT`], instead: newest }),

@@ -11,6 +11,7 @@ import { builtInKinds } from './built-in.ts'
 import { httpFileKinds } from './http-file.ts'
 import { memoryKinds } from './memory.ts'
 import { proxiedKinds } from './proxied.ts'
+import { ptyKinds } from './pty.ts'
 import { stdioKinds } from './stdio.ts'
 import { tcpKinds } from './tcp.ts'
 import { tlsKinds } from './tls.ts'
@@ -27,6 +28,7 @@ export const kinds: readonly EndpointKind[] = [
   ...tlsKinds,
   ...unixKinds,
   ...proxiedKinds,
+  ...ptyKinds,
   ...builtInKinds,
   ...httpFileKinds,
   ...stdioKinds,

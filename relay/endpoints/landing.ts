@@ -19,11 +19,19 @@ export async function landing(scope: Address, { egress }: Pick<OpenContext, 'egr
 }
 
 /** The same for a path at which something will be made. Its directory need not be there. */
-export async function checkPlaceOf(scope: Address, { egress }: Pick<OpenContext, 'egress'>): Promise<void> {
-  const path = scope.args[0]!
+export function checkPlaceOf(scope: Address, cx: Pick<OpenContext, 'egress'>): Promise<void> {
+  return checkPlaceIn(scope.args[0]!, path => at(scope, path), cx)
+}
+
+/** The same for a path that is elsewhere in the scope; `scopeAt` is the scope with another in its place. */
+export async function checkPlaceIn(
+  path: string,
+  scopeAt: (path: string) => Address,
+  { egress }: Pick<OpenContext, 'egress'>,
+): Promise<void> {
   const parent = await realpath(dirname(path)).catch(() => dirname(path))
   const real = join(parent, basename(path))
-  if (real !== path) egress.checkForbidden?.(at(scope, real))
+  if (real !== path) egress.checkForbidden?.(scopeAt(real))
 }
 
 /** The same scope at another path. */

@@ -1,20 +1,15 @@
-import { lstatSync, type Stats, unlinkSync } from 'node:fs'
+import type { Stats } from 'node:fs'
 import { chmod, chown, link, lstat, mkdtemp, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { RelayError } from '../errors.ts'
 import type { namedOptions } from '../option-groups.ts'
 import type { OptionValues } from '../options.ts'
 import { accountId } from './accounts.ts'
+import { type Placed, placed } from './placed.ts'
 import { connectUnix, errnoOf } from './unix-dial.ts'
 import { longestName } from './unix-name.ts'
 
 export type SocketFileOptions = OptionValues<readonly [typeof namedOptions]>
-
-/** The file of a listening socket, in its place. */
-export interface SocketFile {
-  /** Removes the file, unless somebody has put another one in its place meanwhile. */
-  remove(): void
-}
 
 const privatePrefix = '.fc-'
 const privateName = 's'
@@ -31,7 +26,7 @@ export async function placeSocket(
   options: SocketFileOptions,
   what: string,
   listen: (path: string) => Promise<void>,
-): Promise<SocketFile> {
+): Promise<Placed> {
   const replaces = options.unlinkEarly ?? false
   checkLength(path, what)
   await checkPlace(path, replaces, what)
@@ -99,7 +94,7 @@ async function privateDirectory(path: string, what: string): Promise<string> {
 }
 
 /** The owner first: a new owner may not change the mode to what was asked for. */
-async function dress(made: string, { user, group, mode, umask }: SocketFileOptions, what: string) {
+export async function dress(made: string, { user, group, mode, umask }: SocketFileOptions, what: string) {
   if (user !== undefined || group !== undefined) {
     const uid = user === undefined ? -1 : await accountId('user', user, what)
     const gid = group === undefined ? -1 : await accountId('group', group, what)
@@ -125,19 +120,4 @@ async function move(from: string, to: string, replaces: boolean): Promise<void> 
     if (!['ENOTSUP', 'EOPNOTSUPP', 'EPERM'].includes(errnoOf(failure) ?? '')) throw failure
   }
   await rename(from, to)
-}
-
-function placed(path: string): SocketFile {
-  const ours = lstatSync(path, { bigint: true })
-  return {
-    remove() {
-      const now = lstatSync(path, { bigint: true, throwIfNoEntry: false })
-      if (now?.ino !== ours.ino || now.dev !== ours.dev) return
-      try {
-        unlinkSync(path)
-      } catch {
-        // The directory has become read-only or another's: the next listener there says what it finds.
-      }
-    },
-  }
 }

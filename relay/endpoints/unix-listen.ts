@@ -5,7 +5,8 @@ import { RelayError } from '../errors.ts'
 import { startTimer } from '../timer.ts'
 import { openArrivals } from './arrivals.ts'
 import { checkPlaceOf } from './landing.ts'
-import { placeSocket, type SocketFile, type SocketFileOptions } from './socket-file.ts'
+import type { Placed } from './placed.ts'
+import { placeSocket, type SocketFileOptions } from './socket-file.ts'
 import { nearlyFull, socketChannel } from './sockets.ts'
 import { checkPlatform, type SocketName, shownName } from './unix-name.ts'
 
@@ -75,7 +76,7 @@ async function open(
   name: SocketName,
   backlog: number,
   { options, what }: { options: SocketFileOptions; what: string },
-): Promise<SocketFile | undefined> {
+): Promise<Placed | undefined> {
   try {
     if (name.is === 'path') {
       return await placeSocket(name.text, options, what, path => listening(server, path, backlog))

@@ -2,30 +2,50 @@ import { closeSync } from 'node:fs'
 import { type OnReadOpts, Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { type Libc, loadLibc } from '../native/libc.ts'
+import { isHeldOpen } from './held-open.ts'
 import { O_CLOEXEC } from './open-pty.ts'
 
 const AF_UNIX = 1
 const SOCK_STREAM = 1
 
+/** How often to look whether somebody has opened the terminal again. */
+const lookEveryMs = 10
+
 /** One for all terminals: what is read into it is copied out before any other read can begin. */
 const shared = Buffer.allocUnsafeSlow(64 * 1024)
 
+type Done = (error?: Error | null) => void
+
 /**
  * The bytes of a terminal, of which `fd` is the master or the device itself; the stream owns it from now on, and closes
- * it when it is destroyed. It ends when nobody has the other end open any more, and then swallows what is written.
+ * it when it is destroyed, as does a rejection. It ends when nobody has the other end open any more, and then swallows what is written. With
+ * `sitOutMs` it waits that long for somebody to open it again: some programs close their terminal to open it anew.
  *
  * All is driven by events, and no read or write waits in a thread. Node has streams for terminals, but those write to
  * a master with a loop that spins until it is read. So the descriptor takes the place of a socket's, whose stream reads
  * and writes whatever it has in its hands.
  */
-export async function terminalStream(fd: number): Promise<Duplex> {
-  let arrived = (_: Buffer): boolean => true
-  const onread: OnReadOpts = { buffer: shared, callback: length => arrived(shared.subarray(0, length)) }
-  const socket = socketOver(fd, await loadLibc('a terminal'), onread)
-  const hungUp = () => (socket.errored as NodeJS.ErrnoException | null)?.code === 'EIO'
-  const write = (bytes: Buffer, done: (error?: Error | null) => void) => {
-    if (hungUp()) done()
-    else socket.write(bytes, error => done(hungUp() ? null : error))
+export async function terminalStream(fd: number, { sitOutMs = 0 } = {}): Promise<Duplex> {
+  const libc = await loadLibc('a terminal').catch((error: unknown) => {
+    closeSync(fd)
+    throw error
+  })
+  let isOver = false
+  let looking: NodeJS.Timeout | undefined
+  let held: (() => void) | undefined
+
+  const write = (bytes: Buffer, done: Done): void => {
+    if (isOver) done()
+    else if (looking) held = () => write(bytes, done)
+    else {
+      const at = socket
+      at.write(bytes, error => {
+        if (!error || !isHangUp(at.errored)) return done(error)
+        // How much of it was taken is not known, so it cannot be written again.
+        over()
+        done()
+      })
+    }
   }
   const stream = new Duplex({
     allowHalfOpen: true,
@@ -33,29 +53,70 @@ export async function terminalStream(fd: number): Promise<Duplex> {
     write: (chunk: Buffer, _encoding, done) => write(chunk, done),
     writev: (chunks, done) => write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done),
     destroy(error, done) {
-      if (socket.closed) return done(error)
-      socket.once('close', () => done(error)).destroy()
+      clearInterval(looking)
+      closeSync(fd)
+      if (socket.closed) done(error)
+      else socket.once('close', () => done(error)).destroy()
     },
   })
   // Nothing more is read once the stream has enough; so the error by which a terminal says that nobody has it open any
   // more comes after all bytes.
-  arrived = bytes => stream.push(Buffer.from(bytes))
-  socket.on('error', error => (hungUp() ? stream.push(null) : stream.destroy(error)))
-  socket.on('end', () => stream.push(null))
+  const onread: OnReadOpts = {
+    buffer: shared,
+    callback: length => stream.push(Buffer.from(shared.subarray(0, length))),
+  }
+  const join = () => {
+    const joined = socketOver(fd, libc, onread)
+    joined.on('end', over).on('error', error => {
+      if (isHangUp(error)) hungUp()
+      else stream.destroy(error)
+    })
+    return joined
+  }
+  const resumeHeld = () => {
+    clearInterval(looking)
+    looking = undefined
+    held?.()
+    held = undefined
+  }
+  const over = () => {
+    if (isOver) return
+    isOver = true
+    resumeHeld()
+    if (!stream.destroyed) stream.push(null)
+  }
+  const hungUp = () => {
+    if (isOver || stream.destroyed || sitOutMs === 0) return over()
+    const deadline = performance.now() + sitOutMs
+    looking = setInterval(() => {
+      if (performance.now() > deadline) return over()
+      if (!isHeldOpen(libc, fd)) return
+      socket = join()
+      socket.resume()
+      resumeHeld()
+    }, lookEveryMs)
+  }
+  let socket: Socket
+  try {
+    socket = join()
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
   return stream
 }
 
-/** A socket of Node's with `fd` in place of its own. */
+function isHangUp(error: Error | null): boolean {
+  return (error as NodeJS.ErrnoException | null)?.code === 'EIO'
+}
+
+/** A socket of Node's with a copy of `fd` in place of its own. */
 function socketOver(fd: number, libc: Libc, onread: OnReadOpts): Socket {
   const pair = Buffer.alloc(8)
-  try {
-    libc.socketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0, pair)
-    const place = pair.readInt32LE(0)
-    closeSync(pair.readInt32LE(4))
-    const socket = new Socket({ fd: place, allowHalfOpen: true, onread })
-    libc.dup3(fd, place, O_CLOEXEC)
-    return socket
-  } finally {
-    closeSync(fd)
-  }
+  libc.socketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0, pair)
+  const place = pair.readInt32LE(0)
+  closeSync(pair.readInt32LE(4))
+  const socket = new Socket({ fd: place, allowHalfOpen: true, onread })
+  libc.dup3(fd, place, O_CLOEXEC)
+  return socket
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { closeSync, constants, openSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import { parseAddress } from '#relay/address.ts'
@@ -49,4 +50,20 @@ export function destroyed(stream: Duplex): Promise<void> {
       .once('close', () => resolve())
       .destroy()
   })
+}
+
+/** The next so many bytes. */
+export async function gather(stream: Duplex, size: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let left = size
+  while (left > 0) {
+    const chunk: Buffer | null = stream.read()
+    if (chunk === null) {
+      await once(stream, 'readable')
+      continue
+    }
+    chunks.push(chunk)
+    left -= chunk.length
+  }
+  return Buffer.concat(chunks)
 }

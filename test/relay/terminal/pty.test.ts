@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { closeSync, existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { describe, expect, test } from 'vitest'
@@ -8,7 +7,7 @@ import { terminalStream } from '#relay/terminal/terminal-stream.ts'
 import { needing } from '#test/resources/needs.ts'
 import { run, startProgram } from '#test/resources/program.ts'
 import { ended, receive, writeUntilStalled } from '#test/resources/streams.ts'
-import { destroyed, openTerminal, terminalPair } from '#test/resources/terminals.ts'
+import { destroyed, gather, openTerminal, terminalPair } from '#test/resources/terminals.ts'
 import { until } from '#test/resources/until.ts'
 
 describe('a pseudo-terminal', () => {
@@ -114,20 +113,4 @@ os.write(fd, b'got ' + os.read(fd, 100))
 
 function keep(stream: Awaited<ReturnType<typeof terminalStream>>): AsyncDisposable {
   return { [Symbol.asyncDispose]: () => destroyed(stream) }
-}
-
-/** The next so many bytes. */
-async function gather(stream: Awaited<ReturnType<typeof terminalStream>>, size: number): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let left = size
-  while (left > 0) {
-    const chunk: Buffer | null = stream.read()
-    if (chunk === null) {
-      await once(stream, 'readable')
-      continue
-    }
-    chunks.push(chunk)
-    left -= chunk.length
-  }
-  return Buffer.concat(chunks)
 }
