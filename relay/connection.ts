@@ -64,6 +64,8 @@ export interface ConnectionParts {
   readonly targets: readonly Target[]
   /** The counts of a target have changed. */
   readonly used: (target: TargetStatus) => void
+  /** The target is open, and bytes begin to flow. */
+  readonly joined?: (target: Peer) => void
   readonly limits: PumpLimits
   readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'retrying' | 'uses'>
   readonly flow?: FlowSettings | undefined
@@ -158,6 +160,7 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
       failed(error)
       return { end: 'failed', error }
     }
+    parts.joined?.(far.channel.peer)
     const limited = patience(client, limits)
     const end = await pump(client, far.channel, limited, signal, meter, flow?.unidirectional)
     await far.channel[Symbol.asyncDispose]()

@@ -1,4 +1,5 @@
-import type { Channel, Endpoint, Listener, OpenContext } from './endpoint.ts'
+import type { Acceptor, Channel, Dialer, Endpoint, Listener, OpenContext } from './endpoint.ts'
+import { RelayError } from './errors.ts'
 
 /**
  * A listener made of a dialer, for a relay whose first address opens rather than listens, as in `socat - TCP:…`: it
@@ -17,6 +18,27 @@ export async function dialOnce(endpoint: Endpoint, cx: OpenContext): Promise<Lis
     }),
     async [Symbol.asyncDispose]() {
       await waiting?.[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/**
+ * A dialer made of a listener, for a relay whose target is waited for, as in `socat - TCP-LISTEN:…`: it listens, and the
+ * first to come is its channel. `waiting` is told where.
+ */
+export function acceptOnce(acceptor: Acceptor, waiting: (local: string) => void): Dialer {
+  return {
+    async dial(cx) {
+      await using listener = await acceptor.listen(cx)
+      waiting(listener.local)
+      const stopped = () => void listener[Symbol.asyncDispose]()
+      cx.signal.addEventListener('abort', stopped, { once: true })
+      try {
+        for await (const channel of listener) return channel
+      } finally {
+        cx.signal.removeEventListener('abort', stopped)
+      }
+      throw RelayError.from(cx.signal.reason, listener.local)
     },
   }
 }

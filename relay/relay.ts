@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Admission, openAdmission, type RefusalCause } from './admission.ts'
 import { type Connection, type EndCause, type LiveConnection, openConnection } from './connection.ts'
-import type { Channel, EgressPolicy, Endpoint, Listener, Lookup } from './endpoint.ts'
+import type { Channel, EgressPolicy, Endpoint, Listener, Lookup, Peer } from './endpoint.ts'
 import { RelayError } from './errors.ts'
 import type { FlowSettings } from './flow-settings.ts'
 import { dialOnce } from './once.ts'
@@ -22,6 +22,8 @@ export interface RelayLimits {
   readonly sourceRatePerSecond?: number
   readonly idleTimeoutMs?: number
   readonly maxConnectionAgeMs?: number
+  /** After one side has ended: how long the other may be silent. `defaultHalfCloseMs` if absent. */
+  readonly halfCloseMs?: number
   /** CIDRs; if there are any, only clients inside. */
   readonly allowFrom?: readonly string[]
   readonly denyFrom?: readonly string[]
@@ -35,6 +37,8 @@ export interface RelayPlan extends Sharing {
   readonly targets: readonly Endpoint[]
   readonly limits: RelayLimits
   readonly flow?: FlowSettings
+  /** What cannot be opened is not tried again: the retries that its address asks for are all. */
+  readonly giveUp?: true
 }
 
 export type RelayState =
@@ -54,6 +58,8 @@ export interface RelayObserver {
   /** All its descriptors are gone. */
   closed(connection: Connection, end: { cause: EndCause; error?: RelayError; durationMs: number }): void
   refused(cause: RefusalCause, source: string): void
+  /** The target is open, and bytes begin to flow. */
+  joined?(connection: Connection, target: Peer): void
   /** No target could be opened for this connection, or it failed at the door: its handshake did. */
   failed(error: RelayError, source: string): void
   /** A target's health has changed, or (many times a second on a busy relay) its counts. */
@@ -149,7 +155,8 @@ export function openRelay(
     const { id: relayId, flow } = plan
     const inOrder = targets.inOrder(client.peer)
     const parts = { id, relayId, client, targets: inOrder, used, limits, cx: dialing, flow }
-    const connection = openConnection(parts)
+    const joined = (target: Peer) => observer.joined?.(connection.listed, target)
+    const connection = openConnection({ ...parts, joined })
     connections.set(id, connection.listed)
     const { promise: done, resolve } = Promise.withResolvers<void>()
     live.set(id, { connection, done })
@@ -246,6 +253,7 @@ export function openRelay(
     admission ??= openAdmission(plan.listen.admission ?? {}, next)
     limits.idleMs = next.idleTimeoutMs
     limits.lifetimeMs = next.maxConnectionAgeMs
+    limits.halfCloseMs = next.halfCloseMs
     return cut
   }
 
@@ -288,7 +296,7 @@ export function openRelay(
         if (listening.signal.aborted) return
         const listened = state.name === 'ready'
         const error = RelayError.from(thrown, `relay ${plan.name}`)
-        if (isFinal(error, listened)) return setState({ name: 'rejected', error })
+        if (plan.giveUp || isFinal(error, listened)) return setState({ name: 'rejected', error })
         if (listened) failures = 0
         const delay = backoffMs(failures)
         setState({ name: 'rejected', error, retryAt: new Date(Date.now() + delay) })

@@ -1,0 +1,59 @@
+import type { Endpoint } from '#relay/endpoint.ts'
+import { bindAddress } from '#relay/endpoints/index.ts'
+import { acceptOnce } from '#relay/once.ts'
+import type { RelayPlan } from '#relay/relay.ts'
+import { usage } from '../failure.ts'
+import { withoutUnsupported } from './sloppy.ts'
+import type { SocatSettings } from './settings.ts'
+
+export interface SocatPlan {
+  readonly plan: RelayPlan
+  /** The relay's target is the first address, and its client comes to the second. */
+  readonly turned: boolean
+}
+
+export interface PlanEvents {
+  readonly listening: (local: string) => void
+  readonly dropped: (reason: string) => void
+}
+
+/** What the two addresses and the options ask for, in the engine's words. Throws a RelayError. */
+export function toPlan(
+  addresses: readonly [string, string],
+  settings: SocatSettings,
+  { listening, dropped }: PlanEvents,
+): SocatPlan {
+  const [first, second] = addresses.map(text => {
+    const address = withVersion(text, settings.ipVersion)
+    return bindAddress(settings.sloppy ? withoutUnsupported(address, dropped) : address)
+  }) as [Endpoint, Endpoint]
+  const turned = isForking(second)
+  if (turned && first.acceptor) {
+    throw usage(
+      'two addresses that wait for connections',
+      'only the first may have `fork`',
+      'Leave out `fork` at the second',
+    )
+  }
+  const target = turned ? first : second
+  const { direction } = settings
+  return {
+    turned,
+    plan: {
+      id: 'socat',
+      name: 'socat',
+      listen: turned ? second : first,
+      targets: [target.dialer || !target.acceptor ? target : { ...target, dialer: acceptOnce(target.acceptor, listening) }],
+      limits: { idleTimeoutMs: settings.idleMs || Infinity, halfCloseMs: settings.halfCloseMs },
+      ...(direction && { flow: { unidirectional: turned ? opposite[direction] : direction } }),
+      giveUp: true,
+    },
+  }
+}
+
+const opposite = { forward: 'backward', backward: 'forward' } as const
+
+/** Socat shares one first address among all that come to the second; here it is opened for each of them. */
+function isForking({ acceptor, address }: Endpoint): boolean {
+  return acceptor !== undefined && address.options.some(({ name, value }) => name === 'fork' && value !== '0')
+}
