@@ -7,6 +7,8 @@ export interface CommandRow {
   readonly summary: string
   readonly group: string
   readonly load: () => Promise<{ command(): Command }>
+  /** Of a command whose words are not ours: it reads them by itself. */
+  readonly own?: () => Promise<{ run(words: readonly string[]): Promise<number> }>
 }
 
 const start = 'Start'
@@ -155,6 +157,14 @@ export const commands: readonly CommandRow[] = [
     summary: 'what was revoked, and each agent’s receipt',
     group: live,
     load: () => import('./commands/revocations.ts'),
+  },
+  {
+    name: 'socat',
+    syntax: '[options] ADDRESS ADDRESS',
+    summary: 'one relay on this host, as socat runs it',
+    group: more,
+    load: () => import('./commands/socat.ts'),
+    own: () => import('./socat/run.ts'),
   },
   {
     name: 'addresses',

@@ -20,8 +20,15 @@ export function helpText(asks: 'help' | 'help-options' | 'help-all'): string {
     '      <address-head>[,<opts>]',
     '   address-head:',
     ...inOrder(addressLines(all)),
-    ...(all ? ['         <num> is a short form for fd:<num>', '         <filename> is a short form for gopen:<filename>'] : []),
-    ...(asks === 'help' ? [] : ['   opts:', '      <opt>{,<opts>}:', '   opt:', ...inOrder(optionLines(all))]),
+    ...(all
+      ? [
+          '         <num> is a short form for fd:<num>',
+          '         <filename> is a short form for gopen:<filename>',
+        ]
+      : []),
+    ...(asks === 'help'
+      ? []
+      : ['   opts:', '      <opt>{,<opts>}:', '   opt:', ...inOrder(optionLines(all))]),
   ]
   return `${lines.join('\n')}\n`
 }
@@ -36,14 +43,17 @@ function addressLines(all: boolean): string[] {
     const { keyword, syntax, groups } = kind
     const shown = spelling(kind)
     const head = `      ${shown}${syntax.slice(keyword.length)}\tgroups=${groups.map(groupName).join(',')}`
-    const others = all ? otherNames(kind, shown).map(name => `         ${name} is an alias name for ${shown}`) : []
+    const others = all
+      ? otherNames(kind, shown).map(name => `         ${name} is an alias name for ${shown}`)
+      : []
     return [head, ...others]
   })
 }
 
 /** Socat calls the plain connection `tcp-connect`, and `tcp` its alias. */
 function spelling({ keyword, aliases }: EndpointKind): string {
-  const name = aliases.find(alias => alias === `${keyword}-CONNECT` && !alias.startsWith('OPENSSL')) ?? keyword
+  const name =
+    aliases.find(alias => alias === `${keyword}-CONNECT` && !alias.startsWith('OPENSSL')) ?? keyword
   return name.toLowerCase()
 }
 

@@ -155,7 +155,9 @@ export const socatOptions: readonly SocatOption[] = [
     set(settings, text) {
       settings.halfCloseMs = seconds('-t', text)
     },
-    inFleet: { noted: 'when one side has ended, a relay waits for the other for as long as it makes progress' },
+    inFleet: {
+      noted: 'when one side has ended, a relay waits for the other for as long as it makes progress',
+    },
   },
   {
     name: 'T',

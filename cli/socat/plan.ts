@@ -3,13 +3,16 @@ import { bindAddress } from '#relay/endpoints/index.ts'
 import { acceptOnce } from '#relay/once.ts'
 import type { RelayPlan } from '#relay/relay.ts'
 import { usage } from '../failure.ts'
-import { withoutUnsupported } from './sloppy.ts'
+import { withVersion } from './ip-version.ts'
 import type { SocatSettings } from './settings.ts'
+import { withoutUnsupported } from './sloppy.ts'
 
 export interface SocatPlan {
   readonly plan: RelayPlan
   /** The relay's target is the first address, and its client comes to the second. */
   readonly turned: boolean
+  /** It goes on after a connection. */
+  readonly forks: boolean
 }
 
 export interface PlanEvents {
@@ -39,11 +42,16 @@ export function toPlan(
   const { direction } = settings
   return {
     turned,
+    forks: turned || isForking(first),
     plan: {
       id: 'socat',
       name: 'socat',
       listen: turned ? second : first,
-      targets: [target.dialer || !target.acceptor ? target : { ...target, dialer: acceptOnce(target.acceptor, listening) }],
+      targets: [
+        target.dialer || !target.acceptor
+          ? target
+          : { ...target, dialer: acceptOnce(target.acceptor, listening) },
+      ],
       limits: { idleTimeoutMs: settings.idleMs || Infinity, halfCloseMs: settings.halfCloseMs },
       ...(direction && { flow: { unidirectional: turned ? opposite[direction] : direction } }),
       giveUp: true,

@@ -1,0 +1,84 @@
+import { ownEgress } from '#relay/egress.ts'
+import type { RelayError } from '#relay/errors.ts'
+import { type Connection, openRelay, type RelayState } from '#relay/relay.ts'
+import { descriptorLines } from './descriptors.ts'
+import { errorText } from './error-text.ts'
+import { preferring } from './ip-version.ts'
+import type { Messages } from './messages.ts'
+import { toPlan } from './plan.ts'
+import type { SocatSettings } from './settings.ts'
+import { socketName } from './socket-name.ts'
+
+/**
+ * Runs the relay between two addresses until it is over or `stopped` is aborted. Answers the exit code; what happened
+ * has been said. Throws a RelayError when an address is wrong.
+ */
+export async function runRelay(
+  addresses: readonly [string, string],
+  settings: SocatSettings,
+  messages: Messages,
+  stopped: AbortSignal,
+): Promise<number> {
+  const { plan, forks } = toPlan(addresses, settings, {
+    listening: local => messages.say('N', `listening on ${socketName(local)}`),
+    dropped: reason => messages.say('W', reason),
+  })
+  const { promise: over, resolve: end } = Promise.withResolvers<void>()
+  let local = ''
+  let failures = 0
+  const failed = (error: RelayError) => {
+    failures++
+    messages.say('E', errorText(error))
+  }
+  const onState = (state: RelayState) => {
+    if (state.name === 'ready') {
+      ;[local = ''] = state.local
+      if (plan.listen.acceptor) messages.say('N', `listening on ${socketName(local)}`)
+      if (forks) messages.started()
+    } else if (state.name === 'rejected' && state.retryAt) {
+      messages.say('I', `${errorText(state.error)}; another try at ${state.retryAt.toISOString()}`)
+    } else if (state.name === 'rejected') {
+      failed(state.error)
+      end()
+    } else if (state.name === 'done' || state.name === 'closed') {
+      end()
+    }
+  }
+  const accepting = ({ source }: Connection) => {
+    if (!plan.listen.acceptor) return
+    messages.say('N', `accepting connection from ${socketName(source)} on ${socketName(local)}`)
+  }
+  /** A target that could not be opened is told of twice: then, and as the end of its connection. */
+  const said = new WeakSet<RelayError>()
+  let connections = 0
+  await using relay = openRelay(plan, {
+    egress: ownEgress,
+    lookup: preferring(settings.ipVersion ?? 4),
+    newConnectionId: () => String(++connections),
+    observer: {
+      state: onState,
+      opened: accepting,
+      joined() {
+        messages.started()
+        if (settings.descriptors) process.stderr.write(descriptorLines())
+        messages.say('N', 'starting data transfer loop')
+      },
+      closed(_connection, { cause, error }) {
+        if (cause === 'idle' && settings.idleMs) messages.say('N', 'inactivity timeout triggered')
+        if (cause === 'failed' && error && !said.has(error)) failed(error)
+      },
+      refused: (cause, source) => messages.say('W', `refusing ${socketName(source)}: ${cause}`),
+      failed(error) {
+        said.add(error)
+        failed(error)
+      },
+    },
+  })
+  const stop = () => end()
+  stopped.addEventListener('abort', stop, { once: true })
+  if (stopped.aborted) end()
+  await over
+  stopped.removeEventListener('abort', stop)
+  if (stopped.aborted) await relay.abort(stopped.reason)
+  return failures > 0 && !forks ? 1 : 0
+}

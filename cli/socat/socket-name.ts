@@ -1,0 +1,7 @@
+/** `127.0.0.1:80` as socat writes it: `AF=2 127.0.0.1:80`. */
+export function socketName(text: string): string {
+  if (/^\d+\.\d+\.\d+\.\d+:\d+$/.test(text)) return `AF=2 ${text}`
+  if (/^\[[0-9a-f:.]+\]:\d+$/i.test(text)) return `AF=10 ${text}`
+  const path = /^(\/.*?)(#\d+)?$/.exec(text)?.[1]
+  return path === undefined ? text : `AF=1 "${path}"`
+}
