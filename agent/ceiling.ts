@@ -1,9 +1,10 @@
+import { realpathSync } from 'node:fs'
 import type { Address } from '#relay/address.ts'
 import type { EgressPolicy, Endpoint } from '#relay/endpoint.ts'
 import { kindOf } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { alwaysDenied, canonicalIp } from '#relay/ip.ts'
-import { matches, namesExactly, patternFor } from '#relay/pattern.ts'
+import { matches, namesExactly, patternFor, throughLinks } from '#relay/pattern.ts'
 import { builtIn, type Rule, type Rules, rule } from './rules.ts'
 
 /**
@@ -91,6 +92,12 @@ export function openCeiling(rules: Rules): Ceiling {
   return {
     check: (address, ip) => check(address, ip, 'target'),
     checkForbidden: address => checkForbidden(address, undefined, true),
+    checkLed(address, led) {
+      const leads = ({ pattern }: Rule) =>
+        matches(pattern, led) === 'yes' ||
+        (matches(pattern, address) === 'yes' && matches(throughLinks(pattern, realDirectory), led) === 'yes')
+      if (!permit.some(leads)) throw notPermitted(led, undefined, 'target')
+    },
     checkBeyond,
     checkListen: endpoint => checkWhole(endpoint, 'listen'),
     checkTarget: endpoint => checkWhole(endpoint, 'target'),
@@ -98,6 +105,14 @@ export function openCeiling(rules: Rules): Ceiling {
       permit = rules.permit
       forbid = rules.forbid
     },
+  }
+}
+
+function realDirectory(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch {
+    return path
   }
 }
 

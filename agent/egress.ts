@@ -25,6 +25,7 @@ export function relayEgress({ targets }: Pick<RelayPlan, 'targets'>, ceiling: Eg
       else dialled.set(address.text, new Set([ip]))
     },
     checkForbidden: address => ceiling.checkForbidden?.(address),
+    checkLed: (address, led) => ceiling.checkLed?.(address, led),
     checkBeyond: address => ceiling.checkBeyond?.(address),
     refusal({ target }) {
       for (const scope of targets.filter(({ address }) => address.text === target).flatMap(scopesOf)) {

@@ -23,6 +23,7 @@ export function guardEgress(policy: EgressPolicy, named: NamedExactly = () => fa
       policy.check(address, ip)
     },
     checkForbidden: address => policy.checkForbidden?.(address),
+    checkLed: (address, led) => policy.checkLed?.(address, led),
     checkBeyond(address) {
       guard(address, canonicalIp(address.args[0]!))
       policy.checkBeyond?.(address)

@@ -83,6 +83,11 @@ export interface EgressPolicy {
    */
   checkForbidden?(address: Address): void
   /**
+   * Throws as `check` does when links take the path of `address`, which is permitted, to `led`, where no line permits
+   * it. The links among the directories that a line names in full are its writer's, and are followed in it too.
+   */
+  checkLed?(address: Address, led: Address): void
+  /**
    * Throws as `check` does when a line forbids the target `address`, or when it is always denied, for one that somebody
    * else reaches for us. What a name means there nobody here knows: it counts as inside of every network that a line
    * forbids.
@@ -219,6 +224,8 @@ export interface EndpointKind {
   readonly role: 'target' | 'listen' | 'both'
   /** A pattern for any of these keywords covers this kind too: a `TCP` line in a ceiling covers `TCP4`. */
   readonly covers?: readonly string[]
+  /** The options that a ceiling's line may have, because the scope tells of them. All that it has, if absent. */
+  readonly ruled?: readonly string[]
   /** Only for relays that somebody runs by hand, with the reason: no ceiling can permit it. */
   readonly byHand?: string
   /** Validates, opens nothing. Throws a RelayError `usage` that says what is wrong and what would be right. */

@@ -34,6 +34,18 @@ export function isOpen(pattern: string): boolean {
   return [...stepsOf(pattern)].some(step => 'any' in step)
 }
 
+/** Parts a pattern of paths at the last slash before its first star: the text up to there, and the pattern of the rest. */
+export function splitHead(pattern: string): { readonly head: string; readonly rest: string } {
+  let text = ''
+  let found = { head: '', rest: pattern }
+  for (let at = 0; at < pattern.length && pattern[at] !== '*'; at++) {
+    if (pattern[at] === '\\' && at + 1 < pattern.length) at++
+    text += pattern[at]
+    if (pattern[at] === '/') found = { head: text, rest: pattern.slice(at + 1) }
+  }
+  return found
+}
+
 function* stepsOf(pattern: string): Generator<Step> {
   const chars = [...pattern]
   for (let at = 0; at < chars.length; at++) {

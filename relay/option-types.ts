@@ -40,10 +40,11 @@ export function flag(name: string, help: Help): OptionSpec<boolean> {
 
 /** A flag for what is always so here: writing it is fine, and switching it off is refused with the reason. */
 export function always(name: string, help: Help & { readonly because: string }): OptionSpec<true> {
-  return spec<true>(name, help, '', text => {
+  const read = (text: string | undefined): Reading<true> => {
     if (text === undefined || text === '1') return { value: true }
     return { problem: text === '0' ? help.because : 'it is a flag', write: `\`${name}\`, or leave it out` }
-  })
+  }
+  return { ...spec<true>(name, help, '', read), always: true }
 }
 
 export function integer(

@@ -12,6 +12,8 @@ export interface OptionSpec<T = unknown> {
   /** As in the reference: `<seconds>`; empty for a flag. */
   readonly syntax: string
   readonly summary: string
+  /** It is so whether it is written or not. */
+  readonly always?: true
   /** Why this option is refused, and what to write instead. A refused option is never ignored. */
   readonly unsupported?: string
   /** `text` is undefined where the address has no `=`. */

@@ -1,7 +1,8 @@
 import { type Address, addressError, formatAddress, type Option, parseAddress } from './address.ts'
+import type { EndpointKind } from './endpoint.ts'
 import { absentKindOf, kindOf, suggestKeyword } from './endpoints/index.ts'
 import type { RelayError } from './errors.ts'
-import { glob, isOpen, literalGlob } from './glob.ts'
+import { glob, isOpen, literalGlob, splitHead } from './glob.ts'
 import { type Cidr, canonicalIp, contains, embeddedIpv4, parseCidr } from './ip.ts'
 import { canonicalOptions } from './options.ts'
 import { readPort } from './ports.ts'
@@ -78,7 +79,7 @@ export function parsePattern(text: string, sense: Sense = 'permit'): Pattern {
       ? readHostsAndPort(address, row.syntax, refuse)
       : readTexts(address, row.syntax, refuse)
   const host = agents === undefined ? {} : { host: wide(agents.toLowerCase()) }
-  const options = 'groups' in row ? canonicalOptions(address, row.groups) : address.options
+  const options = 'groups' in row ? ruledOptions(address, row, refuse) : address.options
   return { text, keyword: isAnyKind ? '*' : row.keyword, ...host, args, options }
 }
 
@@ -133,6 +134,18 @@ export function patternFor(scope: Address): string {
   return formatAddress({ ...scope, args, options })
 }
 
+/**
+ * The same pattern with the directories that it names in full exchanged for what `realPath` says of them: whatever links
+ * are there were laid, or are known, by whoever wrote it. Those that stars stand for stay what they are.
+ */
+export function throughLinks(pattern: Pattern, realPath: (directory: string) => string): Pattern {
+  const [arg, ...others] = pattern.args
+  if (arg?.is !== 'text' || !arg.text.startsWith('/')) return pattern
+  const { head, rest } = splitHead(arg.text)
+  const text = `${literalGlob(realPath(head)).replace(/\/$/, '')}/${rest}`
+  return { ...pattern, args: [{ ...arg, text, matches: glob(text) }, ...others] }
+}
+
 /** Does the pattern name this very IP, and not just a network that holds it? Always-denied targets ask for that. */
 export function namesExactly(pattern: Pattern, ip: string): boolean {
   const [first] = pattern.args
@@ -143,6 +156,21 @@ export function namesExactly(pattern: Pattern, ip: string): boolean {
 
 function bracketed(host: string): string {
   return host.includes(':') && !host.startsWith('[') ? `[${host}]` : host
+}
+
+/** What the line says, and what the kind says by itself: whoever permits CREATE permits to create. */
+function ruledOptions(address: Address, { groups, ruled, keyword }: EndpointKind, refuse: Refuse): Option[] {
+  const options = canonicalOptions(address, groups)
+  if (!ruled) return options
+  const idle = options.find(({ name }) => !ruled.includes(name))
+  if (idle) {
+    const why = `\`${idle.name}\` makes no difference to what ${keyword} may do`
+    throw refuse(why, `Remove it: a line for ${keyword} may have ${ruled.join(', ')}`)
+  }
+  const implied = groups
+    .flatMap(group => Object.values(group.options))
+    .filter(({ name, always }) => always && ruled.includes(name) && !options.some(o => o.name === name))
+  return [...options, ...implied.map(({ name }) => ({ name, at: 0 }))]
 }
 
 type Refuse = (why: string, fix: string) => RelayError
@@ -207,15 +235,31 @@ function coversKind(pattern: string, scope: string, sense: Sense): boolean {
   return covers(pattern, keyword) || (sense === 'forbid' && covers(keyword, pattern))
 }
 
-/** Options that only take something away: a permit need not mention them. */
-const narrowing = new Set(['rdonly'])
+/**
+ * Options that only take something away: a permit need not mention them. A forbid that does speaks of what the address
+ * can do: one for reading holds for all but those that only write, and the other way round.
+ */
+const narrowing: Readonly<Record<string, { readonly unless: string }>> = {
+  rdonly: { unless: 'wronly' },
+  wronly: { unless: 'rdonly' },
+  append: { unless: 'rdonly' },
+}
+
+/** Options that only add a right: a permit that mentions them covers an address without them too. */
+const widening = new Set(['creat', 'unlink-early', 'unlink-late', 'unlink-close'])
 
 function coversOptions(pattern: readonly Option[], scope: readonly Option[], sense: Sense): boolean {
   const fits = (a: Option, b: Option) =>
     a.name === b.name && (a.value === undefined ? b.value === undefined : glob(a.value)(b.value ?? ''))
-  if (!pattern.every(option => scope.some(other => fits(option, other)))) return false
-  if (sense === 'forbid') return true
-  return scope.every(other => narrowing.has(other.name) || pattern.some(option => fits(option, other)))
+  const has = (option: Option) => scope.some(other => fits(option, other))
+  if (sense === 'forbid') {
+    return pattern.every(option => {
+      const spared = narrowing[option.name]
+      return spared ? !scope.some(({ name }) => name === spared.unless) : has(option)
+    })
+  }
+  if (!pattern.every(option => widening.has(option.name) || has(option))) return false
+  return scope.every(other => other.name in narrowing || pattern.some(option => fits(option, other)))
 }
 
 interface Asked {

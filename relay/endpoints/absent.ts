@@ -26,8 +26,6 @@ const termios = [
   'b57600',
   'b115200',
 ]
-const file = ['creat', 'excl', 'append', 'rdonly', 'wronly', 'trunc', 'seek']
-const named = ['mode', 'user', 'group', 'unlink-early', 'unlink-close']
 
 const absent = (keyword: string, syntax: string, more: Partial<AbsentKind> = {}): AbsentKind => ({
   keyword,
@@ -54,9 +52,6 @@ export const absentKinds: readonly AbsentKind[] = [
   absent('EXEC', 'EXEC:<command-line>', { options: child }),
   absent('SYSTEM', 'SYSTEM:<shell-command>', { options: child }),
   absent('SHELL', 'SHELL:<shell-command>', { options: child }),
-  absent('OPEN', 'OPEN:<path>', { options: file }),
-  absent('GOPEN', 'GOPEN:<path>', { aliases: ['FILE'], options: file }),
-  absent('CREATE', 'CREATE:<path>', { aliases: ['CREAT'], options: named }),
   absent('PIPE', 'PIPE[:<path>]', { aliases: ['FIFO'] }),
   absent('READLINE', 'READLINE'),
   absent('SOCKS-LISTEN', 'SOCKS-LISTEN:<port>'),

@@ -7,11 +7,11 @@ import { pipeline } from 'node:stream/promises'
 import { type Address, formatAddress } from '../address.ts'
 import type { Channel, EndpointKind, OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
+import { inPlace } from '../files/place.ts'
 import { always } from '../option-types.ts'
 import { type OptionGroup, readOptions } from '../options.ts'
 import { serveHttp } from './http-inside.ts'
 import { openInside } from './inside.ts'
-import { landing } from './landing.ts'
 
 const readOnly = {
   name: 'file',
@@ -101,11 +101,11 @@ async function dialFile(scope: Address, cx: OpenContext, onDelivered: () => void
   }
 }
 
-/** Never waits for the writer of a FIFO, and never follows a link that took the place of the file meanwhile. */
+/** Never waits for the writer of a FIFO, and never leaves the place that the ceiling was asked about. */
 async function openFile(scope: Address, cx: OpenContext): Promise<FileHandle> {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
   try {
-    const file = await open(await landing(scope, cx), O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    const file = await inPlace(scope, cx, ({ name }) => open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK))
     if ((await file.stat()).isFile()) return file
     await file.close()
   } catch (error) {

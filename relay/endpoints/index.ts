@@ -8,6 +8,7 @@ import { checkOptions } from '../options.ts'
 import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
 import { builtInKinds } from './built-in.ts'
+import { fileKinds } from './files.ts'
 import { httpFileKinds } from './http-file.ts'
 import { memoryKinds } from './memory.ts'
 import { proxiedKinds } from './proxied.ts'
@@ -30,6 +31,7 @@ export const kinds: readonly EndpointKind[] = [
   ...proxiedKinds,
   ...ptyKinds,
   ...builtInKinds,
+  ...fileKinds,
   ...httpFileKinds,
   ...stdioKinds,
   ...memoryKinds,

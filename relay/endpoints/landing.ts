@@ -4,18 +4,22 @@ import { type Address, formatAddress } from '../address.ts'
 import type { OpenContext } from '../endpoint.ts'
 
 /**
- * Where the path of this scope leads. What the ceiling forbids stays forbidden under every name that links give it.
- * The directories on the way are for the host's owner to arrange; but the last part may be a link that whoever can
- * write there has laid, and may then only lead to what is permitted by its own name. Rejects as the file system does, or
- * with the refusal.
+ * Where the path of this scope leads. What the ceiling forbids stays forbidden under every name that links give it, and
+ * where they lead must be permitted too: see `EgressPolicy.checkLed`. Rejects as the file system does, or with the
+ * refusal.
  */
-export async function landing(scope: Address, { egress }: Pick<OpenContext, 'egress'>): Promise<string> {
-  const path = scope.args[0]!
-  const [real, parent] = await Promise.all([realpath(path), realpath(dirname(path))])
-  const led = at(scope, real)
-  if (real !== path) egress.checkForbidden?.(led)
-  if (real !== join(parent, basename(path))) egress.check(led)
+export async function landing(scope: Address, cx: Pick<OpenContext, 'egress'>): Promise<string> {
+  const real = await realpath(scope.args[0]!)
+  checkLanding(scope, real, cx)
   return real
+}
+
+/** The judgement of `landing`, of a place that is known. */
+export function checkLanding(scope: Address, real: string, { egress }: Pick<OpenContext, 'egress'>): void {
+  if (real === scope.args[0]) return
+  const led = at(scope, real)
+  egress.checkForbidden?.(led)
+  egress.checkLed?.(scope, led)
 }
 
 /** The same for a path at which something will be made. Its directory need not be there. */

@@ -9,6 +9,9 @@ const signatures = {
   ioctl: 'int ioctl(int fd, unsigned long request, void *argument)',
   socketpair: 'int socketpair(int domain, int type, int protocol, void *pair)',
   dup3: 'int dup3(int from, int to, int flags)',
+  lseek: 'long lseek(int fd, long offset, int whence)',
+  flock: 'int flock(int fd, int operation)',
+  mkfifo: 'int mkfifo(const void *path, unsigned int mode)',
   poll: 'int poll(void *fds, unsigned long count, int timeout)',
 } as const
 

@@ -39,6 +39,17 @@ describe('a permit', () => {
     ['OPEN:/var/log/app/**,rdonly', 'OPEN:/var/log/app/a/b.log', 'no'],
     ['OPEN:/var/log/app/**', 'OPEN:/var/log/app/a/b.log,rdonly', 'yes'],
     ['OPEN:/var/log/app/**', 'OPEN:/var/log/app/../../../etc/passwd', 'no'],
+    ['OPEN:/log/**,append,creat', 'OPEN:/log/a,append', 'yes'],
+    ['OPEN:/log/**,append,creat', 'GOPEN:/log/a,append,creat', 'yes'],
+    ['OPEN:/log/**,append,creat', 'OPEN:/log/a,creat', 'no'],
+    ['OPEN:/log/**,append', 'OPEN:/log/a,append,creat', 'no'],
+    ['OPEN:/log/**', 'OPEN:/log/a,wronly', 'yes'],
+    ['OPEN:/log/**', 'CREATE:/log/a,wronly,creat', 'no'],
+    ['OPEN:/log/**', 'OPEN:/log/a,unlink-early', 'no'],
+    ['OPEN:/log/**,creat', 'OPEN:/log/a,creat,mode=777', 'no'],
+    ['CREATE:/log/**', 'CREATE:/log/a,wronly,creat', 'yes'],
+    ['CREATE:/log/**', 'OPEN:/log/a,wronly', 'no'],
+    ['GOPEN:/log/**', 'GOPEN:/log/a,append', 'yes'],
     ['EXEC:/usr/bin/uptime', 'EXEC:/usr/bin/uptime', 'yes'],
     ['EXEC:/usr/bin/uptime', 'EXEC:/usr/bin/uptime -p', 'no'],
     ['EXEC:/usr/bin/uptime', 'EXEC:/usr/bin/uptime,user=root', 'no'],
@@ -71,6 +82,12 @@ describe('a forbid errs on the other side', () => {
     ['TCP-LISTEN:10.66.0.1:*', 'TCP-LISTEN:10.66.0.2:80', 'no'],
     ['EXEC:/usr/bin/uptime', 'EXEC:/usr/bin/uptime,user=root', 'yes'],
     ['OPEN:/etc/**', 'OPEN:/var/../etc/passwd', 'yes'],
+    ['OPEN:/etc/**', 'CREATE:/etc/passwd,wronly,creat', 'yes'],
+    ['OPEN:/etc/**,rdonly', 'OPEN:/etc/passwd', 'yes'],
+    ['OPEN:/etc/**,rdonly', 'OPEN:/etc/passwd,wronly', 'no'],
+    ['OPEN:/etc/**,append', 'GOPEN:/etc/passwd,wronly', 'yes'],
+    ['OPEN:/etc/**,wronly', 'HTTP-FILE:/etc/passwd,rdonly', 'no'],
+    ['GOPEN:/etc/**', 'OPEN:/etc/passwd', 'yes'],
     ['OPEN:/etc/*', 'OPEN:/etc//passwd', 'yes'],
   ])('%s for %s: %s', (pattern, scope, verdict) => {
     expect(forbids(pattern, scope)).toBe(verdict)
@@ -94,6 +111,10 @@ test.each([
   ['TCP:10.0.0.0/40:80', '`40` is no prefix length. Write a number from 0 to 32'],
   ['TPC:*:*', 'there is no kind of address called `TPC`. Did you mean `TCP`?'],
   ['TCP:*:*,fork', 'a pattern for TCP has no options: it covers them all. Remove the comma and what follows'],
+  [
+    'OPEN:/log/*,sync',
+    '`sync` makes no difference to what OPEN may do. Remove it: a line for OPEN may have rdonly',
+  ],
   ['EXEC', 'EXEC has an argument. Write e.g. `EXEC:**` for any'],
 ])('the pattern %s is refused', (pattern, message) => {
   expect(() => parsePattern(pattern)).toThrow(RelayError)

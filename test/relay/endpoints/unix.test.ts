@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { Address } from '#relay/address.ts'
 import type { Channel, Listener } from '#relay/endpoint.ts'
 import { bindAddress, bindListen } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
@@ -250,21 +251,17 @@ describe('a Unix target', () => {
     expect(channel.peer.text).toBe(at('late'))
   })
 
-  test('behind a link that leads elsewhere is asked for by the name it leads to', async () => {
+  test('behind a link is asked for by the name that it leads to', async () => {
     await mkdir(at('permitted'))
     await mkdir(at('secret'))
     await using listener = await listen(`UNIX-LISTEN:${at('secret/app.sock')},fork`)
     await symlink(listener.local, at('permitted/app.sock'))
-    await symlink(at('permitted'), at('by-another-way'))
-    const asked: string[] = []
-    const check = ({ args: [path = ''] }: { args: readonly string[] }) => {
-      asked.push(path)
-      if (path.includes('secret')) throw new RelayError('denied', { what: path })
+    const checkLed = (_: Address, { args: [path = ''] }: Address) => {
+      throw new RelayError('denied', { what: path })
     }
     await expect(
-      dial(`UNIX-CONNECT:${at('by-another-way/app.sock')}`, openContext({ egress: { check } })),
-    ).rejects.toMatchObject({ code: 'denied' })
-    expect(asked).toEqual([at('by-another-way/app.sock'), at('secret/app.sock')])
+      dial(`UNIX-CONNECT:${at('permitted/app.sock')}`, openContext({ egress: { check() {}, checkLed } })),
+    ).rejects.toMatchObject({ code: 'denied', what: at('secret/app.sock') })
   })
 })
 
