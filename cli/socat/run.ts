@@ -25,7 +25,7 @@ export async function run(words: readonly string[]): Promise<number> {
     return 1
   }
   await using _ = messages
-  return relay(line, messages)
+  return await relay(line, messages)
 }
 
 async function answer(asks: 'version' | 'help' | 'help-options' | 'help-all'): Promise<number> {
@@ -46,13 +46,14 @@ async function relay({ settings, addresses }: CommandLine, messages: Messages): 
   }
   const signals = heedSignals(messages)
   try {
-    const { runRelay } = await import('./relay.ts')
+    const [{ runRelay }, { lockOf }] = await Promise.all([import('./relay.ts'), import('./lock.ts')])
+    await using _ = settings.lock && (await lockOf(settings.lock, signals.signal))
     const code = await runRelay([first, second], settings, messages, signals.signal)
     if (signals.code !== undefined) return signals.code
     messages.say('N', code === 0 ? 'exiting with status 0' : `exit(${code})`)
     return code
   } catch (error) {
-    return failed(messages, error)
+    return signals.code ?? failed(messages, error)
   } finally {
     signals[Symbol.dispose]()
   }

@@ -1,0 +1,184 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { needing } from '#test/resources/needs.ts'
+import { launcher, run, startProgram } from '#test/resources/program.ts'
+import { openScratch } from '#test/resources/scratch.ts'
+
+const fleetcat = (...words: string[]) => [launcher, 'socat', ...words]
+
+/** `2026/11/20 13:00:00 socat[1234] ` before each message. */
+const head = /^\d{4}\/\d\d\/\d\d \d\d:\d\d:\d\d socat\[\d+\] /
+
+const listening = /listening on AF=2 127\.0\.0\.1:(\d+)/
+
+describe('fleetcat socat', () => {
+  test('joins two addresses until both have ended', async () => {
+    const { code, stdout, stderr } = await run(fleetcat('-', 'ECHO'), { input: 'there and back' })
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'there and back', stderr: '' })
+  })
+
+  test('says what it does at the levels of socat', async () => {
+    await using relay = startProgram(fleetcat('-d', '-d', 'TCP4-LISTEN:0,bind=127.0.0.1', 'ECHO'))
+    const [, port] = await relay.says(listening)
+    await run(fleetcat('-u', 'TIME', `TCP4:127.0.0.1:${port}`))
+    const { code, stderr } = await relay.ended
+    const lines = stderr.trimEnd().split('\n')
+    expect(lines.every(line => head.test(line))).toBe(true)
+    expect(lines.map(line => line.replace(head, '').replace(/127.0.0.1:\d+/g, 'HOST:PORT'))).toEqual([
+      'N listening on AF=2 HOST:PORT',
+      'N accepting connection from AF=2 HOST:PORT on AF=2 HOST:PORT',
+      'N starting data transfer loop',
+      'N exiting with status 0',
+    ])
+    expect(code).toBe(0)
+  })
+
+  test('waits for a connection to its second address too', async () => {
+    await using relay = startProgram(fleetcat('-d', '-d', 'STATUS', 'TCP4-LISTEN:0,bind=127.0.0.1'))
+    const [, port] = await relay.says(listening)
+    const { stdout } = await run(fleetcat(`TCP4:127.0.0.1:${port}`, '-'))
+    expect(stdout).toMatch(/^host: /)
+    expect((await relay.ended).code).toBe(0)
+  })
+
+  test('serves many with fork, at the first address or at the second', async () => {
+    const listen = 'TCP4-LISTEN:0,bind=127.0.0.1,fork'
+    for (const addresses of [
+      [listen, 'ECHO'],
+      ['ECHO', listen],
+    ]) {
+      await using relay = startProgram(fleetcat('-d', '-d', ...addresses))
+      const [, port] = await relay.says(listening)
+      for (const input of ['one', 'two']) {
+        const { stdout } = await run(fleetcat('-', `TCP4:127.0.0.1:${port}`), { input })
+        expect(stdout).toBe(input)
+      }
+    }
+  })
+
+  test.each([
+    [['-'], 'E exactly 2 addresses required (there are 1); use option "-h" for help'],
+    [['-z', '-', '-'], 'E unknown option "-z"; use option "-h" for help'],
+    [['FOO:bar', '-'], 'there is no kind of address called `FOO`'],
+    [['TCP4:127.0.0.1:1', '-'], 'E TCP4:127.0.0.1:1: Connection refused'],
+    [['UNIX:/nonexistent', '-'], 'E UNIX-CLIENT:/nonexistent: No such file or directory'],
+  ])('%j ends with 1 and says why', async (words, why) => {
+    const { code, stderr } = await run(fleetcat(...words))
+    expect(stderr).toContain(why)
+    expect(code).toBe(1)
+  })
+
+  test.each([
+    ['SIGTERM', 143, 'W exiting on signal 15'],
+    ['SIGINT', 130, 'N exiting on signal 2'],
+    ['SIGHUP', 129, 'N exiting on signal 1'],
+  ] as const)('%s ends it with %i', async (signal, exit, message) => {
+    await using relay = startProgram(fleetcat('-d', '-d', 'TCP4-LISTEN:0,bind=127.0.0.1,fork', 'ECHO'))
+    await relay.says(listening)
+    relay.kill(signal)
+    const { code, stderr } = await relay.ended
+    expect(code).toBe(exit)
+    expect(stderr).toContain(message)
+  })
+
+  test('ends silence when it is told to, and waits no longer than told for the other side', async () => {
+    const silent = await run(fleetcat('-d', '-d', '-T', '0.2', 'ECHO', 'ECHO'))
+    expect(silent.stderr).toContain('N inactivity timeout triggered')
+    expect(silent.code).toBe(0)
+    await using relay = startProgram(fleetcat('-d', '-d', '-t0.1', 'TIME', 'TCP4-LISTEN:0,bind=127.0.0.1'))
+    const [, port] = await relay.says(listening)
+    await using client = startProgram(fleetcat('-t', '60', `TCP4:127.0.0.1:${port}`, 'ECHO,ignoreeof'))
+    expect((await relay.ended).code).toBe(0)
+    client.kill('SIGTERM')
+  })
+
+  test('goes one way only', async () => {
+    const { code, stdout } = await run(fleetcat('-U', '-', 'STATUS'), { input: 'not read' })
+    expect(stdout).toMatch(/^host: /)
+    expect(code).toBe(0)
+  })
+
+  test('logs to a file, with a name, a host and microseconds', async () => {
+    await using scratch = await openScratch()
+    const log = join(scratch.path, 'log')
+    const words = ['-d2', '-lf', log, '-lp', 'web', '-lu', '-lh', 'ECHO', 'TIME']
+    await run(fleetcat(...words), { env: { HOSTNAME: 'edge-1' } })
+    expect(await readFile(log, 'utf8')).toMatch(
+      /^[\d/]{10} [\d:]{8}\.\d{6} edge-1 web\[\d+\] N starting data transfer loop\n/,
+    )
+  })
+
+  test('holds a lock file while it runs, and does without one that another holds', async () => {
+    await using scratch = await openScratch()
+    const lock = join(scratch.path, 'lock')
+    await using holder = startProgram(
+      fleetcat('-d', '-d', '-L', lock, 'TCP4-LISTEN:0,bind=127.0.0.1', 'ECHO'),
+    )
+    await holder.says(listening)
+    const other = await run(fleetcat('-L', lock, 'ECHO', 'TIME'))
+    expect(other.code).toBe(1)
+    expect(other.stderr).toContain(`E could not obtain lock "${lock}"`)
+    await using patient = startProgram(fleetcat('-W', lock, '-', 'TIME'))
+    holder.kill('SIGTERM')
+    expect((await patient.ended).code).toBe(0)
+    await expect(readFile(lock)).rejects.toThrow('ENOENT')
+  })
+
+  test('-s goes on without options that cannot be had here, and says so', async () => {
+    const address = 'TCP4-LISTEN:0,bind=127.0.0.1,tcpwrap=x,nodelay'
+    const strict = await run(fleetcat(address, 'TIME'))
+    expect(strict.code).toBe(1)
+    await using sloppy = startProgram(fleetcat('-d', '-d', '-s', address, 'TIME'))
+    await sloppy.says(/W .*option `tcpwrap` is not supported/)
+    await sloppy.says(listening)
+  })
+
+  test('-6 listens on IPv6 where the address does not say', async () => {
+    await using relay = startProgram(fleetcat('-d', '-d', '-6', 'TCP-LISTEN:0', 'ECHO'))
+    await relay.says(/listening on AF=10 \[::\]:\d+/)
+  })
+
+  test('-D lists the descriptors', async () => {
+    const { stderr } = await run(fleetcat('-D', 'ECHO', 'TIME'))
+    expect(stderr).toMatch(/FD {2}what\n +0: /)
+  })
+})
+
+describe('the answers to questions', () => {
+  test('-V lists the features as C has them', async () => {
+    const { code, stdout } = await run(fleetcat('-V'))
+    expect(code).toBe(0)
+    expect(stdout.split('\n')[1]).toMatch(/socat version 1\.7\.4\.4$/)
+    expect(stdout).toMatch(/^ {2}#define WITH_TCP 1$/m)
+    expect(stdout).toMatch(/^ {2}#undef WITH_FIPS$/m)
+  })
+
+  needing('socat')('-h and -hhh name addresses and options where socat does', async () => {
+    const lineOf = (text: string, name: string) => text.split('\n').find(line => line.includes(name))
+    const names = (text: string) =>
+      [...text.matchAll(/^ {6}([a-z0-9-]+)\S*\tgroups=/gm)].map(([, name]) => name)
+    const ours = (await run(fleetcat('-hhh'))).stdout
+    const theirs = (await run(['socat', '-hhh'])).stdout
+    const common = names(theirs).filter(name =>
+      /^(tcp|udp|unix|openssl|abstract)[46]?-(connect|listen)/.test(name!),
+    )
+    expect(common.length).toBeGreaterThan(8)
+    expect(names(ours)).toEqual(expect.arrayContaining(common))
+    expect(lineOf(ours, 'tcp4-listen:<port>')).toMatch(/groups=.*LISTEN/)
+    expect(lineOf(ours, 'so-keepalive ')).toBe('      so-keepalive is an alias for keepalive')
+    expect(names((await run(fleetcat('-h'))).stdout)).not.toContain('keepalive')
+  })
+
+  test('what is not socat’s format is still help', async () => {
+    expect((await run(fleetcat('--help'))).stdout).toContain('-T<timeout>')
+  })
+})
+
+test('a log file that cannot be made is a reason not to start', async () => {
+  await using scratch = await openScratch()
+  await writeFile(join(scratch.path, 'file'), '')
+  const { code, stderr } = await run(fleetcat('-lf', join(scratch.path, 'file/log'), '-', 'ECHO'))
+  expect(code).toBe(1)
+  expect(stderr).toContain('log file')
+})
