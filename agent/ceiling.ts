@@ -19,7 +19,7 @@ export interface Ceiling extends EgressPolicy {
   replace(rules: Rules): void
 }
 
-const listeners = ['TCP', 'UDP', 'OPENSSL'].flatMap(kind =>
+const listeners = ['TCP', 'UDP', 'OPENSSL', 'SOCKS'].flatMap(kind =>
   ['127.0.0.0/8', '[::1]', 'localhost'].map(host => `${kind}-LISTEN:${host}:*`),
 )
 const collectors = ['127.0.0.0/8', '[::1]', 'localhost'].flatMap(host => [
@@ -64,6 +64,12 @@ export function openCeiling(rules: Rules): Ceiling {
     }
   }
 
+  /** What clients will ask for is judged when they do; but if no line permits any of it, there is no use in waiting. */
+  function checkAnyPermitted(scopes: readonly Address[]) {
+    const { keyword } = scopes[0]!
+    if (!permit.some(({ pattern }) => pattern.keyword === keyword)) throw nothingToAskFor(keyword, scopes)
+  }
+
   function checkAlwaysDenied(scope: Address, ip: string | undefined) {
     const reason = ip === undefined ? undefined : alwaysDenied(ip)
     if (ip === undefined || reason === undefined) return
@@ -75,12 +81,13 @@ export function openCeiling(rules: Rules): Ceiling {
 
   /** A half of a dual address that connects is a target, whichever end of the relay it is of. */
   function checkWhole(endpoint: Endpoint, end: 'listen' | 'target') {
-    const { scope, listens, reads = [], writes = [], legs = [], halves } = endpoint
+    const { scope, listens, reads = [], writes = [], legs = [], halves, goesWhereAsked } = endpoint
     if (halves) {
       for (const half of halves) checkWhole(half, half.dialer ? 'target' : end)
       return
     }
-    check(scope, undefined, end)
+    if (goesWhereAsked) checkAnyPermitted(goesWhereAsked)
+    else check(scope, undefined, end)
     for (const leg of legs) {
       if (leg.resolved === 'here') check(leg.scope, undefined, 'target')
       else checkBeyond(leg.scope)
@@ -140,6 +147,14 @@ function unknowable(scope: Address, { text, from }: Rule): RelayError {
   })
 }
 
+function nothingToAskFor(keyword: string, scopes: readonly Address[]): RelayError {
+  return new RelayError('denied', {
+    what: keyword,
+    why: "the host's ceiling has no place that clients may ask for",
+    fix: `Permit them there: ${scopes.map(scope => line(patternFor(scope))).join(', ')}`,
+  })
+}
+
 function reserved(scope: Address, ip: string, reason: string): RelayError {
   return new RelayError('denied', {
     what: nameOf(scope),
@@ -166,7 +181,7 @@ const line = (pattern: string) => `add "${pattern}" under permit: in agent.yaml`
 
 /** Listeners on the network have a harmless sibling that needs no line at all. */
 function loopback({ keyword, args }: Address, role: 'listen' | 'target'): string {
-  const network = role === 'listen' && /^(TCP|UDP|OPENSSL)[46]?-/.test(keyword) && args.length === 2
+  const network = role === 'listen' && /^(TCP|UDP|OPENSSL|SOCKS)[46]?-/.test(keyword) && args.length === 2
   return network ? `, or listen with bind=${keyword.includes('6') ? '[::1]' : '127.0.0.1'}` : ''
 }
 

@@ -1,5 +1,6 @@
 import type { Address } from '#relay/address.ts'
 import type { EgressPolicy, Endpoint } from '#relay/endpoint.ts'
+import { bindAddress } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Connection, RelayPlan } from '#relay/relay.ts'
 
@@ -15,33 +16,48 @@ export interface RelayEgress extends EgressPolicy {
  * A name that resolves to several addresses is judged by all that it was dialled at: in doubt a connection is cut.
  */
 export function relayEgress({ targets }: Pick<RelayPlan, 'targets'>, ceiling: EgressPolicy): RelayEgress {
-  const dialled = new Map<string, Set<string | undefined>>()
+  /** Of the targets that are known: where clients ask to go there may be as many places as they can think of. */
+  const dialled = new Map<string, Set<string | undefined>>(
+    targets.flatMap(scopesOf).map(({ text }) => [text, new Set()]),
+  )
+  const isAsked = targets.some(({ goesWhereAsked }) => goesWhereAsked)
+
+  /** What was asked of the ceiling on the way to where a connection is. */
+  function* asked({ target, targetIp }: Connection): Generator<[scope: Address, ip: string | undefined]> {
+    if (isAsked) {
+      const { scope } = bindAddress(target)
+      for (const keyword of [scope.keyword, 'ASKED']) yield [{ ...scope, keyword }, targetIp]
+      return
+    }
+    for (const scope of targets.filter(({ address }) => address.text === target).flatMap(scopesOf)) {
+      for (const ip of dialled.get(scope.text) ?? []) yield [scope, ip]
+    }
+  }
 
   return {
     check(address, ip) {
       ceiling.check(address, ip)
-      const ips = dialled.get(address.text)
-      if (ips) ips.add(ip)
-      else dialled.set(address.text, new Set([ip]))
+      dialled.get(address.text)?.add(ip)
     },
     checkForbidden: address => ceiling.checkForbidden?.(address),
     checkLed: (address, led) => ceiling.checkLed?.(address, led),
     checkBeyond: address => ceiling.checkBeyond?.(address),
-    refusal({ target }) {
-      for (const scope of targets.filter(({ address }) => address.text === target).flatMap(scopesOf)) {
-        for (const ip of dialled.get(scope.text) ?? []) {
-          const why = refusalOf(() => ceiling.check(scope, ip), target)
-          if (why) return why
-        }
+    refusal(connection) {
+      for (const [scope, ip] of asked(connection)) {
+        const why = refusalOf(() => ceiling.check(scope, ip), connection.target)
+        if (why) return why
       }
       return undefined
     },
-    forget: () => dialled.clear(),
+    forget() {
+      for (const ips of dialled.values()) ips.clear()
+    },
   }
 }
 
 /** All that a target's dialer asks about with what a name has led to. */
-function scopesOf({ scope, legs = [] }: Endpoint): Address[] {
+function scopesOf({ scope, legs = [], halves }: Endpoint): Address[] {
+  if (halves) return halves.flatMap(scopesOf)
   return [scope, ...legs.filter(({ resolved }) => resolved === 'here').map(leg => leg.scope)]
 }
 

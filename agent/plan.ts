@@ -1,7 +1,7 @@
 import { Desired } from '#gen/fleetcat/v1/agent.ts'
 import type { RelayLimits as LimitsMessage } from '#gen/fleetcat/v1/relay.ts'
 import type { Endpoint } from '#relay/endpoint.ts'
-import { bindListen, bindTarget } from '#relay/endpoints/index.ts'
+import { bindListen, bindTarget, checkAsked } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { RelayLimits, RelayPlan } from '#relay/relay.ts'
 import { limitMs } from '#wire/duration.ts'
@@ -16,7 +16,7 @@ export function toPlan(desired: Desired): RelayPlan {
       why: 'it has no target',
       fix: 'Name at least one',
     })
-  return {
+  const plan = {
     id: relayId,
     name,
     listen: bindListen(listen),
@@ -24,6 +24,8 @@ export function toPlan(desired: Desired): RelayPlan {
     limits: toLimits(limits),
     ...given('flow', toFlow(desired, bindBothWays)),
   }
+  checkAsked(plan.listen, plan.targets, plan.flow?.tee)
+  return plan
 }
 
 /** Do both ask for the same but for their limits? Those alone can change under a running relay. */

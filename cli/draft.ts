@@ -31,7 +31,7 @@ export function checkRelayName(name: string): void {
 /** Checks what can be checked without the fleet, so that a slip is answered at once. Throws a RelayError. */
 export async function toDraft({ name, labels, reason, spec }: Description): Promise<RelayDraft> {
   checkRelayName(name)
-  const { bindListen, bindTarget } = await import('#relay/endpoints/index.ts')
+  const { bindAll } = await import('#relay/endpoints/index.ts')
   if (spec.agents.length > 0 && spec.selector) {
     throw usage(
       `relay/${name}`,
@@ -39,9 +39,7 @@ export async function toDraft({ name, labels, reason, spec }: Description): Prom
       'Keep one: agents by name, or a selector that finds them',
     )
   }
-  bindListen(spec.listen)
-  for (const target of spec.targets) bindTarget(target)
-  for (const copy of spec.tee ?? []) bindTarget(copy)
+  bindAll(spec)
   const flow = toFlow(spec)
   checkFlow(`relay/${name}`, flow)
   for (const [label, value] of Object.entries(labels)) checkLabel(label, value, { host: true })

@@ -1,7 +1,7 @@
 import { ChangeKind, type RelayChange, type RelayDraft } from '#gen/fleetcat/v1/operator.ts'
 import { type Relay, RelayLimits, RelaySpec } from '#gen/fleetcat/v1/relay.ts'
 import type { Duration } from '#gen/google/protobuf/duration.ts'
-import { bindListen, bindTarget } from '#relay/endpoints/index.ts'
+import { bindAll } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { parseCidr } from '#relay/ip.ts'
 import { nearest } from '#relay/nearest.ts'
@@ -60,10 +60,8 @@ export function openRelays({
       })
     }
     for (const [name, value] of Object.entries(draft.labels)) checkLabel(name, value, { host: true })
-    bindListen(spec.listen)
     if (spec.targets.length === 0) throw new RelayError('usage', { what, why: 'it has no target address' })
-    for (const target of spec.targets) bindTarget(target)
-    for (const copy of spec.tee) bindTarget(copy)
+    bindAll(spec)
     checkFlow(what, spec)
     checkAgents(what, spec)
     checkLimits(what, spec.limits)

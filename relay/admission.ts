@@ -14,6 +14,7 @@ export const refusalCauses = [
   'displaced', // a UDP conversation that was silent longest gave way to a newer one
   'amplification', // a UDP reply much larger than what its peer had sent, and the peer has never answered
   'overflow', // a datagram came faster than it could be handed on
+  'untrusted-proxy', // not one of the proxies that may say who their clients are
   'cut-peer', // a UDP peer whose conversation was cut goes on sending
   'disk-full', // a datagram that a file had no room for
 ] as const

@@ -1,4 +1,5 @@
 import type { Channel, OpenContext, Peer } from './endpoint.ts'
+import { hostPort } from './endpoints/ip-parts.ts'
 import { type ErrorCode, RelayError } from './errors.ts'
 import type { FlowSettings } from './flow-settings.ts'
 import { type Meter, newMeter, type PumpEnd, type PumpLimits, pump } from './pump.ts'
@@ -13,8 +14,10 @@ export interface Connection {
   readonly sourceIp?: string | undefined
   /** Many senders share it: each of their datagrams is judged by itself. */
   readonly manySources?: true | undefined
-  /** The target that it talks to, or that is being dialled. */
+  /** The target that it talks to, or that is being dialled: where the client asked to go, if it was asked. */
   readonly target: string
+  /** Where the target was found, once it is open. */
+  readonly targetIp?: string | undefined
   readonly tlsIdentity?: string | undefined
   readonly openedAt: Date
   /** How long no byte has moved, by a clock that nobody sets. */
@@ -77,13 +80,14 @@ class Listed implements Connection {
   readonly relayId: string
   readonly openedAt = new Date()
   target: string
+  targetIp: string | undefined
   readonly #peer: Peer
   readonly #meter: Meter
 
   constructor({ id, relayId, client, targets }: ConnectionParts, meter: Meter) {
     this.id = id
     this.relayId = relayId
-    this.target = targets[0]!.address
+    this.target = targetOf(client, targets[0]!)
     this.#peer = client.peer
     this.#meter = meter
   }
@@ -126,10 +130,12 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
   }
 
   const dial = (): Promise<Opened> => {
-    const trying = ({ address }: Target) => {
-      listed.target = address
+    const trying = (target: Target) => {
+      listed.target = targetOf(client, target)
     }
-    return openFirst(targets, { ...cx, ...(uses && { uses }), signal }, { trying, used })
+    const { asked } = client
+    const context = { ...cx, ...(uses && { uses }), ...(asked && { asked }), signal }
+    return openFirst(targets, context, { trying, used })
   }
 
   /** A conversation of datagrams may have to give way to newer ones while its target is still being dialled. */
@@ -156,11 +162,14 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
       const error = RelayError.from(thrown, listed.target)
       if (client.stream.errored) return { end: 'failed', error }
       if (signal.aborted) return { end: 'revoked', error }
-      client.abort(error)
       failed(error)
+      if (client.asked) await client.asked.refused(error)
+      else client.abort(error)
       return { end: 'failed', error }
     }
     parts.joined?.(far.channel.peer)
+    listed.targetIp = far.channel.peer.ip
+    client.asked?.granted()
     const limited = patience(client, limits)
     const end = await pump(client, far.channel, limited, signal, meter, flow?.unidirectional)
     await far.channel[Symbol.asyncDispose]()
@@ -180,6 +189,10 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
       return error ? { cause, error, durationMs } : { cause, durationMs }
     },
   }
+}
+
+function targetOf({ asked }: Channel, { address }: Target): string {
+  return asked ? `TCP:${hostPort(asked.host, asked.port)}` : address
 }
 
 /** Bytes that go one way only need only half of the target. */

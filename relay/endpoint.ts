@@ -48,10 +48,26 @@ export interface Channel extends AsyncDisposable {
    * and counted as `disk-full`, and the channel lives on; without this, no room is an error.
    */
   mayLose?(): void
+  /** Its client has said where it wants to go, and waits for an answer. */
+  readonly asked?: Asked
   /** A faster way to read, for kinds that have one. It promises something of writing too: see there. */
   readonly lender?: Lender
   /** Now, with RST where the kernel has one. May be called at any time, any number of times. */
   abort(reason: RelayError): void
+}
+
+/** Where a client wants to go, in its own words, of which nothing is checked but their form. */
+export interface Destination {
+  /** An IP in its canonical form, or a name. */
+  readonly host: string
+  readonly port: number
+}
+
+export interface Asked extends Destination {
+  /** Tells the client that the way is open: called once, before any byte of the far side. */
+  granted(): void
+  /** Tells the client why not, and resolves when it has had a chance to read it. */
+  refused(error: RelayError): Promise<void>
 }
 
 /**
@@ -115,6 +131,7 @@ export type TurnedAway =
   | 'amplification'
   | 'overflow'
   | 'cut-peer'
+  | 'untrusted-proxy'
   | 'disk-full'
 
 /** What an endpoint may use while it opens. */
@@ -126,6 +143,8 @@ export interface OpenContext {
   readonly lookup?: Lookup
   /** The channel will only be read, or only be written: what has to say so when it opens, says no more than that. */
   readonly uses?: 'read' | 'write'
+  /** Where the client wants to go, for a target that goes where it is asked to. */
+  readonly asked?: Destination
   /**
    * A listener asks for each arrival before it hands it over; `false`: it resets the arrival, which then does not
    * count as the one connection of a listener without `fork`. All are admitted if absent.
@@ -193,6 +212,10 @@ export interface Endpoint {
   readonly listens?: Address
   /** What is reached on the way, as the ceiling sees it: each must be permitted, beside `scope`. */
   readonly legs?: readonly Leg[]
+  /** Of a listener: its clients say where they want to go, and only a target with `goesWhereAsked` hears them. */
+  readonly asks?: true
+  /** Of a target: it goes where each client asks to. What that may be by its address, as the ceiling's patterns say it. */
+  readonly goesWhereAsked?: readonly Address[]
   readonly dialer?: Dialer
   readonly acceptor?: Acceptor
   /**

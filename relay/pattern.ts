@@ -1,9 +1,18 @@
 import { type Address, addressError, formatAddress, type Option, parseAddress } from './address.ts'
 import type { EndpointKind } from './endpoint.ts'
 import { absentKindOf, kindOf, suggestKeyword } from './endpoints/index.ts'
-import type { RelayError } from './errors.ts'
 import { glob, isOpen, literalGlob, splitHead } from './glob.ts'
-import { type Cidr, canonicalIp, contains, embeddedIpv4, parseCidr } from './ip.ts'
+import {
+  type HostPattern,
+  matchesName,
+  matchesPort,
+  type PortPattern,
+  type Refuse,
+  readHostPattern,
+  readPortPattern,
+  wideGlob,
+} from './host-pattern.ts'
+import { type Cidr, canonicalIp, contains, embeddedIpv4 } from './ip.ts'
 import { canonicalOptions } from './options.ts'
 import { readPort } from './ports.ts'
 
@@ -22,10 +31,8 @@ export interface Pattern {
 }
 
 type ArgPattern =
-  | { readonly is: 'anything' }
-  | { readonly is: 'network'; readonly cidr: Cidr }
-  | { readonly is: 'name'; readonly matches: (name: string) => boolean }
-  | { readonly is: 'ports'; readonly from: number; readonly to: number }
+  | HostPattern
+  | PortPattern
   | {
       readonly is: 'text'
       readonly literal: boolean
@@ -78,7 +85,7 @@ export function parsePattern(text: string, sense: Sense = 'permit'): Pattern {
     shape === 'host-port'
       ? readHostsAndPort(address, row.syntax, refuse)
       : readTexts(address, row.syntax, refuse)
-  const host = agents === undefined ? {} : { host: wide(agents.toLowerCase()) }
+  const host = agents === undefined ? {} : { host: wideGlob(agents.toLowerCase()) }
   const options = 'groups' in row ? ruledOptions(address, row, refuse) : address.options
   return { text, keyword: isAnyKind ? '*' : row.keyword, ...host, args, options }
 }
@@ -173,8 +180,6 @@ function ruledOptions(address: Address, { groups, ruled, keyword }: EndpointKind
   return [...options, ...implied.map(({ name }) => ({ name, at: 0 }))]
 }
 
-type Refuse = (why: string, fix: string) => RelayError
-
 function shapeOf(syntax: string): 'host-port' | 'text' {
   return syntax.includes('<port>') ? 'host-port' : 'text'
 }
@@ -190,27 +195,7 @@ function readHostsAndPort({ keyword, args }: Address, syntax: string, refuse: Re
     )
   }
   return args.map((arg, at) =>
-    at === args.length - 1 ? readPorts(arg, refuse) : readHostPattern(arg, refuse),
-  )
-}
-
-function readPorts(text: string, refuse: Refuse): ArgPattern {
-  if (text === '*') return { is: 'anything' }
-  const [, first = text, last = first] = /^(\d+)-(\d+)$/.exec(text) ?? []
-  const [from, to] = [readPort(first), readPort(last)]
-  if (from !== undefined && to !== undefined && from <= to) return { is: 'ports', from, to }
-  throw refuse(`\`${text}\` is no port or range of ports`, 'Write e.g. `8080`, `8000-8999` or `*`')
-}
-
-function readHostPattern(text: string, refuse: Refuse): ArgPattern {
-  if (text === '*') return { is: 'anything' }
-  if (text.includes('/') || canonicalIp(text) !== undefined) return { is: 'network', cidr: parseCidr(text) }
-  const name = text.toLowerCase().replace(/\.$/, '')
-  if (/^[a-z0-9_*.-]{1,253}$/.test(name) && !/^[\d.*]+$/.test(name))
-    return { is: 'name', matches: wide(name) }
-  throw refuse(
-    `\`${text}\` is no host`,
-    'Write `*`, an IP, a network like `10.0.0.0/8`, or a name like `*.example.com`',
+    at === args.length - 1 ? readPortPattern(arg, refuse) : readHostPattern(arg, refuse),
   )
 }
 
@@ -221,11 +206,6 @@ function readTexts({ keyword, args }: Address, syntax: string, refuse: Refuse): 
     throw refuse(`${keyword} has an argument`, `Write e.g. \`${keyword}:**\` for any`)
   }
   return args.map(text => ({ is: 'text', literal: !isOpen(text), text, matches: glob(text) }))
-}
-
-/** A name has no segments: one star stands for any text, dots included. */
-function wide(pattern: string): (text: string) => boolean {
-  return glob(pattern.replace(/\*+/g, '**'))
 }
 
 function coversKind(pattern: string, scope: string, sense: Sense): boolean {
@@ -276,14 +256,12 @@ function matchArg(arg: ArgPattern, text: string, asked: Asked): Verdict {
       return 'yes'
     case 'ports': {
       const port = readPort(text)
-      return port !== undefined && port >= arg.from && port <= arg.to ? 'yes' : 'no'
+      return port !== undefined && matchesPort(arg, port) ? 'yes' : 'no'
     }
     case 'network':
       return matchNetwork(arg.cidr, text, asked)
     case 'name':
-      return canonicalIp(text) === undefined && arg.matches(text.toLowerCase().replace(/\.$/, ''))
-        ? 'yes'
-        : 'no'
+      return matchesName(arg, text) ? 'yes' : 'no'
     case 'text':
       return matchText(arg, text, asked.sense) ? 'yes' : 'no'
   }

@@ -54,7 +54,6 @@ export const absentKinds: readonly AbsentKind[] = [
   absent('SHELL', 'SHELL:<shell-command>', { options: child }),
   absent('PIPE', 'PIPE[:<path>]', { aliases: ['FIFO'] }),
   absent('READLINE', 'READLINE'),
-  absent('SOCKS-LISTEN', 'SOCKS-LISTEN:<port>'),
   ...['SCTP', 'SCTP4', 'SCTP6'].flatMap(name => [
     absent(name, `${name}:<host>:<port>`, { aliases: [`${name}-CONNECT`], instead: newest }),
     absent(`${name}-LISTEN`, `${name}-LISTEN:<port>`, { aliases: [`${name}-L`], instead: newest }),

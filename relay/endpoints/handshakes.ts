@@ -1,8 +1,14 @@
-import type { Channel, Layer, OpenContext } from '../endpoint.ts'
+import type { Channel, OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 
 /** Arrivals that have not shown yet who they are. There are so many at most; they cost memory and prove nothing. */
 export const mostUnfinished = 1_024
+
+/**
+ * What an arrival goes through. Undefined: it was turned away, and whom it concerns has been told. On rejection, and when
+ * it turns away, the inner channel is disposed.
+ */
+export type Screen = (inner: Channel, cx: OpenContext) => Promise<Channel | undefined>
 
 export interface Handshakes extends AsyncDisposable {
   begin(inner: Channel): void
@@ -21,7 +27,7 @@ interface Handshake {
  * oldest of the source that has most: crowds of one host do not keep out another.
  */
 export function openHandshakes(
-  layer: Layer,
+  through: Screen,
   cx: OpenContext,
   { what, done }: { readonly what: string; done(channel: Channel): void },
 ): Handshakes {
@@ -32,10 +38,10 @@ export function openHandshakes(
 
   async function run(inner: Channel, handshake: Handshake, signal: AbortSignal): Promise<void> {
     try {
-      const channel = await layer(inner, { ...cx, signal })
+      const channel = await through(inner, { ...cx, signal })
       forget(handshake)
-      if (stopped) channel.abort(stopped)
-      else done(channel)
+      if (stopped) channel?.abort(stopped)
+      else if (channel) done(channel)
     } catch (thrown) {
       forget(handshake)
       if (stopped) return

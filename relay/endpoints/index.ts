@@ -7,12 +7,14 @@ import { privilegeOptions } from '../option-groups.ts'
 import { checkOptions } from '../options.ts'
 import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
+import { askedKinds } from './asked.ts'
 import { builtInKinds } from './built-in.ts'
 import { fileKinds } from './files.ts'
 import { httpFileKinds } from './http-file.ts'
 import { memoryKinds } from './memory.ts'
 import { proxiedKinds } from './proxied.ts'
 import { ptyKinds } from './pty.ts'
+import { socksListenKinds } from './socks-listen.ts'
 import { stdioKinds } from './stdio.ts'
 import { tcpKinds } from './tcp.ts'
 import { tlsKinds } from './tls.ts'
@@ -30,6 +32,8 @@ export const kinds: readonly EndpointKind[] = [
   ...unixKinds,
   ...proxiedKinds,
   ...ptyKinds,
+  ...socksListenKinds,
+  ...askedKinds,
   ...builtInKinds,
   ...fileKinds,
   ...httpFileKinds,
@@ -97,6 +101,46 @@ export function bindTarget(text: string): BoundTarget {
   const bound = bindTargetAddress(read)
   return { read: bound, write: write === read ? bound : bindTargetAddress(write) }
 }
+
+/** All addresses of a relay, each by itself and beside the others. Throws as `bindAddress` does. */
+export function bindAll({
+  listen,
+  targets,
+  tee = [],
+}: {
+  readonly listen: string
+  readonly targets: readonly string[]
+  readonly tee?: readonly string[] | undefined
+}): void {
+  const halves = (text: string) => {
+    const { read, write } = bindTarget(text)
+    return read === write ? [read] : [read, write]
+  }
+  checkAsked(bindListen(listen), targets.flatMap(halves), tee.flatMap(halves))
+}
+
+/**
+ * Where clients say themselves where they want to go there is one target that hears them, and nowhere else. Throws a
+ * RelayError `usage`.
+ */
+export function checkAsked(
+  listen: Endpoint,
+  targets: readonly Endpoint[],
+  copies: readonly Endpoint[] = [],
+): void {
+  const asks = partsOf(listen).some(part => part.asks)
+  const asked = [...targets, ...copies].flatMap(partsOf).find(({ goesWhereAsked }) => goesWhereAsked)
+  if (asks && (listen.halves || targets.length !== 1 || !targets[0]!.goesWhereAsked)) {
+    const why = 'its clients say where they want to go, and no other target hears them'
+    throw misplaced(listen.address, why, { fix: 'Write `ASKED` as its one target' })
+  }
+  if (asked && (!asks || copies.flatMap(partsOf).includes(asked))) {
+    const why = 'it goes where each client asks to, and nobody asks here'
+    throw misplaced(asked.address, why, { fix: 'Write it as the one target of a `SOCKS-LISTEN:<port>`' })
+  }
+}
+
+const partsOf = (endpoint: Endpoint): readonly Endpoint[] => endpoint.halves?.flatMap(partsOf) ?? [endpoint]
 
 function bindTargetAddress(address: Address): Endpoint {
   const kind = kindOf(address.keyword)

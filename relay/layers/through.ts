@@ -26,12 +26,13 @@ export interface LastRead {
  */
 export function through(inner: Channel, stages: Stages): Channel {
   const stream = new ThroughStream(inner, stages)
-  const { framing, peer, oneWay, idleMs } = inner
+  const { framing, peer, asked, oneWay, idleMs } = inner
   const closed = new Promise<void>(resolve => stream.once('close', () => resolve()))
   return {
     stream,
     framing,
     peer,
+    ...(asked && { asked }),
     ...(oneWay && { oneWay }),
     ...(idleMs !== undefined && { idleMs }),
     ...(inner.cutsStream && { cutsStream: () => inner.cutsStream?.() }),

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import { shown } from '../address.ts'
 import type { Channel, OpenContext } from '../endpoint.ts'
 import { type ErrorCode, RelayError } from '../errors.ts'
@@ -32,6 +33,16 @@ export interface TalkOptions {
 
 /** A client that is told why it is refused may take so long to read it. */
 const partingMs = 1_000
+
+/** Says the last words and ends, and waits a moment for the far side to end too: closing at once could overtake them. */
+export async function partWith(stream: Duplex, words: Buffer | string): Promise<void> {
+  if (stream.destroyed) return
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const stopWaiting = startTimer(partingMs, resolve)
+  stream.once('end', resolve).once('close', resolve).resume().end(words)
+  await promise
+  stopWaiting()
+}
 
 /**
  * Talks over a channel whose stream nobody reads yet, and leaves it so. Rejects with a RelayError; the channel is then
@@ -83,13 +94,9 @@ export async function talkOver<T>(
   const talk: Talk = {
     say: words => void stream.write(words),
     hear,
-    async part(words) {
+    part(words) {
       parted = true
-      const { promise, resolve } = Promise.withResolvers<void>()
-      const stopWaiting = startTimer(partingMs, resolve)
-      stream.once('end', resolve).once('close', resolve).resume().end(words)
-      await promise
-      stopWaiting()
+      return partWith(stream, words)
     },
   }
 
