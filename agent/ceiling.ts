@@ -27,7 +27,7 @@ const collectors = ['127.0.0.0/8', '[::1]', 'localhost'].flatMap(host => [
   `UDP-RECVFROM:${host}:*`,
 ])
 const targets = ['TCP', 'UDP', 'UDP-SENDTO', 'UDP-DATAGRAM', 'OPENSSL'].map(kind => `${kind}:*:*`)
-const inside = ['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME']
+const inside = ['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE']
 const defaults = [...listeners, ...collectors, ...targets, ...inside].map(text => rule(text, builtIn))
 
 export function openCeiling(rules: Rules): Ceiling {

@@ -204,7 +204,7 @@ export interface Endpoint {
   readonly scope: Address
   /** The files that are read to open it, as the ceiling sees them: `OPEN:/etc/ssl/web.pem,rdonly`. */
   readonly reads?: readonly Address[]
-  /** The files that are made or written beside it, as the ceiling sees them: `OPEN:/run/lock/web,creat,excl`. */
+  /** The files that are made or written beside it, as the ceiling sees them: `OPEN:/run/lock/web,wronly,creat`. */
   readonly writes?: readonly Address[]
   /** Of a dual address `READ!!WRITE`: both, each of which the ceiling must permit. */
   readonly halves?: readonly [read: Endpoint, write: Endpoint]

@@ -14,7 +14,7 @@ import {
 } from '../files/file-options.ts'
 import { type FileRequest, openFile } from '../files/open-file.ts'
 import { readPath } from '../files/path.ts'
-import { narrowed } from '../files/uses.ts'
+import { checkWays, narrowed, usesOf } from '../files/uses.ts'
 import { always } from '../option-types.ts'
 import { type OptionGroup, type OptionValues, readOptions } from '../options.ts'
 import type { TermiosOptions } from '../terminal/apply-termios.ts'
@@ -110,18 +110,14 @@ function scopeAt({ host }: Address, keyword: string, path: string, options: File
 }
 
 /** Options that contradict each other, or that alone do nothing. */
-function checkTogether(address: Address, { rdonly, wronly, rdwr, creat, excl, trunc, append }: FileOptions) {
-  const ways = [rdonly && 'rdonly', wronly && 'wronly', rdwr && 'rdwr'].filter(Boolean)
-  if (ways.length > 1) throw wrongAddress(address, `it has ${ways.join(' and ')}`, 'Keep one of them')
+function checkTogether(address: Address, options: FileOptions) {
+  const { rdonly, creat, excl, trunc, append } = options
+  checkWays(address, options)
   if (excl && !creat) throw wrongAddress(address, '`excl` alone does nothing', 'Write `creat,excl`')
   const writing = (trunc && 'trunc') || (append && 'append')
   if (rdonly && writing) {
     throw wrongAddress(address, `\`${writing}\` is for a file that is written`, 'Leave out `rdonly` or it')
   }
-}
-
-function usesOf({ rdonly, wronly }: FileOptions): Uses {
-  return { reads: !wronly, writes: !rdonly }
 }
 
 async function dialFile(

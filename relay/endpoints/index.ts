@@ -12,6 +12,7 @@ import { builtInKinds } from './built-in.ts'
 import { fileKinds } from './files.ts'
 import { httpFileKinds } from './http-file.ts'
 import { memoryKinds } from './memory.ts'
+import { pipeKinds } from './pipe.ts'
 import { proxiedKinds } from './proxied.ts'
 import { ptyKinds } from './pty.ts'
 import { socksListenKinds } from './socks-listen.ts'
@@ -36,6 +37,7 @@ export const kinds: readonly EndpointKind[] = [
   ...askedKinds,
   ...builtInKinds,
   ...fileKinds,
+  ...pipeKinds,
   ...httpFileKinds,
   ...stdioKinds,
   ...memoryKinds,

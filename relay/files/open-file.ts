@@ -17,12 +17,18 @@ export interface FileRequest extends Uses {
   readonly options: FileOptions
   /** May it be made now? Throws the refusal. */
   mayCreate?(): void
+  /** Makes what is to be opened, if that is no regular file. Rejects with EEXIST if something is there. */
+  make?(name: string, mode: number): Promise<void>
+  /** Is it what the address is about? Throws the refusal. */
+  check?(stats: fs.Stats): void
 }
 
 export interface OpenFile {
   /** Whoever gets it closes it. A number, for a FileHandle would close it too, behind the back of a socket. */
   readonly fd: number
   readonly stats: fs.Stats
+  /** It was made by this opening. */
+  readonly isNew: boolean
   /** Removes the entry, if it is still this file. */
   unlink(): Promise<void>
 }
@@ -78,11 +84,13 @@ async function openEntry(
     if (stats.isDirectory()) {
       throw new RelayError('usage', { what: scope.text, why: 'it is a directory', fix: 'Name a file in it' })
     }
+    request.check?.(stats)
     await prepare(fd, isNew, stats, request, cx)
     if (options.unlinkLate) await unlink(entry.name)
-    return { fd, stats, unlink: () => unlinkAgain(scope, stats, cx) }
+    return { fd, stats, isNew, unlink: () => unlinkAgain(scope, stats, cx) }
   } catch (error) {
     await close(fd)
+    if (isNew) await removed(entry)
     throw error
   }
 }
@@ -94,37 +102,70 @@ interface Opened {
 
 /** The file as it is, or a new one; nobody else's that came up meanwhile. */
 async function opened(entry: Entry, request: FileRequest, cx: OpenContext): Promise<Opened> {
-  const { reads, writes, options } = request
-  const { O_RDONLY, O_WRONLY, O_RDWR, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_CREAT, O_EXCL } = fs.constants
-  const way = reads && writes ? O_RDWR : writes ? O_WRONLY : O_RDONLY
-  const flags = way | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | openFlags(options)
-  const deadline = performance.now() + readerTimeoutMs
-  for (let pauseMs = 1; ; ) {
+  const { options } = request
+  const flags = flagsOf(request)
+  let isNew = false
+  for (;;) {
     try {
-      if (!(options.creat && options.excl)) return { fd: await open(entry.name, flags), isNew: false }
+      const mustMake = options.creat && options.excl && !isNew
+      if (!mustMake) return { ...(await openPatiently(entry, flags, request, cx)), isNew }
     } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code
-      if (code === 'ENXIO' || code === 'EOPNOTSUPP') {
-        const found = await lstat(entry.name)
-        if (found.isSocket()) return { isNew: false }
-        if (!found.isFIFO()) throw error
-        if (performance.now() > deadline) throw nobodyReads(request.scope)
-        pauseMs = Math.min(pauseMs * 2, 50)
-        await sleep(pauseMs, undefined, { signal: cx.signal })
-        continue
-      }
-      if (code !== 'ENOENT' || !options.creat) throw error
+      if (isNew) await removed(entry)
+      if (codeOf(error) !== 'ENOENT' || !options.creat) throw error
     }
     request.mayCreate?.()
-    const mode = creationMode(options)
-    // What it shall have is set once it has its owner; until then nobody but us.
-    const first = mode === undefined ? 0o666 : mode & 0o600
     try {
-      return { fd: await open(entry.name, flags | O_CREAT | O_EXCL, first), isNew: true }
+      const mode = firstMode(options)
+      if (!request.make) {
+        return {
+          fd: await open(entry.name, flags | fs.constants.O_CREAT | fs.constants.O_EXCL, mode),
+          isNew: true,
+        }
+      }
+      await request.make(entry.name, mode)
+      isNew = true
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || options.excl) throw error
+      if (codeOf(error) !== 'EEXIST' || options.excl) throw error
     }
   }
+}
+
+function flagsOf({ reads, writes, options }: FileRequest): number {
+  const { O_RDONLY, O_WRONLY, O_RDWR, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY } = fs.constants
+  const way = reads && writes ? O_RDWR : writes ? O_WRONLY : O_RDONLY
+  return way | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | openFlags(options)
+}
+
+/** What it shall have is set once it has its owner; until then nobody but us. */
+function firstMode(options: FileOptions): number {
+  const mode = creationMode(options)
+  return mode === undefined ? 0o666 : mode & 0o600
+}
+
+/** Opens what is there. A pipe that is only written has to be read by somebody, who may come a little later. */
+async function openPatiently(
+  { name }: Entry,
+  flags: number,
+  { scope }: FileRequest,
+  { signal }: OpenContext,
+): Promise<{ readonly fd?: number }> {
+  const deadline = performance.now() + readerTimeoutMs
+  for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 50)) {
+    try {
+      return { fd: await open(name, flags) }
+    } catch (error) {
+      if (!['ENXIO', 'EOPNOTSUPP'].includes(codeOf(error) ?? '')) throw error
+      const found = await lstat(name)
+      if (found.isSocket()) return {}
+      if (!found.isFIFO()) throw error
+    }
+    if (performance.now() > deadline) throw nobodyReads(scope)
+    await sleep(pauseMs, undefined, { signal })
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof RelayError ? undefined : (error as NodeJS.ErrnoException).code
 }
 
 /** Had its directory been moved in between, it would be elsewhere by now. */
@@ -163,7 +204,7 @@ async function removed({ name }: Entry): Promise<void> {
   try {
     await unlink(name)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    if (codeOf(error) !== 'ENOENT') throw error
   }
 }
 

@@ -10,8 +10,8 @@ const lookEveryMs = 200
 
 /** The file as the ceiling sees it. */
 export function lockScope(path: string): Address {
-  const options = ['creat', 'excl'].map(name => ({ name, at: 0 }))
-  return { keyword: 'OPEN', args: [path], options, text: `OPEN:${path},creat,excl` }
+  const options = ['wronly', 'creat'].map(name => ({ name, at: 0 }))
+  return { keyword: 'OPEN', args: [path], options, text: `OPEN:${path},wronly,creat` }
 }
 
 /**

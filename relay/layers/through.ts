@@ -36,6 +36,7 @@ export function through(inner: Channel, stages: Stages): Channel {
     ...(oneWay && { oneWay }),
     ...(idleMs !== undefined && { idleMs }),
     ...(inner.cutsStream && { cutsStream: () => inner.cutsStream?.() }),
+    ...(inner.mayLose && { mayLose: () => inner.mayLose?.() }),
     abort(reason) {
       inner.abort(reason)
       stream.destroy()

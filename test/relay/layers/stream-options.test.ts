@@ -248,7 +248,7 @@ test('addresses without them are bound as ever', () => {
   expect(bindAddress('TCP4:a:1,crnl,lockfile=/run/x')).toMatchObject({
     address: { text: 'TCP4:a:1,crnl,lockfile=/run/x' },
     scope: { text: 'TCP4:a:1' },
-    writes: [{ text: 'OPEN:/run/x,creat,excl' }],
+    writes: [{ text: 'OPEN:/run/x,wronly,creat' }],
   })
 })
 
