@@ -3,7 +3,7 @@ import type { Reconciler } from './reconciler.ts'
 import type { Roster } from './roster.ts'
 
 export interface Measured {
-  readonly reconciler: Pick<Reconciler, 'states' | 'refusals'>
+  readonly reconciler: Pick<Reconciler, 'states' | 'refusals' | 'checked'>
   readonly roster: Pick<Roster, 'live' | 'totals'>
   readonly isAttached: () => boolean
 }
@@ -31,6 +31,17 @@ export async function openMetrics(
     registers,
     collect() {
       this.set(roster.live.size)
+    },
+  })
+  new Gauge({
+    name: 'fleetcat_target_up',
+    help: 'Targets with health checks: 1 while up, 0 while down',
+    labelNames: ['relay', 'target'],
+    registers,
+    collect() {
+      this.reset()
+      for (const { relay, target } of reconciler.checked())
+        this.set({ relay, target: target.address }, target.health === 'up' ? 1 : 0)
     },
   })
   new Gauge({

@@ -1,11 +1,12 @@
 import { Desired } from '#gen/fleetcat/v1/agent.ts'
 import type { RelayLimits as LimitsMessage } from '#gen/fleetcat/v1/relay.ts'
 import type { Endpoint } from '#relay/endpoint.ts'
-import { bindListen, bindTarget, checkAsked } from '#relay/endpoints/index.ts'
+import { bindListen, bindTarget, checkAsked, checkCheckable } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { RelayLimits, RelayPlan } from '#relay/relay.ts'
 import { limitMs } from '#wire/duration.ts'
 import { toFlow } from './flow.ts'
+import { toSharing } from './sharing.ts'
 
 /** What an order asks for, in the engine's words. Throws a RelayError when an address or a limit is wrong. */
 export function toPlan(desired: Desired): RelayPlan {
@@ -16,26 +17,29 @@ export function toPlan(desired: Desired): RelayPlan {
       why: 'it has no target',
       fix: 'Name at least one',
     })
+  if (desired.health) for (const target of targets) checkCheckable(target)
   const plan = {
     id: relayId,
     name,
     listen: bindListen(listen),
     targets: targets.map(bindBothWays),
     limits: toLimits(limits),
+    ...toSharing(`relay/${name}`, desired),
     ...given('flow', toFlow(desired, bindBothWays)),
   }
   checkAsked(plan.listen, plan.targets, plan.flow?.tee)
   return plan
 }
 
-/** Do both ask for the same but for their limits? Those alone can change under a running relay. */
+/** Do both ask for the same but for what can change under a running relay: its limits, and how its targets share? */
 export function sameButLimits(a: Desired, b: Desired): boolean {
   return withoutLimits(a).equals(withoutLimits(b))
 }
 
 /** Equal when the rest is: the encoding of one message by one build is always the same. */
 function withoutLimits(desired: Desired): Buffer {
-  return Buffer.from(Desired.encode({ ...desired, generation: 0n, limits: undefined }).finish())
+  const rest = { ...desired, generation: 0n, limits: undefined, balance: 0 as const, health: undefined }
+  return Buffer.from(Desired.encode(rest).finish())
 }
 
 export function toLimits(limits: LimitsMessage | undefined): RelayLimits {

@@ -1,7 +1,7 @@
 import type { Desired } from '#gen/fleetcat/v1/agent.ts'
 import type { RelayReport } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
-import { openRelay, type RelayPlan, type RunningRelay } from '#relay/relay.ts'
+import { openRelay, type RelayPlan, type RunningRelay, type TargetStatus } from '#relay/relay.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { defaultLeaseMs, leaseMs } from '#wire/lease.ts'
 import { pause } from './backoff.ts'
@@ -9,6 +9,7 @@ import type { Ceiling } from './ceiling.ts'
 import { connectionIds } from './connection-ids.ts'
 import { type RelayEgress, relayEgress } from './egress.ts'
 import { dumpScope } from './flow.ts'
+import { openPacer } from './pacer.ts'
 import { sameButLimits, toPlan } from './plan.ts'
 import { openRefusals } from './refusals.ts'
 import { toReport } from './report.ts'
@@ -58,6 +59,8 @@ export interface Reconciler extends AsyncDisposable {
   report(relayId: string): RelayReport | undefined
   /** How many relays are in each state. */
   states(): ReadonlyMap<string, number>
+  /** The targets that checks have found up or down, of every relay. */
+  checked(): Iterable<{ readonly relay: string; readonly target: TargetStatus }>
   /** Refusals of every relay since this boot, by cause. */
   readonly refusals: ReadonlyMap<string, number>
 }
@@ -86,6 +89,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
   const slots = new Map<string, Slot>()
   const newConnectionId = connectionIds()
   const refusals = openRefusals(cx.changed)
+  const targetNews = { health: openPacer(cx.changed, 250), counts: openPacer(cx.changed, 2_000) }
   let stopping = false
 
   function want(id: string, desired: Desired | undefined): Promise<void> {
@@ -130,6 +134,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
         if (slot.desired) continue
         slots.delete(slot.id)
         refusals.forget(slot.id)
+        for (const pacer of Object.values(targetNews)) pacer.forget(slot.id)
         wake(slot)
         if (slot.done && !stopping && !cx.isRevoked(slot.id))
           cx.log.info({ event: 'relay.removed', relay: slot.done.name, relayId: slot.id }, 'relay removed')
@@ -203,6 +208,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     const story = storyOf(cx.log, plan)
     const relay = openRelay(plan, {
       egress,
+      checkEgress: cx.ceiling,
       newConnectionId,
       barrier: () => barrier(slot),
       observer: {
@@ -226,6 +232,10 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
         failed(error, source) {
           refusals.count(slot.id, error.code)
           story.failed(error, source)
+        },
+        target(target, change) {
+          if (change === 'health') story.target?.(target, change)
+          targetNews[change].soon(slot.id)
         },
       },
     })
@@ -329,6 +339,13 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       }
       return states
     },
+    *checked() {
+      for (const { running, refused } of slots.values()) {
+        if (!running || refused) continue
+        const { plan, targets } = running.relay
+        for (const target of targets) if (target.health !== 'unknown') yield { relay: plan.name, target }
+      }
+    },
     report(relayId) {
       const slot = slots.get(relayId)
       return (
@@ -353,13 +370,15 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       stopping = true
       await all([...slots.keys()].map(id => want(id, undefined)))
       refusals[Symbol.dispose]()
+      for (const pacer of Object.values(targetNews)) pacer[Symbol.dispose]()
     },
   }
 }
 
-function changeLimits({ relay }: Running, { name, limits }: RelayPlan): RelayError | undefined {
+function changeLimits({ relay }: Running, { name, limits, ...plan }: RelayPlan): RelayError | undefined {
   try {
     relay.setLimits(limits)
+    relay.setSharing(plan)
     return undefined
   } catch (thrown) {
     return RelayError.from(thrown, `relay/${name}`)

@@ -1,6 +1,11 @@
-import { type RelayReport, RelayState as StateMessage } from '#gen/fleetcat/v1/relay.ts'
+import {
+  Health,
+  type RelayReport,
+  RelayState as StateMessage,
+  type TargetReport,
+} from '#gen/fleetcat/v1/relay.ts'
 import type { ErrorCode, RelayError } from '#relay/errors.ts'
-import type { RelayState, RunningRelay } from '#relay/relay.ts'
+import type { RelayState, RunningRelay, TargetStatus } from '#relay/relay.ts'
 import { toProblem } from '#wire/problem.ts'
 
 export interface RelayFacts {
@@ -21,8 +26,27 @@ export function toReport({ relayId, generation, running, refused, refusals }: Re
     problem: undefined,
     retryAt: undefined,
     ...(refused ? ended(refused) : running ? stateOf(running.state) : { state: StateMessage.PENDING }),
+    targets: running?.targets.slice(0, mostTargets).map(toTargetReport) ?? [],
     trace: running?.trace.map(({ at, state }) => ({ at, state })) ?? [],
     refusals: Object.fromEntries([...refusals].map(([cause, count]) => [cause, BigInt(count)])),
+  }
+}
+
+/** Of one relay: more would make a report that fits no controller. */
+const mostTargets = 256
+
+const healths = { unknown: Health.UNSPECIFIED, up: Health.UP, down: Health.DOWN } as const
+
+function toTargetReport(target: TargetStatus): TargetReport {
+  const { address, health, since, error, connections, total, failures } = target
+  return {
+    address,
+    health: healths[health],
+    since,
+    problem: error && toProblem(error),
+    connections,
+    total: BigInt(total),
+    failures: BigInt(failures),
   }
 }
 

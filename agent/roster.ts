@@ -30,7 +30,7 @@ export interface Roster extends Disposable {
 
 export function openRoster({ due, batchMs = 50, trafficMs = 1_000, chunk = 2_000 }: RosterOptions): Roster {
   const live = new Map<string, Connection>()
-  const told = new Map<string, { bytesIn: number; bytesOut: number }>()
+  const told = new Map<string, Told>()
   const untold = new Set<string>()
   let closings: ConnectionClosed[] = []
   let traffic: string[] = []
@@ -41,7 +41,14 @@ export function openRoster({ due, batchMs = 50, trafficMs = 1_000, chunk = 2_000
   const past = { connections: 0, bytesIn: 0, bytesOut: 0 }
 
   const ticker = setInterval(() => {
-    traffic = [...told.keys()].filter(id => moved(live.get(id)!, told.get(id)!))
+    traffic = []
+    for (const [id, before] of told) {
+      const now = live.get(id)!
+      // Its first target has not opened, so it went on to another: it is told anew.
+      if (now.target !== before.target) untold.add(id)
+      else if (moved(now, before)) traffic.push(id)
+    }
+    if (untold.size > 0) changed()
     if (traffic.length > 0) due()
   }, trafficMs)
 
@@ -70,7 +77,8 @@ export function openRoster({ due, batchMs = 50, trafficMs = 1_000, chunk = 2_000
       if (opened.length === chunk) break
       untold.delete(id)
       const connection = live.get(id)!
-      told.set(id, { bytesIn: connection.bytesIn, bytesOut: connection.bytesOut })
+      const { bytesIn, bytesOut, target } = connection
+      told.set(id, { bytesIn, bytesOut, target })
       opened.push(toMessage(connection))
     }
     return opened
@@ -109,8 +117,9 @@ export function openRoster({ due, batchMs = 50, trafficMs = 1_000, chunk = 2_000
       if (!live.delete(connection.id)) return
       past.bytesIn += connection.bytesIn
       past.bytesOut += connection.bytesOut
-      told.delete(connection.id)
-      if (untold.delete(connection.id)) brief++
+      const wasTold = told.delete(connection.id)
+      untold.delete(connection.id)
+      if (!wasTold) brief++
       else closings.push(closing(connection, ending))
       // Nobody takes for so long that a fresh list is shorter than the story so far.
       if (closings.length > chunk) restart()
@@ -146,7 +155,14 @@ export function openRoster({ due, batchMs = 50, trafficMs = 1_000, chunk = 2_000
   }
 }
 
-const moved = (now: Connection, before: { bytesIn: number; bytesOut: number }) =>
+/** What the controller last heard of a connection. */
+interface Told {
+  bytesIn: number
+  bytesOut: number
+  readonly target: string
+}
+
+const moved = (now: Connection, before: Told) =>
   now.bytesIn !== before.bytesIn || now.bytesOut !== before.bytesOut
 
 const bytes = ({ bytesIn, bytesOut }: Connection) => ({

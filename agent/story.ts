@@ -35,6 +35,11 @@ export function storyOf(log: Logger, { id, name }: RelayPlan): RelayObserver {
     },
     refused: (cause, source) =>
       log.debug({ event: 'connection.refused', relay: name, source, cause }, 'connection refused'),
+    target({ address, health, error }) {
+      if (health === 'down')
+        log.warn({ event: 'target.down', relay: name, target: address, why: error?.message }, 'target down')
+      if (health === 'up') log.info({ event: 'target.up', relay: name, target: address }, 'target up')
+    },
     failed: (error, source) =>
       log.warn({ event: 'connection.failed', relay: name, source, error }, 'connection failed'),
   }

@@ -8,6 +8,7 @@ import { onlyAgent } from './placement.ts'
 import { readRelayFiles } from './relay-file.ts'
 import { flowFields } from './views/flow.ts'
 import { specItem } from './views/relay.ts'
+import { sharingFields } from './views/sharing.ts'
 
 export interface Request {
   readonly files: readonly string[]
@@ -88,7 +89,7 @@ export function changeItem(change: RelayChange): ChangeItem {
 function fields(relay: Relay | undefined): Map<string, string> {
   const found = new Map<string, string>()
   if (!relay) return found
-  const { listen, targets, agents, selector, limits, ...flow } = specItem(relay.spec)
+  const { listen, targets, agents, selector, limits, balance, health, ...flow } = specItem(relay.spec)
   const put = (field: string, value: unknown) => {
     const text = Array.isArray(value) ? value.join(', ') : String(value ?? '')
     if (text) found.set(field, text)
@@ -96,7 +97,8 @@ function fields(relay: Relay | undefined): Map<string, string> {
   for (const [name, value] of Object.entries({ listen, agents, selector, targets }))
     put(`spec.${name}`, value)
   for (const [name, value] of Object.entries(limits)) put(`spec.limits.${name}`, value)
-  for (const [name, value] of flowFields(flow)) put(`spec.${name}`, value)
+  for (const [name, value] of [...sharingFields({ balance, health }), ...flowFields(flow)])
+    put(`spec.${name}`, value)
   for (const [name, value] of Object.entries(relay.labels)) put(`metadata.labels.${name}`, value)
   return found
 }

@@ -4,10 +4,12 @@ import { toDuration } from '#wire/duration.ts'
 import { checkFlow } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
 import { longestLeaseMs, shortestLeaseMs } from '#wire/lease.ts'
+import { checkSharing } from '#wire/sharing.ts'
 import { parseDuration } from './duration.ts'
 import { usage } from './failure.ts'
 import { toFlow } from './views/flow.ts'
 import type { LimitsItem, SpecItem } from './views/relay.ts'
+import { toSharing } from './views/sharing.ts'
 
 /** A relay as a person describes it, on the command line or in a file. */
 export interface Description {
@@ -40,6 +42,8 @@ export async function toDraft({ name, labels, reason, spec }: Description): Prom
     )
   }
   bindAll(spec)
+  const sharing = toSharing(spec)
+  checkSharing(`relay/${name}`, sharing)
   const flow = toFlow(spec)
   checkFlow(`relay/${name}`, flow)
   for (const [label, value] of Object.entries(labels)) checkLabel(label, value, { host: true })
@@ -53,6 +57,7 @@ export async function toDraft({ name, labels, reason, spec }: Description): Prom
       agents: [...spec.agents],
       selector: spec.selector,
       limits: limits(spec.limits),
+      ...sharing,
       ...flow,
       lease: spec.lease === undefined ? undefined : toDuration(parseLease(spec.lease)),
     },

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
-import { nearest } from '#relay/nearest.ts'
 import { collect } from './command.ts'
 import { usage } from './failure.ts'
+import { checked, choice, count } from './option-values.ts'
 import { parseByteRate, parseSize } from './size.ts'
 import { type DumpItem, directions, dumpFormats, type FlowItem } from './views/flow.ts'
 
@@ -46,7 +46,7 @@ export function withFlow(command: Command): Command {
       'with --dump-file: begin a new file at this size (default: 64MiB)',
       checked(text => parseSize(text, '--dump-rotate')),
     )
-    .option('--dump-keep <n>', 'with --dump-file: keep so many old files (default: 5)', count)
+    .option('--dump-keep <n>', 'with --dump-file: keep so many old files (default: 5)', count('--dump-keep'))
 }
 
 /** Throws a RelayError `usage` when options are missing that others need. */
@@ -81,30 +81,4 @@ export function flowOf(command: string, options: FlowOptions): FlowItem {
       },
     }),
   }
-}
-
-/** One of a few words; the shell completes them, and a wrong one is answered with the nearest. */
-export function choice(command: Command, flags: string, summary: string, words: readonly string[]) {
-  const option = command.createOption(flags, `${summary}: ${words.join(', ')}`).choices([...words])
-  option.argParser(text => {
-    if (words.includes(text)) return text
-    const near = nearest(text, words)
-    const fix = near ? `Did you mean ${near}?` : `There are ${words.join(', ')}`
-    throw usage(`${option.long} ${text}`, 'there is no such word here', fix)
-  })
-  return option
-}
-
-/** The text is kept: it is what the setting is written as. */
-function checked(check: (text: string) => void) {
-  return (text: string) => {
-    check(text)
-    return text
-  }
-}
-
-function count(text: string): number {
-  const n = Number(text)
-  if (!/^\d+$/.test(text) || n < 1) throw usage(`--dump-keep ${text}`, 'it is not a whole number above 0')
-  return n
 }

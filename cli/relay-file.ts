@@ -9,6 +9,7 @@ import { usage } from './failure.ts'
 import { flowGiven, given } from './flow-schema.ts'
 import { type Mistake, valueMistakes } from './relay-mistakes.ts'
 import { isList, type RelayDocument, shaped } from './relay-schema.ts'
+import { sharingGiven } from './sharing-schema.ts'
 
 interface Placed {
   readonly draft: RelayDraft
@@ -113,7 +114,18 @@ async function valuesOf(value: unknown): Promise<Mistake[]> {
 }
 
 function drafted({ metadata, spec }: RelayDocument): Promise<RelayDraft> {
-  const { listen, target, targets = [], agents = [], selector = '', limits = {}, lease, ...flow } = spec
+  const {
+    listen,
+    target,
+    targets = [],
+    agents = [],
+    selector = '',
+    limits = {},
+    balance,
+    health,
+    lease,
+    ...flow
+  } = spec
   return toDraft({
     name: metadata.name,
     labels: metadata.labels ?? {},
@@ -124,6 +136,7 @@ function drafted({ metadata, spec }: RelayDocument): Promise<RelayDraft> {
       agents,
       selector,
       limits: given(limits),
+      ...sharingGiven({ balance, health }),
       ...flowGiven(flow),
       ...(lease !== undefined && { lease }),
     },

@@ -2,12 +2,15 @@ import { RelayError } from '#relay/errors.ts'
 import { parseCidr } from '#relay/ip.ts'
 import { flowMistakes } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
+import { sharingMistakes } from '#wire/sharing.ts'
 import { checkRelayName, parseLease } from './draft.ts'
 import { parseDuration } from './duration.ts'
 import { usage } from './failure.ts'
 import { flowOfSpec } from './flow-schema.ts'
 import { specKeys } from './relay-schema.ts'
+import { sharingOfSpec } from './sharing-schema.ts'
 import { parseByteRate, parseSize } from './size.ts'
+import { httpPath } from './views/sharing.ts'
 
 type Path = readonly (string | number)[]
 
@@ -22,7 +25,7 @@ export interface Mistake {
  * and passes over those whose very shape is wrong, so that a reader learns of all mistakes at once.
  */
 export async function valueMistakes(value: unknown): Promise<Mistake[]> {
-  const { bindListen, bindTarget } = await import('#relay/endpoints/index.ts')
+  const { bindListen, bindTarget, checkCheckable } = await import('#relay/endpoints/index.ts')
   const found: Mistake[] = []
   const check = (path: Path, judge: (text: string) => void) => {
     const text = path.reduce<unknown>((from, step) => (from as Record<string, unknown> | null)?.[step], value)
@@ -42,11 +45,19 @@ export async function valueMistakes(value: unknown): Promise<Mistake[]> {
     check(['metadata', 'labels', name], text => checkLabel(name, text, { host: true }))
   }
   check(['spec', 'listen'], bindListen)
-  check(['spec', 'target'], bindTarget)
-  for (const i of indexes(spec.targets)) check(['spec', 'targets', i], bindTarget)
+  const judgeTarget = (text: string) => {
+    bindTarget(text)
+    if (spec.health !== undefined) checkCheckable(text)
+  }
+  check(['spec', 'target'], judgeTarget)
+  for (const i of indexes(spec.targets)) check(['spec', 'targets', i], judgeTarget)
   for (const i of indexes(spec.tee)) check(['spec', 'tee', i], bindTarget)
   check(['spec', 'throttle'], text => parseByteRate(text, 'throttle'))
   check(['spec', 'dump', 'rotate'], text => parseSize(text, 'rotate'))
+  check(['spec', 'health', 'check'], text => httpPath(text, 'check'))
+  for (const key of ['interval', 'timeout']) {
+    check(['spec', 'health', key], text => parseDuration(text, key))
+  }
   for (const key of ['allowFrom', 'denyFrom']) {
     for (const i of indexes(limits[key])) check(['spec', 'limits', key, i], parseCidr)
   }
@@ -54,7 +65,7 @@ export async function valueMistakes(value: unknown): Promise<Mistake[]> {
     check(['spec', 'limits', key], text => parseDuration(text, key))
   }
   check(['spec', 'lease'], parseLease)
-  return [...found, ...together(String(metadata.name ?? ''), spec), ...flow(spec)]
+  return [...found, ...together(String(metadata.name ?? ''), spec), ...settings(spec)]
 }
 
 /** What is wrong with fields only beside each other. */
@@ -81,11 +92,11 @@ function together(name: string, spec: Record<string, unknown>): Mistake[] {
   return found
 }
 
-/** What is wrong with what happens to the bytes, once each setting by itself makes sense. */
-function flow(spec: Record<string, unknown>): Mistake[] {
-  const given = flowOfSpec(spec)
-  if (!given) return []
-  return flowMistakes(given).map(({ path, why, fix }) => ({
+/** What is wrong with the settings beside the addresses, once each by itself makes sense. */
+function settings(spec: Record<string, unknown>): Mistake[] {
+  const [sharing, flow] = [sharingOfSpec(spec), flowOfSpec(spec)]
+  const found = [...(sharing ? sharingMistakes(sharing) : []), ...(flow ? flowMistakes(flow) : [])]
+  return found.map(({ path, why, fix }) => ({
     path: ['spec', ...path],
     error: usage(`\`spec.${path.join('.')}\``, why, fix),
   }))

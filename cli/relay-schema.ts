@@ -4,6 +4,7 @@ import { usage } from './failure.ts'
 import { dumpSchema, flowShape } from './flow-schema.ts'
 import { apiVersion } from './output/print.ts'
 import type { Mistake } from './relay-mistakes.ts'
+import { healthSchema, sharingShape } from './sharing-schema.ts'
 
 const metadata = z.strictObject({
   name: z.string(),
@@ -25,6 +26,7 @@ const spec = z.strictObject({
   agents: z.array(z.string()).optional(),
   selector: z.string().optional(),
   limits: limits.optional(),
+  ...sharingShape,
   ...flowShape,
   lease: z.string().optional(),
 })
@@ -123,6 +125,7 @@ const keysAt: Record<string, readonly string[]> = {
   spec: specKeys,
   limits: Object.keys(limits.shape),
   dump: Object.keys(dumpSchema.shape),
+  health: Object.keys(healthSchema.shape),
 }
 
 const readOnly = ['id', 'generation', 'createdAt', 'createdBy']
@@ -155,6 +158,12 @@ const advice: Record<string, string | undefined> = {
   maxConnectionAge: 'Write for example `maxConnectionAge: 8h`',
   maxConnections: 'Write for example `maxConnections: 100`',
   ratePerSecond: 'Write for example `ratePerSecond: 50`',
+  health: 'Write for example `health: { check: http:/healthz, interval: 5s }`',
+  check: 'Write `check: connect`, or http: and a path, as `check: http:/healthz`',
+  interval: 'Write for example `interval: 5s`',
+  timeout: 'Write for example `timeout: 2s`',
+  rise: 'Write for example `rise: 2`',
+  fall: 'Write for example `fall: 3`',
   throttle: 'Write for example `throttle: 10MB/s`',
   dump: 'Write for example `dump: { format: both, file: /var/log/wire.log }`',
   rotate: 'Write for example `rotate: 64MiB`',

@@ -33,5 +33,6 @@ export function refusalFor(relay: Relay, { hello, session, name }: Host): RelayR
     retryAt: undefined,
     trace: [],
     refusals: {},
+    targets: [],
   }
 }

@@ -13,6 +13,8 @@ const mostLabelText = 256
 /** Addresses and names that are only shown: what is longer is cut, for an honest host may have long ones. */
 const mostShown = 300
 const mostItems = 64
+/** Of one relay; agents of ours tell of a quarter of it. */
+const mostTargets = 1_024
 /** Of each kind in one message; no agent of ours sends half as many. */
 const mostInOneMessage = 10_000
 
@@ -33,17 +35,22 @@ export function checkReports(reports: readonly RelayReport[]): void {
 }
 
 function checkReport(report: RelayReport): void {
-  const { trace, refusals, local, retryAt } = report
+  const { trace, refusals, local, retryAt, targets } = report
   const what = `report of ${report.relayId.slice(0, mostId)}`
   texts(what, [report.relayId, ...Object.keys(refusals), ...trace.map(each => each.state)], mostId)
   count(`${what}: addresses`, local.length, mostItems)
   count(`${what}: transitions`, trace.length, mostItems)
   count(`${what}: refusals`, Object.keys(refusals).length, mostItems)
-  dates(what, [retryAt, ...trace.map(each => each.at)])
+  count(`${what}: targets`, targets.length, mostTargets)
+  dates(what, [retryAt, ...trace.map(each => each.at), ...targets.map(each => each.since)])
   if (!Object.values(RelayState).includes(report.state))
     throw wrong(what, `there is no state ${report.state}`)
   report.local = local.map(address => cut(address, mostShown))
   report.problem = cutProblem(report.problem)
+  for (const target of targets) {
+    target.address = cut(target.address, mostShown)
+    target.problem = cutProblem(target.problem)
+  }
 }
 
 export function checkReceipt(receipt: Receipt): void {

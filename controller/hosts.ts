@@ -102,7 +102,7 @@ export function noteConnections({ connections, name }: Host, events: ConnectionE
 /** Keeps what the agent says of one relay; of an agent that has said too much already, only the gist. */
 export function noteReport({ reports }: Host, report: RelayReport): void {
   const { relayId } = report
-  const gist = { ...report, local: [], trace: [], refusals: {}, problem: undefined }
+  const gist = { ...report, local: [], trace: [], refusals: {}, targets: [], problem: undefined }
   reports.set(relayId, reports.lengthWith(relayId, report) <= mostReportText ? report : gist)
 }
 
@@ -110,9 +110,12 @@ function connectionLength({ id, relayId, source, target, tlsIdentity }: Connecti
   return id.length + relayId.length + source.length + target.length + tlsIdentity.length
 }
 
-function reportLength({ relayId, local, problem, trace, refusals }: RelayReport): number {
-  const { code = '', what = '', why = '', fix = '' } = problem ?? {}
-  const texts = [relayId, code, what, why, fix, ...local, ...Object.keys(refusals)]
+function reportLength({ relayId, local, problem, trace, refusals, targets }: RelayReport): number {
+  const addresses = targets.map(({ address }) => address)
+  const texts = [relayId, ...local, ...Object.keys(refusals), ...addresses]
+  for (const each of [problem, ...targets.map(({ problem }) => problem)]) {
+    if (each) texts.push(each.code, each.what, each.why, each.fix)
+  }
   return (
     texts.reduce((sum, text) => sum + text.length, 0) +
     trace.reduce((sum, { state }) => sum + state.length, 0)

@@ -9,6 +9,7 @@ import { limitMs, toDuration, toMilliseconds } from '#wire/duration.ts'
 import { checkFlow } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
 import { leaseMs, longestLeaseMs, shortestLeaseMs } from '#wire/lease.ts'
+import { checkSharing } from '#wire/sharing.ts'
 import type { Actor, Journal } from './actor.ts'
 import type { Commit } from './commit.ts'
 import type { Former } from './former.ts'
@@ -62,6 +63,7 @@ export function openRelays({
     for (const [name, value] of Object.entries(draft.labels)) checkLabel(name, value, { host: true })
     if (spec.targets.length === 0) throw new RelayError('usage', { what, why: 'it has no target address' })
     bindAll(spec)
+    checkSharing(what, spec)
     checkFlow(what, spec)
     checkAgents(what, spec)
     checkLimits(what, spec.limits)

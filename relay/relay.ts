@@ -118,7 +118,7 @@ export function openRelay(
   const turnedAway = (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text)
   const dialing = { egress, turnedAway, ...(lookup && { lookup }) }
   const targets = openTargets(plan.targets, plan, {
-    checking: { ...dialing, ...(checkEgress && { egress: checkEgress }) },
+    checking: { ...dialing, ...(checkEgress && { egress: checkEgress }), barrier },
     changed: target => observer.target?.(target, 'health'),
   })
   const used = (target: TargetStatus) => observer.target?.(target, 'counts')

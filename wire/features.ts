@@ -2,6 +2,8 @@ import type { Desired } from '#gen/fleetcat/v1/agent.ts'
 
 /** The settings of a relay that came after the first version of the contract. */
 const settings = [
+  'balance',
+  'health',
   'unidirectional',
   'timestamp',
   'throttle',

@@ -5,10 +5,12 @@ import { collect, define, withContext } from '../command.ts'
 import { parseDuration } from '../duration.ts'
 import { note, usage } from '../failure.ts'
 import { type FlowOptions, flowOf, withFlow } from '../flow-options.ts'
+import { checked, count } from '../option-values.ts'
 import { type OutputOptions, print, renderItem, withOutput } from '../output/print.ts'
+import { type SharingOptions, sharingOf, withSharing } from '../sharing-options.ts'
 import type { LimitsItem } from '../views/relay.ts'
 
-interface Options extends OutputOptions, FlowOptions {
+interface Options extends OutputOptions, FlowOptions, SharingOptions {
   readonly context?: string
   readonly on?: string[]
   readonly selector?: string
@@ -31,18 +33,19 @@ export function command(): Command {
     define('create', 'Starts a relay on one or many agents. Addresses are written as socat writes them.', [
       'fleetcat create web TCP4-LISTEN:8080,bind=127.0.0.1,fork TCP4:example.com:80',
       'fleetcat create db --on edge-1 TCP4-LISTEN:5432,bind=127.0.0.1,fork TCP4:10.0.0.5:5432 TCP4:10.0.0.6:5432',
+      'fleetcat create app TCP4-LISTEN:8082,bind=127.0.0.1,fork TCP4:10.0.0.5:80 TCP4:10.0.0.6:80 --balance round-robin --health http:/healthz',
       'fleetcat create dns -l site=paris TCP4-LISTEN:5353,bind=127.0.0.1,fork TCP4:9.9.9.9:53 --wait',
       'fleetcat create seen TCP4-LISTEN:8081,bind=127.0.0.1,fork TCP4:10.0.0.5:80 --dump both --throttle 512KiB/s',
     ])
       .argument('<name>', 'the name of the relay')
       .argument('<listen>', 'the address that waits for connections')
-      .argument('<address...>', 'the targets: where they go; several are tried in order')
+      .argument('<address...>', 'the targets: where they go; of several each is tried until one opens')
       .option('--on <agent>', 'run it on this agent (repeatable)', collect)
       .option('-l, --selector <selector>', 'run it on all agents that match, now and later'),
   )
   return withContext(
     withOutput(
-      withFlow(relay)
+      withFlow(withSharing(relay))
         .option('--lease <duration>', 'how long an agent that is cut off goes on: 5s to 24h (default: 60s)')
         .option('--label <name=value>', 'a label of the relay (repeatable)', collect)
         .option('--reason <text>', 'why, for those who read the list')
@@ -60,10 +63,11 @@ export function command(): Command {
 }
 
 function withLimits(command: Command): Command {
+  const duration = (option: string) => checked(text => parseDuration(text, option))
   return command
     .option('--allow-from <cidr>', 'only sources in this network may connect (repeatable)', collect)
     .option('--deny-from <cidr>', 'sources in this network may not connect (repeatable)', collect)
-    .option('--max-connections <n>', 'at most so many at a time on each agent', positive('--max-connections'))
+    .option('--max-connections <n>', 'at most so many at a time on each agent', count('--max-connections'))
     .option('--rate <n/s>', 'at most so many new connections a second on each agent: 5/s, or just 5', rate)
     .option(
       '--idle-timeout <duration>',
@@ -75,26 +79,6 @@ function withLimits(command: Command): Command {
       'close a connection that is so old',
       duration('--max-connection-age'),
     )
-}
-
-/** What the wire can carry. */
-const most = 0xffff_ffff
-
-function positive(option: string) {
-  return (text: string) => {
-    const n = Number(text)
-    if (!/^\d+$/.test(text) || n < 1) throw usage(`${option} ${text}`, 'it is not a whole number above 0')
-    if (n > most) throw usage(`${option} ${text}`, `the highest is ${most}`)
-    return n
-  }
-}
-
-/** The text is kept: it is what the relay's limits are written as. */
-function duration(option: string) {
-  return (text: string) => {
-    parseDuration(text, option)
-    return text
-  }
 }
 
 function rate(text: string): number {
@@ -128,6 +112,7 @@ async function create(name: string, listen: string, targets: string[], options: 
       agents: on,
       selector,
       limits: limits(options),
+      ...sharingOf('fleetcat create', options),
       ...flowOf('fleetcat create', options),
       ...(options.lease !== undefined && { lease: options.lease }),
     },

@@ -14,8 +14,15 @@ export function painter(stream: Pick<WriteStream, 'isTTY'>): Paint {
 
 /** One meaning a colour, wherever a state is shown. */
 export function colourOfState(state: string): Colour | undefined {
-  if (state === 'ready' || state === 'cut' || state === 'done') return 'green'
-  if (state === 'rejected' || state === 'refused' || state === 'revoked' || state === 'expired') return 'red'
+  if (state === 'ready' || state === 'cut' || state === 'done' || state === 'up') return 'green'
+  if (
+    state === 'rejected' ||
+    state === 'refused' ||
+    state === 'revoked' ||
+    state === 'expired' ||
+    state === 'down'
+  )
+    return 'red'
   if (state === 'pending' || state === 'lapsed' || state === 'fenced' || state.startsWith('unreachable'))
     return 'yellow'
   return undefined

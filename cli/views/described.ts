@@ -8,12 +8,14 @@ import { type AgentItem, agentStateText } from './agent.ts'
 import type { ConnectionItem } from './connection.ts'
 import { flowFields } from './flow.ts'
 import type { AgentOfRelay, RelayItem } from './relay.ts'
+import { sharingFields } from './sharing.ts'
+import { targetColumns } from './target.ts'
 import { labelText } from './words.ts'
 
 const style = () => ({ wide: false, headers: true, paint: painter(process.stdout), now: Date.now() })
 
 export function describeRelay({ metadata, spec, status }: RelayItem): string {
-  const { listen, targets, agents, selector, limits, ...flow } = spec
+  const { listen, targets, agents, selector, limits, lease, balance, health, ...flow } = spec
   const now = Date.now()
   return sections([
     {
@@ -27,7 +29,7 @@ export function describeRelay({ metadata, spec, status }: RelayItem): string {
         ['Reason', metadata.reason],
         ['Expires', status.expiresAt && `${status.expiresAt} (${until(status.expiresAt, now)})`],
         ['Connections', status.connections],
-        ['Lease', spec.lease ?? `${formatDuration(defaultLeaseMs)} (the default)`],
+        ['Lease', lease ?? `${formatDuration(defaultLeaseMs)} (the default)`],
       ],
     },
     {
@@ -46,9 +48,10 @@ export function describeRelay({ metadata, spec, status }: RelayItem): string {
         Array.isArray(value) ? value.join(', ') : String(value),
       ]),
     },
+    { title: 'Balance', fields: sharingFields({ balance, health }) },
     { title: 'Flow', fields: flowFields(flow) },
     ...(status.agents.length === 0 ? [{ block: 'No agent matches it.\n' }] : []),
-    ...status.agents.map(agent => onAgent(agent, now)),
+    ...status.agents.flatMap(agent => [onAgent(agent, now), targetsOn(agent)]),
   ])
 }
 
@@ -72,6 +75,11 @@ function onAgent(agent: AgentOfRelay, now: number): Section {
     ],
   }
 }
+
+const targetsOn = ({ agent, targets }: AgentOfRelay): Section => ({
+  title: `Targets of ${agent}`,
+  block: table(targets, targetColumns, style()),
+})
 
 const countsText = (counts: Readonly<Record<string, number>>) =>
   Object.entries(counts)

@@ -4,7 +4,7 @@ import type { RelayItem } from './relay.ts'
 /** What a person would have written: nothing that is empty, nothing that the fleet reports. */
 export function asFile({ metadata, spec }: RelayItem) {
   const { name, labels, reason } = metadata
-  const { listen, targets, agents, selector, limits, ...flow } = spec
+  const { listen, targets, agents, selector, limits, ...settings } = spec
   return {
     apiVersion,
     kind: 'Relay',
@@ -15,7 +15,7 @@ export function asFile({ metadata, spec }: RelayItem) {
       ...(agents.length > 0 && { agents }),
       ...(selector && { selector }),
       ...(Object.keys(limits).length > 0 && { limits }),
-      ...flow,
+      ...settings,
     },
   }
 }

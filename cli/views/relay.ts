@@ -7,6 +7,8 @@ import { colourOfState } from '../output/colour.ts'
 import type { Presentation } from '../output/print.ts'
 import { since, until } from '../output/time.ts'
 import { type FlowItem, flowItem } from './flow.ts'
+import { type SharingItem, sharingItem } from './sharing.ts'
+import { type TargetItem, targetItem } from './target.ts'
 import { labelText, problemText, relayState, time } from './words.ts'
 
 /** Only the limits that are set. Durations are text, as files and options take them. */
@@ -19,7 +21,7 @@ export interface LimitsItem {
   readonly maxConnectionAge?: string
 }
 
-export interface SpecItem extends FlowItem {
+export interface SpecItem extends FlowItem, SharingItem {
   readonly listen: string
   readonly targets: readonly string[]
   readonly agents: readonly string[]
@@ -41,6 +43,7 @@ export interface AgentOfRelay {
   /** Without another word from the controller it closes there by then. */
   readonly leasedUntil: string | null
   readonly refusals: Readonly<Record<string, number>>
+  readonly targets: readonly TargetItem[]
   readonly trace: readonly { readonly at: string | null; readonly state: string }[]
 }
 
@@ -97,6 +100,7 @@ export function specItem(spec: RelaySpec | undefined): SpecItem {
     agents: spec?.agents ?? [],
     selector: spec?.selector ?? '',
     limits: limitsItem(spec?.limits),
+    ...sharingItem(spec),
     ...flowItem(spec),
     ...(spec?.lease && { lease: formatDuration(leaseMs(spec)) }),
   }
@@ -128,6 +132,7 @@ function onAgent(on: RelayOnAgent): AgentOfRelay {
     retryAt: time(report?.retryAt),
     leasedUntil: time(leasedUntil),
     refusals: Object.fromEntries(Object.entries(report?.refusals ?? {}).map(([k, n]) => [k, Number(n)])),
+    targets: (report?.targets ?? []).map(targetItem),
     trace: (report?.trace ?? []).map(({ at, state }) => ({ at: time(at), state })),
   }
 }

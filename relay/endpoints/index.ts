@@ -109,16 +109,20 @@ export function bindAll({
   listen,
   targets,
   tee = [],
+  health,
 }: {
   readonly listen: string
   readonly targets: readonly string[]
   readonly tee?: readonly string[] | undefined
+  /** If there is any, the targets must be such that it can be checked. */
+  readonly health?: object | undefined
 }): void {
   const halves = (text: string) => {
     const { read, write } = bindTarget(text)
     return read === write ? [read] : [read, write]
   }
   checkAsked(bindListen(listen), targets.flatMap(halves), tee.flatMap(halves))
+  if (health) for (const target of targets) checkCheckable(target)
 }
 
 /**
@@ -143,6 +147,21 @@ export function checkAsked(
 }
 
 const partsOf = (endpoint: Endpoint): readonly Endpoint[] => endpoint.halves?.flatMap(partsOf) ?? [endpoint]
+
+/** Throws a RelayError `usage` for a target that health checks make no sense for. */
+export function checkCheckable(target: string): void {
+  const { read, write } = parseTarget(target)
+  for (const { keyword, text } of [read, write]) {
+    const kind = kindOf(keyword)
+    if (!kind || kind.checkable) continue
+    const checkable = kinds.filter(({ checkable }) => checkable).map(({ keyword }) => keyword)
+    throw new RelayError('usage', {
+      what: `health checks of \`${shown(text)}\``,
+      why: `that ${kind.keyword} can be opened does not show that a server is there`,
+      fix: `Leave the checks out. They make sense for ${checkable.join(', ')}`,
+    })
+  }
+}
 
 function bindTargetAddress(address: Address): Endpoint {
   const kind = kindOf(address.keyword)

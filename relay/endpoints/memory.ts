@@ -21,6 +21,7 @@ export const memoryKinds: readonly EndpointKind[] = [
     summary: 'a conversation with a MEMORY-LISTEN of the same process',
     groups: [],
     role: 'target',
+    checkable: true,
     bind(address) {
       const scope = scopeOf(address, 'MEMORY')
       readOptions(address, [])

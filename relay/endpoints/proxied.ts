@@ -94,7 +94,7 @@ function row(
   keyword: string,
   rest: Pick<EndpointKind, 'aliases' | 'summary' | 'groups' | 'bind'>,
 ): EndpointKind {
-  return { keyword, syntax: `${keyword}:<proxy>:<host>:<port>`, role: 'target', ...rest }
+  return { keyword, syntax: `${keyword}:<proxy>:<host>:<port>`, role: 'target', checkable: true, ...rest }
 }
 
 interface Parts {

@@ -24,6 +24,7 @@ function dialKind(version: 4 | 6 | undefined): EndpointKind {
     summary: `a TCP connection${version ? ` over IPv${version}` : ''}`,
     groups: dialGroups,
     role: 'target',
+    checkable: true,
     ...(version && { covers: ['TCP'] }),
     bind(address) {
       const [hostText, portText] = argsOf(address, `${keyword}:<host>:<port>`, 2)

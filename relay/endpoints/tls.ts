@@ -21,6 +21,7 @@ export const tlsKinds: readonly EndpointKind[] = [
     summary: "a TLS connection; the server's certificate must be for <host> unless options say otherwise",
     groups: dialGroups,
     role: 'target',
+    checkable: true,
     bind(address) {
       const [hostText, portText] = argsOf(address, 'OPENSSL:<host>:<port>', 2)
       const host = hostArg(address, hostText!)

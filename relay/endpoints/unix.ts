@@ -78,6 +78,7 @@ function dialKind(
       is === 'path' ? 'a connection to a Unix socket' : 'a connection to an abstract Unix socket (Linux)',
     groups: dialGroups,
     role: 'target',
+    checkable: true,
     ...more,
     bind(address) {
       const name = readName(address, is, syntax)

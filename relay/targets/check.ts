@@ -37,7 +37,8 @@ export async function check(
   }
 }
 
-const hostOf = ({ args }: Endpoint['address']) => (args.length > 1 ? args[0]! : 'localhost')
+/** The last two arguments of what has a host are that and its port. */
+const hostOf = ({ args }: Endpoint['address']) => args.at(-2) ?? 'localhost'
 
 /** The status of the answer to a GET. Whatever comes after it is not read. */
 function ask(

@@ -9,6 +9,11 @@ import type { Target } from './target.ts'
 /** At the latest so long after a relay is ready its targets are looked at for the first time. */
 const firstWithinMs = 1_000
 
+/** What checks are opened with. While `barrier` says why nothing may be opened now, nothing is. */
+export interface CheckContext extends Omit<OpenContext, 'signal'> {
+  readonly barrier?: (() => RelayError | undefined) | undefined
+}
+
 /**
  * Looks at these targets again and again until it is disposed: then nothing more is opened, at once, and disposal
  * resolves when what was open is closed. `changed` is told when a target's health changes.
@@ -16,7 +21,7 @@ const firstWithinMs = 1_000
 export function startChecks(
   targets: readonly Target[],
   health: HealthCheck,
-  cx: Omit<OpenContext, 'signal'>,
+  cx: CheckContext,
   changed: (target: Target) => void,
 ): AsyncDisposable {
   const scope = openScope()
@@ -30,6 +35,10 @@ export function startChecks(
       await sleep(waitMs, undefined, { signal }).catch(() => {})
       if (signal.aborted) return
       const begunAt = performance.now()
+      if (cx.barrier?.()) {
+        waitMs = health.intervalMs
+        continue
+      }
       const error = await check(target.endpoint, health, { ...cx, signal })
       if (signal.aborted) return
       streak = judge(target, error, health, streak, changed)

@@ -1,6 +1,6 @@
-import type { Endpoint, OpenContext, Peer } from '../endpoint.ts'
+import type { Endpoint, Peer } from '../endpoint.ts'
 import { type Balance, type Order, orderBy } from './balance.ts'
-import { startChecks } from './checks.ts'
+import { type CheckContext, startChecks } from './checks.ts'
 import { equalChecks, type HealthCheck } from './health-check.ts'
 import { newTargets, type Target, type TargetStatus } from './target.ts'
 
@@ -27,7 +27,7 @@ export interface Targets {
 export function openTargets(
   endpoints: readonly Endpoint[],
   first: Sharing,
-  { checking, changed }: { checking: Omit<OpenContext, 'signal'>; changed(target: TargetStatus): void },
+  { checking, changed }: { checking: CheckContext; changed(target: TargetStatus): void },
 ): Targets {
   const all = newTargets(endpoints)
   let { balance, health } = first

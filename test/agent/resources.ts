@@ -32,7 +32,7 @@ export const forbid = (...lines: string[]) => lines.map(text => rule(text, 'the 
 /** The host's side without a session: ceiling, roster, revocations and reconciler, wired as in an agent. */
 export function openHost({
   rules = { permit: permit(...memory), forbid: [] as ReturnType<typeof permit> },
-  lease = { holds: (_leaseMs: number) => true, isBegun: () => true },
+  lease = { holds: (_leaseMs: number): boolean => true, isBegun: () => true },
 } = {}) {
   const changed: string[] = []
   const ceiling = openCeiling(rules)

@@ -119,3 +119,16 @@ test('a long list comes in parts, of which the first says forget the rest', () =
     undefined,
   ])
 })
+
+test('a connection that had to go on to another target is told anew', async () => {
+  using held = taken({ trafficMs: 5 })
+  const live = connection('c-1')
+  held.roster.opened(live)
+  await until('it is told', () => held.roster.take())
+  live.target = 'TCP:db2:5432'
+  const again = await until('it is told anew', () => held.roster.take())
+  expect(again).toMatchObject({ opened: [{ id: 'c-1', target: 'TCP:db2:5432' }], brief: 0n })
+  held.roster.closed(live, eof)
+  const last = await until('its end is told', () => held.roster.take())
+  expect(last).toMatchObject({ closed: [{ id: 'c-1' }], brief: 0n })
+})

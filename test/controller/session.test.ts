@@ -318,6 +318,7 @@ describe('what an agent reports', () => {
       local: ['0.0.0.0:8080'],
       trace: [],
       refusals: {},
+      targets: [],
       problem: undefined,
       retryAt: undefined,
     }

@@ -19,7 +19,17 @@ import {
 } from "@grpc/grpc-js";
 import { Duration } from "../../google/protobuf/duration.ts";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
-import { Connection, Direction, DumpSettings, Problem, Receipt, RelayLimits, RelayReport } from "./relay.ts";
+import {
+  Balance,
+  Connection,
+  Direction,
+  DumpSettings,
+  HealthCheck,
+  Problem,
+  Receipt,
+  RelayLimits,
+  RelayReport,
+} from "./relay.ts";
 
 export const protobufPackage = "fleetcat.v1";
 
@@ -176,6 +186,8 @@ export interface Desired {
     | RelayLimits
     | undefined;
   /** As in RelaySpec, and with the same numbers. */
+  balance: Balance;
+  health: HealthCheck | undefined;
   unidirectional: Direction;
   timestamp: boolean;
   throttle: bigint;
@@ -1757,6 +1769,8 @@ function createBaseDesired(): Desired {
     listen: "",
     targets: [],
     limits: undefined,
+    balance: 0,
+    health: undefined,
     unidirectional: 0,
     timestamp: false,
     throttle: 0n,
@@ -1788,6 +1802,12 @@ export const Desired: MessageFns<Desired> = {
     }
     if (message.limits !== undefined) {
       RelayLimits.encode(message.limits, writer.uint32(50).fork()).join();
+    }
+    if (message.balance !== 0) {
+      writer.uint32(88).int32(message.balance);
+    }
+    if (message.health !== undefined) {
+      HealthCheck.encode(message.health, writer.uint32(98).fork()).join();
     }
     if (message.unidirectional !== 0) {
       writer.uint32(104).int32(message.unidirectional);
@@ -1874,6 +1894,22 @@ export const Desired: MessageFns<Desired> = {
             message.limits = RelayLimits.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.balance = reader.int32() as any;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.health = HealthCheck.decode(reader, reader.uint32());
+            continue;
+          }
           case 13: {
             if (tag !== 104) {
               break;
@@ -1948,6 +1984,10 @@ export const Desired: MessageFns<Desired> = {
     message.targets = object.targets?.map((e) => e) || [];
     message.limits = (object.limits !== undefined && object.limits !== null)
       ? RelayLimits.fromPartial(object.limits)
+      : undefined;
+    message.balance = object.balance ?? 0;
+    message.health = (object.health !== undefined && object.health !== null)
+      ? HealthCheck.fromPartial(object.health)
       : undefined;
     message.unidirectional = object.unidirectional ?? 0;
     message.timestamp = object.timestamp ?? false;

@@ -37,6 +37,26 @@ export namespace DumpFormat {
   export type UNRECOGNIZED = typeof DumpFormat.UNRECOGNIZED;
 }
 
+/** How a relay with several targets chooses among them, for each connection. */
+export const Balance = {
+  /** UNSPECIFIED - Failover: in order, until one opens. */
+  UNSPECIFIED: 0,
+  ROUND_ROBIN: 1,
+  LEAST_CONNECTIONS: 2,
+  SOURCE_HASH: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type Balance = typeof Balance[keyof typeof Balance];
+
+export namespace Balance {
+  export type UNSPECIFIED = typeof Balance.UNSPECIFIED;
+  export type ROUND_ROBIN = typeof Balance.ROUND_ROBIN;
+  export type LEAST_CONNECTIONS = typeof Balance.LEAST_CONNECTIONS;
+  export type SOURCE_HASH = typeof Balance.SOURCE_HASH;
+  export type UNRECOGNIZED = typeof Balance.UNRECOGNIZED;
+}
+
 export const RelayState = {
   UNSPECIFIED: 0,
   PENDING: 1,
@@ -63,6 +83,23 @@ export namespace RelayState {
   export type REVOKED = typeof RelayState.REVOKED;
   export type DONE = typeof RelayState.DONE;
   export type UNRECOGNIZED = typeof RelayState.UNRECOGNIZED;
+}
+
+export const Health = {
+  /** UNSPECIFIED - Not checked, or not yet. */
+  UNSPECIFIED: 0,
+  UP: 1,
+  DOWN: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type Health = typeof Health[keyof typeof Health];
+
+export namespace Health {
+  export type UNSPECIFIED = typeof Health.UNSPECIFIED;
+  export type UP = typeof Health.UP;
+  export type DOWN = typeof Health.DOWN;
+  export type UNRECOGNIZED = typeof Health.UNRECOGNIZED;
 }
 
 export const VerdictKind = {
@@ -101,7 +138,7 @@ export interface Problem {
 export interface RelaySpec {
   /** A listening address, as socat writes it. */
   listen: string;
-  /** Target addresses; several are tried in order. */
+  /** Target addresses; for each connection they are tried until one opens. */
   targets: string[];
   /** Agents by name. Empty when `selector` chooses them. */
   agents: string[];
@@ -109,6 +146,12 @@ export interface RelaySpec {
   selector: string;
   limits:
     | RelayLimits
+    | undefined;
+  /** Which of several targets is tried first. */
+  balance: Balance;
+  /** Targets are looked after if this is here. */
+  health:
+    | HealthCheck
     | undefined;
   /** Bytes go this way only. */
   unidirectional: Direction;
@@ -134,6 +177,20 @@ export interface DumpSettings {
   rotateBytes: bigint;
   /** So many old files stay; 0: the agent's default. */
   keep: number;
+}
+
+/** How an agent finds out which targets are well. What is absent or 0 is the agent's default. */
+export interface HealthCheck {
+  /** The path of a GET that must be answered with 2xx or 3xx. Empty: that the target can be opened is enough. */
+  http: string;
+  interval: Duration | undefined;
+  timeout:
+    | Duration
+    | undefined;
+  /** So many good checks in a row bring a target up. */
+  rise: number;
+  /** So many bad ones take it down. */
+  fall: number;
 }
 
 export interface RelayLimits {
@@ -187,11 +244,32 @@ export interface RelayReport {
   trace: Transition[];
   /** Connections refused so far, by cause. */
   refusals: { [key: string]: bigint };
+  /** In the order of the spec. Their counts are a few seconds old at most. */
+  targets: TargetReport[];
 }
 
 export interface RelayReport_RefusalsEntry {
   key: string;
   value: bigint;
+}
+
+/** How a target fares, as the agent that dials it sees it. */
+export interface TargetReport {
+  address: string;
+  health: Health;
+  /** When `health` became what it is. */
+  since:
+    | Date
+    | undefined;
+  /** Why the last check or connection failed; gone with the next one that does not. */
+  problem:
+    | Problem
+    | undefined;
+  /** Live ones, those being dialled included. */
+  connections: number;
+  /** Opened so far, and failed to open. */
+  total: bigint;
+  failures: bigint;
 }
 
 export interface Transition {
@@ -347,6 +425,8 @@ function createBaseRelaySpec(): RelaySpec {
     agents: [],
     selector: "",
     limits: undefined,
+    balance: 0,
+    health: undefined,
     unidirectional: 0,
     timestamp: false,
     throttle: 0n,
@@ -372,6 +452,12 @@ export const RelaySpec: MessageFns<RelaySpec> = {
     }
     if (message.limits !== undefined) {
       RelayLimits.encode(message.limits, writer.uint32(42).fork()).join();
+    }
+    if (message.balance !== 0) {
+      writer.uint32(88).int32(message.balance);
+    }
+    if (message.health !== undefined) {
+      HealthCheck.encode(message.health, writer.uint32(98).fork()).join();
     }
     if (message.unidirectional !== 0) {
       writer.uint32(104).int32(message.unidirectional);
@@ -450,6 +536,22 @@ export const RelaySpec: MessageFns<RelaySpec> = {
             message.limits = RelayLimits.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.balance = reader.int32() as any;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.health = HealthCheck.decode(reader, reader.uint32());
+            continue;
+          }
           case 13: {
             if (tag !== 104) {
               break;
@@ -521,6 +623,10 @@ export const RelaySpec: MessageFns<RelaySpec> = {
     message.selector = object.selector ?? "";
     message.limits = (object.limits !== undefined && object.limits !== null)
       ? RelayLimits.fromPartial(object.limits)
+      : undefined;
+    message.balance = object.balance ?? 0;
+    message.health = (object.health !== undefined && object.health !== null)
+      ? HealthCheck.fromPartial(object.health)
       : undefined;
     message.unidirectional = object.unidirectional ?? 0;
     message.timestamp = object.timestamp ?? false;
@@ -628,6 +734,113 @@ export const DumpSettings: MessageFns<DumpSettings> = {
       ? BigInt(object.rotateBytes)
       : 0n;
     message.keep = object.keep ?? 0;
+    return message;
+  },
+};
+
+function createBaseHealthCheck(): HealthCheck {
+  return { http: "", interval: undefined, timeout: undefined, rise: 0, fall: 0 };
+}
+
+export const HealthCheck: MessageFns<HealthCheck> = {
+  encode(message: HealthCheck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.http !== "") {
+      writer.uint32(10).string(message.http);
+    }
+    if (message.interval !== undefined) {
+      Duration.encode(message.interval, writer.uint32(18).fork()).join();
+    }
+    if (message.timeout !== undefined) {
+      Duration.encode(message.timeout, writer.uint32(26).fork()).join();
+    }
+    if (message.rise !== 0) {
+      writer.uint32(32).uint32(message.rise);
+    }
+    if (message.fall !== 0) {
+      writer.uint32(40).uint32(message.fall);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HealthCheck {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHealthCheck();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.http = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.interval = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.timeout = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.rise = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.fall = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<HealthCheck>): HealthCheck {
+    return HealthCheck.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<HealthCheck>): HealthCheck {
+    const message = createBaseHealthCheck();
+    message.http = object.http ?? "";
+    message.interval = (object.interval !== undefined && object.interval !== null)
+      ? Duration.fromPartial(object.interval)
+      : undefined;
+    message.timeout = (object.timeout !== undefined && object.timeout !== null)
+      ? Duration.fromPartial(object.timeout)
+      : undefined;
+    message.rise = object.rise ?? 0;
+    message.fall = object.fall ?? 0;
     return message;
   },
 };
@@ -1027,6 +1240,7 @@ function createBaseRelayReport(): RelayReport {
     retryAt: undefined,
     trace: [],
     refusals: {},
+    targets: [],
   };
 }
 
@@ -1059,6 +1273,9 @@ export const RelayReport: MessageFns<RelayReport> = {
     globalThis.Object.entries(message.refusals).forEach(([key, value]: [string, bigint]) => {
       RelayReport_RefusalsEntry.encode({ key: key as any, value }, writer.uint32(66).fork()).join();
     });
+    for (const v of message.targets) {
+      TargetReport.encode(v!, writer.uint32(74).fork()).join();
+    }
     return writer;
   },
 
@@ -1142,6 +1359,14 @@ export const RelayReport: MessageFns<RelayReport> = {
             }
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.targets.push(TargetReport.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1179,6 +1404,7 @@ export const RelayReport: MessageFns<RelayReport> = {
       },
       {},
     );
+    message.targets = object.targets?.map((e) => TargetReport.fromPartial(e)) || [];
     return message;
   },
 };
@@ -1249,6 +1475,141 @@ export const RelayReport_RefusalsEntry: MessageFns<RelayReport_RefusalsEntry> = 
     const message = createBaseRelayReport_RefusalsEntry();
     message.key = object.key ?? "";
     message.value = (object.value !== undefined && object.value !== null) ? BigInt(object.value) : 0n;
+    return message;
+  },
+};
+
+function createBaseTargetReport(): TargetReport {
+  return { address: "", health: 0, since: undefined, problem: undefined, connections: 0, total: 0n, failures: 0n };
+}
+
+export const TargetReport: MessageFns<TargetReport> = {
+  encode(message: TargetReport, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.health !== 0) {
+      writer.uint32(16).int32(message.health);
+    }
+    if (message.since !== undefined) {
+      Timestamp.encode(toTimestamp(message.since), writer.uint32(26).fork()).join();
+    }
+    if (message.problem !== undefined) {
+      Problem.encode(message.problem, writer.uint32(34).fork()).join();
+    }
+    if (message.connections !== 0) {
+      writer.uint32(40).uint32(message.connections);
+    }
+    if (message.total !== 0n) {
+      if (BigInt.asUintN(64, message.total) !== message.total) {
+        throw new globalThis.Error("value provided for field message.total of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.total);
+    }
+    if (message.failures !== 0n) {
+      if (BigInt.asUintN(64, message.failures) !== message.failures) {
+        throw new globalThis.Error("value provided for field message.failures of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.failures);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TargetReport {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTargetReport();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.health = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.since = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.problem = Problem.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.connections = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.total = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.failures = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TargetReport>): TargetReport {
+    return TargetReport.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TargetReport>): TargetReport {
+    const message = createBaseTargetReport();
+    message.address = object.address ?? "";
+    message.health = object.health ?? 0;
+    message.since = object.since ?? undefined;
+    message.problem = (object.problem !== undefined && object.problem !== null)
+      ? Problem.fromPartial(object.problem)
+      : undefined;
+    message.connections = object.connections ?? 0;
+    message.total = (object.total !== undefined && object.total !== null) ? BigInt(object.total) : 0n;
+    message.failures = (object.failures !== undefined && object.failures !== null) ? BigInt(object.failures) : 0n;
     return message;
   },
 };
