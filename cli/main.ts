@@ -30,7 +30,7 @@ async function overview(forgotten = false): Promise<number> {
 }
 
 async function run(row: CommandRow, words: readonly string[]): Promise<number> {
-  if (row.own) return (await row.own()).run(words)
+  if (row.own && words[0] !== '--help') return (await row.own()).run(words)
   const { execute } = await import('./command.ts')
   return execute((await row.load()).command(), words)
 }

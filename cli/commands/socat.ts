@@ -9,4 +9,8 @@ export function command(): Command {
   ])
     .argument('<address>', 'what is opened first')
     .argument('<address>', 'what is opened second')
+    .addHelpText(
+      'after',
+      '\n`fleetcat socat -h` lists socat’s options and addresses, -hh and -hhh their options too.',
+    )
 }

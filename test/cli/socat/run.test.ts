@@ -169,10 +169,6 @@ describe('the answers to questions', () => {
     expect(lineOf(ours, 'so-keepalive ')).toBe('      so-keepalive is an alias for keepalive')
     expect(names((await run(fleetcat('-h'))).stdout)).not.toContain('keepalive')
   })
-
-  test('what is not socat’s format is still help', async () => {
-    expect((await run(fleetcat('--help'))).stdout).toContain('-T<timeout>')
-  })
 })
 
 test('a log file that cannot be made is a reason not to start', async () => {
