@@ -26,6 +26,7 @@ interface Options extends OutputOptions, FlowOptions, SharingOptions {
   readonly wait?: true
   readonly timeout?: number
   readonly dryRun?: true
+  readonly fromSocat?: string
 }
 
 export function command(): Command {
@@ -35,11 +36,13 @@ export function command(): Command {
       'fleetcat create db --on edge-1 TCP4-LISTEN:5432,bind=127.0.0.1,fork TCP4:10.0.0.5:5432 TCP4:10.0.0.6:5432',
       'fleetcat create app TCP4-LISTEN:8082,bind=127.0.0.1,fork TCP4:10.0.0.5:80 TCP4:10.0.0.6:80 --balance round-robin --health http:/healthz',
       'fleetcat create dns -l site=paris TCP4-LISTEN:5353,bind=127.0.0.1,fork TCP4:9.9.9.9:53 --wait',
+      "fleetcat create old --from-socat 'socat -T 15 TCP4-LISTEN:8082,bind=127.0.0.1,fork TCP4:10.0.0.5:80'",
       'fleetcat create seen TCP4-LISTEN:8081,bind=127.0.0.1,fork TCP4:10.0.0.5:80 --dump both --throttle 512KiB/s',
     ])
       .argument('<name>', 'the name of the relay')
-      .argument('<listen>', 'the address that waits for connections')
-      .argument('<address...>', 'the targets: where they go; of several each is tried until one opens')
+      .argument('[listen]', 'the address that waits for connections')
+      .argument('[address...]', 'the targets: where they go; of several each is tried until one opens')
+      .option('--from-socat <line>', 'take addresses and options from this command line of socat')
       .option('--on <agent>', 'run it on this agent (repeatable)', collect)
       .option('-l, --selector <selector>', 'run it on all agents that match, now and later'),
   )
@@ -87,7 +90,13 @@ function rate(text: string): number {
   return n
 }
 
-async function create(name: string, listen: string, targets: string[], options: Options): Promise<void> {
+async function create(
+  name: string,
+  first: string | undefined,
+  rest: string[],
+  words: Options,
+): Promise<void> {
+  const { listen, targets, options } = await addressed(first, rest, words)
   const { on = [], selector = '', label = [], timeout, wait } = options
   if (on.length > 0 && selector) {
     throw usage(
@@ -142,6 +151,28 @@ async function create(name: string, listen: string, targets: string[], options: 
       note('No agent matches it yet; it starts on each that will. `fleetcat agents` shows their labels.')
     }
   })
+}
+
+/** The addresses as they stand on the command line, or as a command line of socat has them. */
+async function addressed(listen: string | undefined, targets: string[], options: Options) {
+  if (options.fromSocat === undefined) {
+    if (listen === undefined || targets.length === 0) {
+      const missing = listen === undefined ? 'the address that waits for connections' : 'a target'
+      throw usage('fleetcat create', `${missing} is missing`, 'Write `fleetcat create NAME LISTEN TARGET…`')
+    }
+    return { listen, targets, options }
+  }
+  if (listen !== undefined) {
+    throw usage(
+      'fleetcat create',
+      'there are addresses beside --from-socat, which has its own',
+      'Keep one of the two',
+    )
+  }
+  const { fromSocat } = await import('../socat/from-socat.ts')
+  const found = fromSocat(options.fromSocat)
+  for (const text of found.notes) note(text)
+  return { listen: found.listen, targets: [found.target], options: { ...found.options, ...options } }
 }
 
 function limits(options: Options): LimitsItem {

@@ -1,9 +1,17 @@
+import { writeToken } from '#relay/lexer.ts'
+import { formatDuration } from '../duration.ts'
 import { usage } from '../failure.ts'
+import type { FlowOptions } from '../flow-options.ts'
 import { levels, type SocatSettings, wordier } from './settings.ts'
+
+/** Options of `fleetcat create`, as it reads them. */
+export type FleetOptions = Pick<FlowOptions, 'unidirectional' | 'dump' | 'tee'> & {
+  readonly idleTimeout?: string
+}
 
 /** What a relay of the fleet makes of an option of socat's. */
 export type InFleet =
-  | { readonly maps: (settings: SocatSettings) => readonly string[] }
+  | { readonly maps: (settings: SocatSettings) => FleetOptions }
   /** It has no meaning there, and nothing is lost without it. */
   | { readonly noted: string }
   | { readonly refused: string }
@@ -114,7 +122,7 @@ export const socatOptions: readonly SocatOption[] = [
     set(settings, path) {
       settings.rawForward = path
     },
-    inFleet: { maps: ({ rawForward }) => ['--tee', `OPEN:${rawForward},creat,append`] },
+    inFleet: { maps: ({ rawForward = '' }) => ({ tee: [`OPEN:${writeToken(rawForward)},creat,append`] }) },
   },
   {
     name: 'R',
@@ -167,7 +175,7 @@ export const socatOptions: readonly SocatOption[] = [
     set(settings, text) {
       settings.idleMs = seconds('-T', text)
     },
-    inFleet: { maps: ({ idleMs = 0 }) => (idleMs > 0 ? ['--idle-timeout', `${idleMs}ms`] : []) },
+    inFleet: { maps: ({ idleMs = 0 }) => (idleMs > 0 ? { idleTimeout: formatDuration(idleMs) } : {}) },
   },
   switchOn('u', 'unidirectional mode (left to right)', { maps: oneWay }, settings => {
     settings.direction = onlyOne(settings.direction, 'forward')
@@ -249,12 +257,12 @@ function preferring(version: 4 | 6): SocatOption {
   )
 }
 
-function dumping({ dumpText, dumpHex }: SocatSettings): readonly string[] {
-  return ['--dump', dumpText && dumpHex ? 'both' : dumpHex ? 'hex' : 'text']
+function dumping({ dumpText, dumpHex }: SocatSettings): FleetOptions {
+  return { dump: dumpText && dumpHex ? 'both' : dumpHex ? 'hex' : 'text' }
 }
 
-function oneWay({ direction = 'forward' }: SocatSettings): readonly string[] {
-  return ['--unidirectional', direction]
+function oneWay({ direction = 'forward' }: SocatSettings): FleetOptions {
+  return { unidirectional: direction }
 }
 
 function onlyOne(before: SocatSettings['direction'], now: 'forward' | 'backward') {
