@@ -6,6 +6,7 @@ import type { Logger } from '#telemetry/log.ts'
 import { metricsAddress } from '#telemetry/metrics.ts'
 import { features } from '#wire/features.ts'
 import { version } from '#wire/version.ts'
+import { openBans } from './bans.ts'
 import { openCeiling } from './ceiling.ts'
 import { type Config, readConfig } from './config.ts'
 import { openDialler } from './dial.ts'
@@ -80,6 +81,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     }),
   )
 
+  const bans = openBans()
   const roster = starting.use(openRoster({ due: () => outbox.connectionsChanged() }))
   const reconciler: Reconciler = starting.use(
     openReconciler({
@@ -87,6 +89,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ceiling,
       roster,
       isRevoked: id => revocations.has(id),
+      isBanned: bans.refuses,
       lease: { holds: length => lease.holds(length), isBegun: () => lease.begun },
       changed: id => outbox.relayChanged(id),
       log,
@@ -96,6 +99,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     relay: reconciler.cutRelay,
     connection: reconciler.cutConnection,
     everything: reconciler.cutEverything,
+    banned: reconciler.cutBanned,
+    bans,
     log,
   })
   const outbox = openOutbox({

@@ -25,6 +25,8 @@ export interface ReconcilerContext {
   /** Relays that were revoked: asked for or not, they stay closed. */
   readonly isRevoked: (relayId: string) => boolean
   readonly lease: { holds(leaseMs: number): boolean; isBegun(): boolean }
+  /** Sources that are shut out of this relay. */
+  readonly isBanned: (relayId: string, ip: string) => boolean
   /** The report of this relay has changed. */
   readonly changed: (relayId: string) => void
   readonly log: Logger
@@ -45,6 +47,8 @@ export interface Reconciler extends AsyncDisposable {
   /** Cuts now, ahead of any work in progress. The caller has marked the id as revoked before. */
   cutRelay(relayId: string, reason: RelayError): Promise<Cut>
   cutConnection(connectionId: string, reason: RelayError): Promise<Cut>
+  /** The connections of sources that are shut out. The caller has marked them before. */
+  cutBanned(reason: RelayError): Promise<Cut>
   /** Every relay of this host, as `cutRelay`. */
   cutEverything(reason: RelayError): Promise<Cut>
   /** Looks at every relay and connection again: the ceiling has changed. */
@@ -211,6 +215,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       checkEgress: cx.ceiling,
       newConnectionId,
       barrier: () => barrier(slot),
+      isBanned: ip => cx.isBanned(slot.id, ip),
       observer: {
         state(state) {
           story.state(state)
@@ -291,6 +296,11 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     apply: (changed, removed) =>
       all([...removed.map(id => want(id, undefined)), ...changed.map(d => want(d.relayId, d))]),
     cutRelay,
+    async cutBanned(reason) {
+      const running = [...slots.values()].flatMap(slot => (slot.running ? [slot.running.relay] : []))
+      const counts = await Promise.all(running.map(relay => relay.cutBanned(reason)))
+      return { listenersClosed: 0, connectionsCut: counts.reduce((sum, count) => sum + count, 0) }
+    },
     async cutEverything(reason) {
       const cuts = await Promise.all([...slots.keys()].map(id => cutRelay(id, reason)))
       return {

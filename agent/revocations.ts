@@ -1,9 +1,10 @@
-import type { RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
+import type { Ban, RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
 import type { Receipt } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { toDuration } from '#wire/duration.ts'
 import { toProblem } from '#wire/problem.ts'
+import type { Bans } from './bans.ts'
 
 export interface Cut {
   readonly listenersClosed: number
@@ -16,6 +17,9 @@ export interface Cutters {
   relay(relayId: string, reason: RelayError): Promise<Cut>
   connection(connectionId: string, reason: RelayError): Promise<Cut>
   everything(reason: RelayError): Promise<Cut>
+  /** Those of sources that are shut out. */
+  banned(reason: RelayError): Promise<Cut>
+  readonly bans: Bans
   readonly log: Logger
 }
 
@@ -27,12 +31,14 @@ export interface Revocations {
    * receipt, for the first one may have been lost on the way.
    */
   obey(order: RevokeOrder): Promise<Receipt>
+  /** All sources that are shut out as of now; connections of those are cut. Throws a RelayError on a bad network. */
+  banned(bans: readonly Ban[]): void
 }
 
 /** How many receipts are kept for an order that comes again. */
 const remembered = 10_000
 
-export function openRevocations({ relay, connection, everything, log }: Cutters): Revocations {
+export function openRevocations({ relay, connection, everything, banned, bans, log }: Cutters): Revocations {
   const relays = new Set<string>()
   const receipts = new Map<string, Promise<Receipt>>()
   let struckOff = false
@@ -41,6 +47,10 @@ export function openRevocations({ relay, connection, everything, log }: Cutters)
     if (target?.$case === 'relayId') return relay(target.value, reason)
     if (target?.$case === 'connectionId') return connection(target.value, reason)
     if (target?.$case === 'agent') return everything(reason)
+    if (target?.$case === 'source') {
+      bans.add(target.value)
+      return banned(reason)
+    }
     throw new RelayError('unsupported', {
       what: 'this revocation',
       why: 'the controller names a target that this agent does not know',
@@ -57,7 +67,7 @@ export function openRevocations({ relay, connection, everything, log }: Cutters)
     const { listenersClosed, connectionsCut } = outcome instanceof RelayError ? nothingCut : outcome
     const fields = {
       revocation: order.revocationId,
-      target: order.target?.value,
+      target: order.target?.$case === 'source' ? order.target.value.cidr : order.target?.value,
       listenersClosed,
       connectionsCut,
     }
@@ -79,6 +89,11 @@ export function openRevocations({ relay, connection, everything, log }: Cutters)
 
   return {
     has: relayId => struckOff || relays.has(relayId),
+    banned(all) {
+      bans.replace(all)
+      const why = 'its source is shut out'
+      void banned(new RelayError('revoked', { what: 'the connection', why }))
+    },
     obey(order) {
       if (order.target?.$case === 'relayId') relays.add(order.target.value)
       if (order.target?.$case === 'agent') struckOff = true

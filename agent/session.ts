@@ -17,7 +17,7 @@ export interface SessionContext {
   readonly hello: () => Omit<Hello, 'epoch' | 'revision' | 'clock'>
   readonly reconciler: Pick<Reconciler, 'sync' | 'apply' | 'leaseChanged'>
   readonly lease: Pick<Lease, 'granted'>
-  readonly revocations: Pick<Revocations, 'obey'>
+  readonly revocations: Pick<Revocations, 'obey' | 'banned'>
   readonly outbox: Outbox
   readonly log: Logger
   readonly pulseMs?: number
@@ -97,6 +97,7 @@ export function openSession(cx: SessionContext): Session {
     if (attachment !== current) return
     if (order.$case === 'certificate') return grant?.resolve(order.value)
     if (order.$case === 'lease') return leased(order.value.nonce)
+    if (order.$case === 'bans') return cx.revocations.banned(order.value.bans)
     const { revision } = order.value
     if (order.$case === 'apply') {
       // A stream that took over may repeat what the old one has delivered.
@@ -115,6 +116,7 @@ export function openSession(cx: SessionContext): Session {
       cx.revocations.obey(revocation).then(outbox.receipt),
     )
     isTold = true
+    cx.revocations.banned(order.value.bans)
     advance(revision, Promise.all([...cuts, cx.reconciler.sync(order.value.relays)]))
   }
 

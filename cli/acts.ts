@@ -15,6 +15,7 @@ const words: Record<keyof OperatorServiceService, string> = {
   listConnections: 'listing connections',
   watchConnections: 'watching connections',
   revoke: 'revoking',
+  lift: 'lifting a revocation',
   watchRevocation: 'following a revocation',
   listRevocations: 'listing revocations',
   createToken: 'making a token',
@@ -26,7 +27,9 @@ const isCall = (word: string): word is keyof typeof words => Object.hasOwn(words
 
 /** The same error without the names of calls. */
 export function inWords(error: RelayError): RelayError {
-  const what = error.what.replace(/\b[a-z]+[A-Z]\w*$|^revoke$/, call => (isCall(call) ? words[call] : call))
+  const what = error.what.replace(/\b[a-z]+[A-Z]\w*$|^(revoke|lift)$/, call =>
+    isCall(call) ? words[call] : call,
+  )
   if (what === error.what) return error
   return new RelayError(error.code, { what, why: error.why, fix: error.fix, cause: error })
 }

@@ -152,6 +152,13 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./commands/revoke.ts'),
   },
   {
+    name: 'lift',
+    syntax: 'ID',
+    summary: 'let in again what a revocation shuts out',
+    group: relays,
+    load: () => import('./commands/lift.ts'),
+  },
+  {
     name: 'revocations',
     syntax: '',
     summary: 'what was revoked, and each agent’s receipt',

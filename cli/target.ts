@@ -2,11 +2,11 @@ import { nearest } from '#relay/nearest.ts'
 import { usage } from './failure.ts'
 
 /** What a thing of the fleet is called on the command line, and what stands behind the slash. */
-const kinds = { relay: 'NAME', conn: 'ID', agent: 'NAME', operator: 'NAME' } as const
+const kinds = { relay: 'NAME', conn: 'ID', source: 'CIDR', agent: 'NAME', operator: 'NAME' } as const
 export type TargetKind = keyof typeof kinds
 
 /** What can be revoked. */
-export const revocable = ['relay', 'conn', 'agent', 'operator'] as const
+export const revocable = ['relay', 'conn', 'source', 'agent', 'operator'] as const
 
 export interface Target<K extends TargetKind = TargetKind> {
   readonly kind: K

@@ -25,7 +25,7 @@ interface Call {
 export interface Access {
   operator(call: Call, method: string): Caller
   agent(call: Call, method: string): Caller
-  /** Throws when this operator may not revoke what the target names, or when the target makes no sense. */
+  /** Throws when this operator may not revoke, or let in again, what the target names; or when it makes no sense. */
   mayRevoke(caller: Caller, target: string): void
 }
 
@@ -33,6 +33,7 @@ export interface Access {
 const leastToRevoke: Record<TargetKind, Role> = {
   relay: 'operator',
   conn: 'operator',
+  source: 'operator',
   agent: 'admin',
   operator: 'admin',
 }
@@ -53,6 +54,7 @@ const least: Record<keyof OperatorServiceService, Role> = {
   createRelay: 'operator',
   applyRelays: 'operator',
   revoke: 'operator',
+  lift: 'operator',
   createToken: 'admin',
   listTokens: 'admin',
   revokeToken: 'admin',

@@ -1,10 +1,12 @@
 import type { Hosts } from './hosts.ts'
+import type { Locks } from './locks.ts'
 import type { Mirror, MirrorChange } from './mirror.ts'
 import type { Revocations } from './revocations.ts'
 
 interface Parts {
   readonly mirror: Mirror
   readonly hosts: Hosts
+  readonly locks: Locks
   readonly revocations: Revocations
 }
 
@@ -12,7 +14,7 @@ interface Parts {
  * Carries every change of the store to the agents that it concerns and that are attached here. Nothing else pushes:
  * an order is a row in the store, and whoever holds the agent's stream passes it on.
  */
-export function openFanOut({ mirror, hosts, revocations }: Parts): Disposable {
+export function openFanOut({ mirror, hosts, locks, revocations }: Parts): Disposable {
   function carry(change: MirrorChange): void {
     if (change.everything) {
       // A Sync carries the pending revocations too, and closes what is absent.
@@ -36,6 +38,15 @@ export function openFanOut({ mirror, hosts, revocations }: Parts): Disposable {
     }
   }
 
-  const stop = mirror.onChange(carry)
-  return { [Symbol.dispose]: stop }
+  const stops = [
+    mirror.onChange(carry),
+    locks.onBans(() => {
+      for (const host of hosts.all()) host.session?.bansChanged()
+    }),
+  ]
+  return {
+    [Symbol.dispose]() {
+      for (const stop of stops) stop()
+    },
+  }
 }

@@ -21,7 +21,7 @@ export function greet(
   gone: AbortSignal,
   fail: (thrown: unknown) => void,
 ): AgentSession | undefined {
-  const { hosts, leases, mirror, placement, revocations, sightings, boots, log, epoch } = parts
+  const { hosts, leases, locks, mirror, placement, revocations, sightings, boots, log, epoch } = parts
   const { name } = caller
   const other = host.session
   if (other && other.bootId !== hello.bootId) {
@@ -49,6 +49,7 @@ export function greet(
     resume,
     placed: sameLabels ? undefined : sightings.keep(host),
     failed: fail,
+    bans: locks.bans,
     leased: () => leases.granted(name),
     pendingOrders: () => revocations.pendingFor(name),
     welcome: {

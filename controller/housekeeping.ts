@@ -1,6 +1,7 @@
 import type { Revocation } from '#gen/fleetcat/v1/relay.ts'
 import type { Logger } from '#telemetry/log.ts'
 import type { Commit } from './commit.ts'
+import { holds } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import type { Condition, Op } from './store/store.ts'
 import type { Tables } from './tables.ts'
@@ -57,7 +58,7 @@ export function openHousekeeping({ commit, tables, mirror, log }: Parts): Housek
 
   function* revocations(now: number): Iterable<Removal> {
     const final = [...mirror.revocations.values()]
-      .filter(({ value }) => isFinal(value))
+      .filter(({ value }) => isFinal(value) && !holds(value, now))
       .sort((a, b) => (b.value.at?.getTime() ?? 0) - (a.value.at?.getTime() ?? 0))
     for (const [i, { value, modRev }] of final.entries()) {
       if (i < mostRevocations && (value.at?.getTime() ?? 0) >= now - revocationsStayMs) continue

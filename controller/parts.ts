@@ -8,6 +8,7 @@ import type { Former } from './former.ts'
 import type { Hosts } from './hosts.ts'
 import type { Leases } from './leases.ts'
 import type { LocalOperator } from './local-operator.ts'
+import type { Locks } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
 import type { Relays } from './relays.ts'
@@ -28,6 +29,7 @@ export interface Parts {
   readonly mirror: Mirror
   readonly hosts: Hosts
   readonly leases: Leases
+  readonly locks: Locks
   readonly placement: Placement
   readonly former: Former
   readonly sightings: Sightings

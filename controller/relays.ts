@@ -15,6 +15,7 @@ import type { Commit } from './commit.ts'
 import type { Former } from './former.ts'
 import { newId } from './ids.ts'
 import { equalLabels } from './labels.ts'
+import type { Locks } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import { parseSelector } from './selector.ts'
 import type { Row } from './store/table.ts'
@@ -39,12 +40,14 @@ export function openRelays({
   tables,
   mirror,
   former,
+  locks,
   journal,
 }: {
   commit: Commit
   tables: Tables
   mirror: Mirror
   former: Former
+  locks: Locks
   journal: Journal
 }): Relays {
   function check(draft: RelayDraft | undefined): { draft: RelayDraft; spec: RelaySpec } {
@@ -146,6 +149,7 @@ export function openRelays({
       for (;;) {
         const there = (await current(made.name))?.value
         if (!there) {
+          locks.check(`relay/${made.name}`)
           if (dryRun || (await write(made, undefined, by))) return { relay: made, unchanged: false }
           continue // somebody took the name in between: look again
         }
@@ -166,6 +170,7 @@ export function openRelays({
         const before = row?.value
         const made = fresh(checked, by, requestId)
         if (!before) {
+          locks.check(`relay/${made.name}`)
           if (dryRun || (await write(made, undefined, by))) return change(ChangeKind.CREATED, undefined, made)
           continue
         }

@@ -1,29 +1,25 @@
 import type { RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
-import type { Receipt, Revocation } from '#gen/fleetcat/v1/relay.ts'
+import type { LiftRequest, RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
+import { type Receipt, Revocation } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
-import { nearest } from '#relay/nearest.ts'
-import { toDuration } from '#wire/duration.ts'
-import { defaultLeaseMs, leaseMs, longestLeaseMs } from '#wire/lease.ts'
+import { limitMs, toDuration } from '#wire/duration.ts'
 import type { Actor, Journal } from './actor.ts'
 import type { Commit } from './commit.ts'
-import type { Former } from './former.ts'
-import type { Hosts } from './hosts.ts'
 import { newId } from './ids.ts'
+import { holds } from './locks.ts'
 import type { Mirror } from './mirror.ts'
-import type { AgentRecord, OperatorRecord } from './records.ts'
-import type { Condition, Op } from './store/store.ts'
+import type { Plan, Revocable } from './revocable.ts'
 import type { Tables } from './tables.ts'
-import { parseTarget, type TargetKind } from './target.ts'
+import { canonicalTarget, parseTarget, type TargetKind } from './target.ts'
+
+/** An order to cut, as somebody gives it. What it leaves out is absent or empty. */
+export type Order = Partial<RevokeRequest> & Pick<RevokeRequest, 'target' | 'reason'>
 
 /** Orders to cut: on disk before they are answered, and kept when what they name is gone. */
 export interface Revocations {
-  revoke(
-    order: { target: string; reason: string; requestId: string; dryRun: boolean },
-    by: Actor,
-  ): Promise<{
-    revocation: Revocation
-    unchanged: boolean
-  }>
+  revoke(order: Order, by: Actor): Promise<{ revocation: Revocation; unchanged: boolean }>
+  /** What a revocation shuts out may come back. */
+  lift(request: LiftRequest, by: Actor): Promise<{ revocation: Revocation; unchanged: boolean }>
   /** The orders to which this agent has sent no receipt. */
   pendingFor(agent: string): RevokeOrder[]
   orderOf(revocation: Revocation): RevokeOrder
@@ -33,128 +29,17 @@ export interface Revocations {
   hasLeft(agent: string): boolean
 }
 
-interface Plan {
-  readonly targetId: string
-  readonly agents: string[]
-  /** How long an agent that is out of reach may go on with it. */
-  readonly leaseMs: number
-  readonly ifs: Condition[]
-  readonly ops: Op[]
-  /** Whom to ask as of now, where that may have changed while the order was being written. */
-  readonly askedLate?: () => string[]
-}
-
 interface Parts {
   readonly commit: Commit
   readonly tables: Tables
   readonly mirror: Mirror
-  readonly hosts: Hosts
-  readonly former: Former
+  readonly revocable: Revocable
   readonly journal: Journal
 }
 
-export function openRevocations({ commit, tables, mirror, hosts, former, journal }: Parts): Revocations {
-  const plans: Record<TargetKind, (name: string, by: string, reason: string) => Promise<Plan | undefined>> = {
-    async relay(name) {
-      const { row } = await tables.relays.get(mirror.relaysById.get(name)?.name ?? name)
-      if (!row) return undefined
-      // Whom it left by its last change is known when the mirror shows that change.
-      await mirror.caughtUp(row.modRev)
-      const { id } = row.value
-      const asked = () => {
-        const reporting = [...hosts.all()].filter(host => host.session && host.reports.has(id))
-        return [...new Set([...former.mayRun(row.value), ...reporting.map(host => host.name)])]
-      }
-      return {
-        targetId: id,
-        agents: asked(),
-        leaseMs: leaseMs({ lease: row.value.longestLease }),
-        ifs: [tables.relays.at(row.name, row.modRev)],
-        ops: [tables.relays.delete(row.name), ...former.relayOps(id)],
-        askedLate: asked,
-      }
-    },
-    async conn(id) {
-      // Agents choose these ids. Were only one of them asked, another could hide behind it.
-      const holders = [...hosts.all()].filter(host => host.connections.has(id))
-      const leases = holders.map(host => leaseOf(host.connections.get(id)?.relayId ?? ''))
-      const agents = holders.map(host => host.name)
-      return agents.length > 0
-        ? { targetId: id, agents, leaseMs: Math.max(...leases), ifs: [], ops: [] }
-        : undefined
-    },
-    async agent(name, by, reason) {
-      const { row } = await tables.agents.get(name)
-      if (!row || row.value.revoked) return undefined
-      const agents = hosts.get(name)?.session || mirror.seen.has(name) ? [name] : []
-      return struckOff('agent', agents, row, tables.agents, by, reason)
-    },
-    async operator(name, by, reason) {
-      const { row } = await tables.operators.get(name)
-      if (!row || row.value.revoked) return undefined
-      const plan = struckOff('operator', [], row, tables.operators, by, reason)
-      return row.value.role === 'admin' ? { ...plan, ifs: [...plan.ifs, anotherAdmin(name)] } : plan
-    },
-  }
+const longestLockMs = 10 * 365 * 86_400_000
 
-  /** Of a relay that is gone nobody remembers the lease any more. */
-  function leaseOf(relayId: string): number {
-    const relay = mirror.relaysById.get(relayId)
-    return relay ? leaseMs({ lease: relay.longestLease }) : longestLeaseMs
-  }
-
-  /** The longest of all relays that this agent may run. */
-  function leaseOn(agent: string): number {
-    const relays = [...mirror.relays.values()].filter(({ value }) => former.mayRun(value).includes(agent))
-    return Math.max(defaultLeaseMs, ...relays.map(({ value }) => leaseMs({ lease: value.longestLease })))
-  }
-
-  /** The name keeps its row, its keys die with it, and no token that was minted for it works any more. */
-  function struckOff<T extends AgentRecord | OperatorRecord>(
-    kind: 'agent' | 'operator',
-    agents: string[],
-    row: { name: string; value: T; modRev: bigint },
-    people: { put(name: string, value: T): Op; at(name: string, rev: bigint): Condition },
-    by: string,
-    reason: string,
-  ): Plan {
-    const at = new Date().toISOString()
-    const tokens = [...mirror.tokens.values()].filter(
-      ({ value }) => value.kind === kind && value.name === row.name && !value.revoked,
-    )
-    return {
-      targetId: row.name,
-      agents,
-      leaseMs: kind === 'agent' ? leaseOn(row.name) : 0,
-      ifs: [people.at(row.name, row.modRev)],
-      ops: [
-        people.put(row.name, { ...row.value, keys: [], revoked: { at, by, reason } }),
-        ...row.value.keys.map(({ hash, notAfter }) =>
-          tables.deadKeys.put(hash, { kind, name: row.name, at, notAfter }),
-        ),
-        ...tokens.map(({ value }) => tables.tokens.put(value.id, { ...value, revoked: true })),
-      ],
-    }
-  }
-
-  /** Holds while somebody else can let people in: without an admin nobody could, not even to undo this. */
-  function anotherAdmin(name: string): Condition {
-    const now = Date.now()
-    const other = [...mirror.operators.values()].find(
-      ({ value }) =>
-        value.name !== name &&
-        value.role === 'admin' &&
-        !value.revoked &&
-        value.keys.some(key => Date.parse(key.notAfter) > now),
-    )
-    if (other) return tables.operators.at(other.value.name, other.modRev)
-    throw new RelayError('conflict', {
-      what: `operator/${name}`,
-      why: 'it is the last admin, and after it nobody could let anybody in',
-      fix: 'Let another admin log in first: fleetcat token create operator --name NAME --role admin',
-    })
-  }
-
+export function openRevocations({ commit, tables, mirror, revocable, journal }: Parts): Revocations {
   /** Other labels may have brought the relay to one more agent between the plan and the order. */
   async function widened(revocation: Revocation, late: readonly string[]): Promise<Revocation> {
     const agents = [...new Set([...revocation.agents, ...late])]
@@ -164,67 +49,147 @@ export function openRevocations({ commit, tables, mirror, hosts, former, journal
     return wider
   }
 
-  function earlier(target: string, requestId?: string): Revocation | undefined {
+  function newest(fits: (revocation: Revocation) => boolean): Revocation | undefined {
     let last: Revocation | undefined
     for (const { value } of mirror.revocations.values()) {
-      if (value.target !== target || (requestId !== undefined && value.requestId !== requestId)) continue
-      if (!last || (value.at?.getTime() ?? 0) > (last.at?.getTime() ?? 0)) last = value
+      if (fits(value) && (!last || (value.at?.getTime() ?? 0) > (last.at?.getTime() ?? 0))) last = value
     }
     return last
   }
 
-  function unknown(kind: TargetKind, name: string): RelayError {
-    const names = {
-      relay: [...mirror.relays.keys()],
-      conn: [],
-      agent: [...mirror.agents.keys()],
-      operator: [...mirror.operators.keys()],
-    }[kind]
-    const near = nearest(name, names)
-    const list = { relay: 'list', conn: 'connections', agent: 'agents', operator: 'whoami' }[kind]
-    return new RelayError('not-found', {
-      what: `${kind}/${name}`,
-      why: kind === 'conn' ? 'no live connection has this id' : `there is no ${kind} of this name`,
-      fix: near ? `Did you mean \`${kind}/${near}\`?` : `\`fleetcat ${list}\` shows what there is`,
-    })
+  function check(kind: TargetKind, { target, lock, relays = [], except = [] }: Order): number | undefined {
+    const usage = (why: string, fix: string) =>
+      new RelayError('usage', { what: `revoke ${target}`, why, fix })
+    const lockMs = limitMs(lock)
+    if (lock && (lockMs === undefined || lockMs < 1_000 || lockMs > longestLockMs))
+      throw usage('a lock lasts between one second and ten years', 'Write for example --lock 24h')
+    if (lock && kind === 'conn')
+      throw usage('a connection has no name to lock', 'Lock its source: fleetcat revoke source/IP --lock 24h')
+    if (kind !== 'source' && relays.length + except.length > 0)
+      throw usage(
+        '--relay and --except are about sources',
+        'Name a source: fleetcat revoke source/10.0.0.0/8',
+      )
+    return lockMs
+  }
+
+  /** The same is revoked already: at most its lock becomes longer. */
+  async function repeated(before: Revocation, lockMs: number | undefined, by: Actor) {
+    const { row } = await tables.revocations.get(before.id)
+    if (lockMs === undefined || !row) return { revocation: before, unchanged: true }
+    const until = Date.now() + lockMs
+    const isForEver = parseTarget(before.target).kind === 'source' && !before.lockUntil
+    if (holds(before) && (isForEver || (before.lockUntil?.getTime() ?? 0) >= until))
+      return { revocation: before, unchanged: true }
+    const locked = { ...row.value, lockUntil: new Date(until), liftedAt: undefined, liftedBy: '' }
+    const done = await commit(
+      [tables.revocations.at(row.name, row.modRev)],
+      [tables.revocations.put(row.name, locked)],
+    )
+    if (done === undefined) return undefined
+    const { id, target } = locked
+    journal(by, 'locked', { target, id, until: locked.lockUntil }, 'locked for longer')
+    return { revocation: locked, unchanged: false }
+  }
+
+  /** A source that is shut out of the same relays, with the same exceptions. */
+  function sameBan(target: string, plan: Plan, except: readonly string[]): Revocation | undefined {
+    const set = (items: readonly string[]) => [...items].sort().join()
+    return newest(
+      before =>
+        before.target === target &&
+        holds(before) &&
+        set(before.relayIds) === set(plan.relayIds ?? []) &&
+        set(before.except) === set(except),
+    )
   }
 
   return {
-    async revoke({ target, reason, requestId, dryRun }, by) {
+    async revoke(given, by) {
+      const target = canonicalTarget(given.target)
       const { kind, name } = parseTarget(target)
+      const order = {
+        relays: [],
+        except: [],
+        requestId: '',
+        dryRun: false,
+        lock: undefined,
+        ...given,
+        target,
+      }
+      const lockMs = check(kind, order)
+      const { reason, requestId, dryRun, except } = order
       if (requestId) {
-        const repeated = earlier(target, requestId)
-        if (repeated) return { revocation: repeated, unchanged: false }
+        const asked = newest(each => each.target === target && each.requestId === requestId)
+        if (asked) return { revocation: asked, unchanged: false }
       }
       for (;;) {
-        const plan = await plans[kind](name, by.name, reason)
-        if (!plan) {
-          const before = earlier(target)
-          if (before) return { revocation: before, unchanged: true }
-          throw unknown(kind, name)
+        const plan = await revocable.plan(kind, name, order, by)
+        const before = plan
+          ? kind === 'source'
+            ? sameBan(target, plan, except)
+            : undefined
+          : newest(each => each.target === target)
+        if (before) {
+          if (dryRun) return { revocation: before, unchanged: true }
+          const done = await repeated(before, lockMs, by)
+          if (done) return done
+          continue
         }
-        const { targetId, agents, ifs, ops, askedLate } = plan
-        const longestLease = toDuration(plan.leaseMs)
+        if (!plan) throw revocable.unknown(kind, name)
         const planned = mirror.rev
-        let revocation: Revocation = {
+        let revocation = Revocation.fromPartial({
           id: newId('v'),
           target,
-          targetId,
+          targetId: plan.targetId,
           at: new Date(),
           by: by.name,
           reason,
-          agents,
+          agents: plan.agents,
           requestId,
-          longestLease,
-        }
+          longestLease: toDuration(plan.leaseMs),
+          lockUntil: lockMs === undefined ? undefined : new Date(Date.now() + lockMs),
+          relayIds: plan.relayIds ?? [],
+          except: [...except],
+        })
         if (dryRun) return { revocation, unchanged: false }
-        const done = await commit(ifs, [...ops, tables.revocations.put(revocation.id, revocation)])
+        const done = await commit(plan.ifs, [...plan.ops, tables.revocations.put(revocation.id, revocation)])
         if (done === undefined) continue
-        if (askedLate && mirror.lastRelabelling > planned) revocation = await widened(revocation, askedLate())
-        const { id } = revocation
+        if (plan.askedLate && mirror.lastRelabelling > planned)
+          revocation = await widened(revocation, plan.askedLate())
+        const { id, targetId, lockUntil } = revocation
         const asked = revocation.agents.length
-        journal(by, 'revoked', { target, targetId, id, agents: asked, reason }, 'revoked')
+        journal(by, 'revoked', { target, targetId, id, agents: asked, reason, lockUntil }, 'revoked')
         return { revocation, unchanged: false }
+      }
+    },
+
+    async lift({ id, reason }, by) {
+      for (;;) {
+        const { row } = await tables.revocations.get(id)
+        if (!row)
+          throw new RelayError('not-found', {
+            what: `revocation ${id}`,
+            why: 'there is none of this id',
+            fix: '`fleetcat revocations` lists them',
+          })
+        const revocation = row.value
+        if (!holds(revocation)) {
+          if (revocation.liftedAt || revocation.lockUntil) return { revocation, unchanged: true }
+          throw new RelayError('conflict', {
+            what: `revocation ${id}`,
+            why: `it shuts nothing out: ${revocation.target} was ended, and has no lock`,
+            fix: 'What it ended stays ended; make it anew instead',
+          })
+        }
+        const lifted = { ...revocation, liftedAt: new Date(), liftedBy: by.name }
+        const done = await commit(
+          [tables.revocations.at(row.name, row.modRev)],
+          [tables.revocations.put(row.name, lifted)],
+        )
+        if (done === undefined) continue
+        journal(by, 'lifted', { target: revocation.target, id, reason }, 'revocation lifted')
+        return { revocation: lifted, unchanged: false }
       }
     },
 
@@ -232,18 +197,22 @@ export function openRevocations({ commit, tables, mirror, hosts, former, journal
       return mirror.unanswered(agent).flatMap(id => {
         const revocation = mirror.revocations.get(id)?.value
         if (!revocation) return []
+        const { kind } = parseTarget(revocation.target)
         // Whoever has joined anew under the name is not the host that was to leave.
-        const isOver =
-          parseTarget(revocation.target).kind === 'agent' && !mirror.agents.get(agent)?.value.revoked
-        return isOver ? [] : [this.orderOf(revocation)]
+        const isOver = kind === 'agent' && !mirror.agents.get(agent)?.value.revoked
+        // A source that has been let in again meanwhile is not to be cut any more.
+        const isLifted = kind === 'source' && !holds(revocation)
+        return isOver || isLifted ? [] : [this.orderOf(revocation)]
       })
     },
 
-    orderOf({ id, target, targetId, reason }) {
+    orderOf({ id, target, targetId, reason, except, relayIds }) {
       const { kind } = parseTarget(target)
+      const ban = { revocationId: id, cidr: targetId, except, relayIds }
       const what: Record<TargetKind, RevokeOrder['target']> = {
         relay: { $case: 'relayId', value: targetId },
         conn: { $case: 'connectionId', value: targetId },
+        source: { $case: 'source', value: ban },
         agent: { $case: 'agent', value: targetId },
         operator: undefined,
       }

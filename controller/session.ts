@@ -1,4 +1,4 @@
-import type { AttachResponse, CertificateGrant, Desired, RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
+import type { AttachResponse, Ban, CertificateGrant, Desired, RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
 import { understands } from './ability.ts'
 import type { Mirror } from './mirror.ts'
 import { type Placement, toDesired } from './placement.ts'
@@ -32,6 +32,8 @@ export interface AgentSession {
   /** Goes out ahead of everything else. */
   order(order: RevokeOrder): void
   grant(grant: CertificateGrant): void
+  /** Sources were shut out, or let in again. */
+  bansChanged(): void
   /** It may go on, counted from when it asked: said when all else has been said. */
   lease(nonce: bigint): void
   /** Says why and ends the stream once it is said. */
@@ -55,6 +57,8 @@ export interface SessionOptions {
   failed(thrown: unknown): void
   /** The agent has been told that it may go on. */
   leased(): void
+  /** Every source that is shut out now. */
+  bans(): Ban[]
   /** Revocations of which this agent has sent no receipt. */
   pendingOrders(): RevokeOrder[]
   /** Before this resolves nothing may be sent of what is placed on the agent: its labels are not on disk yet. */
@@ -73,6 +77,8 @@ export function openSession(options: SessionOptions): AgentSession {
   let isPlaced = options.placed === undefined
   /** The first revision that it was sent here; of a resumed stream all before are known to be ours. */
   let sentFrom: Rev | undefined = resume ? 0n : undefined
+  // Who resumes may have missed some.
+  let bansDue = resume !== undefined
   let leaseAsked: bigint | undefined
   let farewell: GoodbyeReason | undefined
   let ended = false
@@ -94,6 +100,7 @@ export function openSession(options: SessionOptions): AgentSession {
     if (first) return first
     if (farewell || !isPlaced) return undefined
     if (wholeNeeded) return whole()
+    if (bansDue) return bans()
     return (dirty.size > 0 ? changes() : undefined) ?? lease()
   }
 
@@ -104,7 +111,9 @@ export function openSession(options: SessionOptions): AgentSession {
     told.clear()
     for (const { relayId } of relays) told.add(relayId)
     sentFrom ??= mirror.rev
-    return { $case: 'sync', value: { revision: mirror.rev, revocations: options.pendingOrders(), relays } }
+    bansDue = false
+    const revocations = options.pendingOrders()
+    return { $case: 'sync', value: { revision: mirror.rev, revocations, relays, bans: options.bans() } }
   }
 
   function changes(): Message | undefined {
@@ -122,6 +131,11 @@ export function openSession(options: SessionOptions): AgentSession {
     }
     if (changed.length === 0 && removed.length === 0) return undefined
     return { $case: 'apply', value: { revision: mirror.rev, changed, removed } }
+  }
+
+  function bans(): Message {
+    bansDue = false
+    return { $case: 'bans', value: { bans: options.bans() } }
   }
 
   function lease(): Message | undefined {
@@ -179,6 +193,10 @@ export function openSession(options: SessionOptions): AgentSession {
       const unread = urgent.findIndex(message => message.$case === 'certificate')
       if (unread >= 0) urgent.splice(unread, 1)
       urgent.push({ $case: 'certificate', value: grant })
+      nudge()
+    },
+    bansChanged() {
+      bansDue = true
       nudge()
     },
     lease(nonce) {

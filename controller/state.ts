@@ -17,10 +17,12 @@ import { openHosts } from './hosts.ts'
 import { openHousekeeping } from './housekeeping.ts'
 import { openLeases } from './leases.ts'
 import { openLocalOperator } from './local-operator.ts'
+import { openLocks } from './locks.ts'
 import { openMirror } from './mirror.ts'
 import type { Parts } from './parts.ts'
 import { openPlacement } from './placement.ts'
 import { openRelays } from './relays.ts'
+import { openRevocable } from './revocable.ts'
 import { openRevocations } from './revocations.ts'
 import { openSightings } from './sightings.ts'
 import { openSqliteStore } from './store/sqlite.ts'
@@ -61,8 +63,10 @@ export async function openState(
   const sightings = openSightings({ commit, tables, mirror, former, log })
   const views = openViews({ mirror, hosts, leases, placement })
   const journal = openJournal(log)
-  const relays = openRelays({ commit, tables, mirror, former, journal })
-  const revocations = openRevocations({ commit, tables, mirror, hosts, former, journal })
+  const locks = held.use(openLocks(mirror))
+  const relays = openRelays({ commit, tables, mirror, former, locks, journal })
+  const revocable = openRevocable({ tables, mirror, hosts, former })
+  const revocations = openRevocations({ commit, tables, mirror, revocable, journal })
   const fleetFile = openFleetFile({ mirror, relays, revocations })
   const credentials = openCredentials({ authority, commit, tables, lifetimes: config.certificates, log })
   const access = openAccess({ cluster, mirror, log })
@@ -76,11 +80,12 @@ export async function openState(
     mirror,
     credentials,
     admission,
+    locks,
     journal,
     advertised,
   })
   const localOperator = openLocalOperator({ credentials, admission, commit, mirror, log })
-  held.use(openFanOut({ mirror, hosts, revocations }))
+  held.use(openFanOut({ mirror, hosts, locks, revocations }))
   held.use(openHousekeeping({ commit, tables, mirror, log }))
 
   const closing = new AbortController()
@@ -94,6 +99,7 @@ export async function openState(
     mirror,
     hosts,
     leases,
+    locks,
     placement,
     former,
     sightings,

@@ -11,6 +11,7 @@ import type { Admission } from './admission.ts'
 import type { Commit } from './commit.ts'
 import type { Credentials, Signed } from './credentials.ts'
 import { newId } from './ids.ts'
+import type { Locks } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import { type Role, roles, type TokenRecord } from './records.ts'
 import type { Tables } from './tables.ts'
@@ -31,6 +32,7 @@ interface Parts {
   readonly mirror: Mirror
   readonly credentials: Credentials
   readonly admission: Admission
+  readonly locks: Locks
   readonly journal: Journal
   /** What goes into a token: where to find us, and the pin of our CA. */
   advertised(): { addresses: readonly string[]; pin: string }
@@ -46,6 +48,7 @@ export function openTokens({
   mirror,
   credentials,
   admission,
+  locks,
   journal,
   advertised,
 }: Parts): Tokens {
@@ -112,6 +115,7 @@ export function openTokens({
   return {
     async create(request, by) {
       const { kind, role, uses, ttlMs } = check(request)
+      if (request.name) locks.check(`${kind}/${request.name}`)
       const id = newId('t')
       const { text, secret } = mintToken({ id, kind, ...advertised() })
       const now = Date.now()
@@ -176,6 +180,7 @@ export function openTokens({
             fix: 'Add --name NAME',
           })
         named(name)
+        locks.check(`${token.kind}/${name}`)
         const again = usedAlready(token, name, credentials.keyHash(request.csrDer))
         const signed = await credentials.sign(token.kind, name, request.csrDer)
         const { ifs, ops } = await admitted(token, name, again, signed)

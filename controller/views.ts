@@ -145,7 +145,8 @@ export function openViews({
   }
 
   function revocationView(revocation: Revocation): RevocationView {
-    return { revocation, verdicts: revocation.agents.map(agent => verdict(revocation, agent)) }
+    const relays = revocation.relayIds.map(id => mirror.relaysById.get(id)?.name ?? id)
+    return { revocation, relays, verdicts: revocation.agents.map(agent => verdict(revocation, agent)) }
   }
 
   return {

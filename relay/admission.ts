@@ -3,6 +3,7 @@ import { type Cidr, contains, parseCidr } from './ip.ts'
 
 /** Why an arrival was turned away: a closed list, counted and logged by these names. */
 export const refusalCauses = [
+  'banned-source', // an order has shut it out, of this relay or of all
   'denied-source', // a deny list of the address or of the relay names it
   'range', // outside the address's `range` and `allow`
   'not-allowed-source', // outside the relay's own allow list
@@ -50,16 +51,22 @@ export interface Admission {
   ): T[]
 }
 
-/** `now` is in milliseconds and never goes back. */
+export interface AdmissionSources {
+  readonly isBanned?: (ip: string) => boolean
+  readonly now?: () => number
+}
+
+/** `now` is in milliseconds and never goes back; what is banned may change at any time. */
 export function openAdmission(
   address: AddressAdmission,
   limits: AdmissionLimits,
-  now = () => performance.now(),
+  { isBanned = () => false, now = () => performance.now() }: AdmissionSources = {},
 ): Admission {
   const welcome = [...(address.range ?? []), ...(address.allow ?? [])]
   let rules = compile(limits)
 
   const sourceRefusal = (ip: string | undefined): RefusalCause | undefined => {
+    if (ip !== undefined && isBanned(ip)) return 'banned-source'
     if (ip !== undefined && (within(address.deny, ip) || within(rules.deny, ip))) return 'denied-source'
     if (welcome.length > 0 && !(ip !== undefined && within(welcome, ip))) return 'range'
     if (rules.allow.length > 0 && !(ip !== undefined && within(rules.allow, ip))) return 'not-allowed-source'

@@ -74,6 +74,8 @@ export interface RelayContext {
   readonly lookup?: Lookup
   /** Why nothing may pass any more, if it may not; asked before each connection and each chunk: see `PumpLimits`. */
   readonly barrier?: PumpLimits['barrier']
+  /** Is this source shut out, now? What changes here is for arrivals; `cutBanned` is for those that are there. */
+  readonly isBanned?: (ip: string) => boolean
   newConnectionId(): string
 }
 
@@ -97,6 +99,8 @@ export interface RunningRelay extends AsyncDisposable {
   setLimits(limits: RelayLimits): void
   /** True once the descriptors of that connection are closed; false if there is no such connection. */
   cut(connectionId: string, reason: RelayError): Promise<boolean>
+  /** Cuts the connections of sources that are shut out. Resolves with their number when their descriptors are gone. */
+  cutBanned(reason: RelayError): Promise<number>
   /** Closes listener and connections now; resolves when every descriptor is gone. Repeating it changes nothing. */
   abort(reason: RelayError): Promise<{ listenersClosed: number; connectionsCut: number }>
   /** Stops listening and lets live connections finish, for as long as they take. `abort` may overtake it. */
@@ -108,7 +112,7 @@ const longestTrace = 16
 /** Starts a relay. It listens as soon as it can; what keeps it from listening is its state, and it tries again. */
 export function openRelay(
   plan: RelayPlan,
-  { egress, checkEgress, observer, lookup, barrier, newConnectionId }: RelayContext,
+  { egress, checkEgress, observer, lookup, barrier, isBanned, newConnectionId }: RelayContext,
 ): RunningRelay {
   const listening = openScope()
   const live = new Map<string, { readonly connection: LiveConnection; readonly done: Promise<void> }>()
@@ -250,7 +254,7 @@ export function openRelay(
 
   const applyLimits = (next: RelayLimits): Connection[] => {
     const cut = admission?.update(next, connections.values()) ?? []
-    admission ??= openAdmission(plan.listen.admission ?? {}, next)
+    admission ??= openAdmission(plan.listen.admission ?? {}, next, { ...(isBanned && { isBanned }) })
     limits.idleMs = next.idleTimeoutMs
     limits.lifetimeMs = next.maxConnectionAgeMs
     limits.halfCloseMs = next.halfCloseMs
@@ -350,6 +354,14 @@ export function openRelay(
       found.connection.cut(reason)
       await found.done
       return true
+    },
+    async cutBanned(reason) {
+      const banned = [...live.values()].filter(({ connection: { listed } }) => {
+        return !listed.manySources && listed.sourceIp !== undefined && isBanned?.(listed.sourceIp)
+      })
+      for (const { connection } of banned) connection.cut(reason)
+      for (const { done } of banned) await done
+      return banned.length
     },
     abort(reason) {
       aborted ??= abort(reason)

@@ -1,16 +1,20 @@
-import { randomUUID } from 'node:crypto'
 import type { Command } from 'commander'
 import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
-import { RelayError } from '#relay/errors.ts'
-import { define, withContext } from '../command.ts'
+import { collect, define, withContext } from '../command.ts'
 import { parseDuration } from '../duration.ts'
-import { report } from '../failure.ts'
-import { type OutputOptions, print, withOutput } from '../output/print.ts'
+import { report, usage } from '../failure.ts'
+import { type OutputOptions, withOutput } from '../output/print.ts'
 import { parseTarget, revocable } from '../target.ts'
 
 interface Options extends OutputOptions {
   readonly context?: string
   readonly reason?: string
+  readonly lock?: number
+  readonly selector?: string
+  readonly kind?: string
+  readonly olderThan?: number
+  readonly relay?: string[]
+  readonly except?: string[]
   readonly timeout: number
   readonly yes?: true
   readonly dryRun?: true
@@ -19,21 +23,34 @@ interface Options extends OutputOptions {
 export function command(): Command {
   const revoke = define(
     'revoke',
-    'Ends relays, connections, agents and operators, now, and says for each agent what it has cut.',
+    'Ends relays, connections, sources, agents and operators, now, and says for each agent what it has cut.',
     [
       'fleetcat revoke relay/web --reason "moved to the new cluster"',
       'fleetcat revoke conn/c-4fk2',
+      'fleetcat revoke source/203.0.113.0/24 --lock 24h',
+      'fleetcat revoke source/0.0.0.0/0 --except 10.0.0.0/8 --relay web',
       'fleetcat revoke agent/edge-1 --reason "the laptop was lost"',
+      'fleetcat revoke -l site=paris --kind EXEC --older-than 8h --yes',
       'fleetcat revoke relay/web -o json | jq .receipts',
     ],
   )
-    .argument('<target...>', 'relay/NAME, conn/ID, agent/NAME or operator/NAME')
+    .argument('[target...]', 'relay/NAME, conn/ID, source/CIDR, agent/NAME or operator/NAME')
+    .option('-l, --selector <selector>', 'every relay whose labels match; with source/CIDR: only for these')
+    .option('--kind <keyword>', 'every relay that has such an address')
+    .option('--older-than <duration>', 'every relay that was made longer ago', duration('--older-than'))
+    .option('--relay <name>', 'with source/CIDR: shut it out of this relay only (repeatable)', collect)
+    .option('--except <cidr>', 'with source/CIDR: but not this part of it (repeatable)', collect)
+    .option(
+      '--lock <duration>',
+      'it cannot come back for so long; a source without a lock stays out until it is lifted',
+      duration('--lock'),
+    )
     .option('--reason <text>', 'why, for those who read the list')
   revoke
     .addOption(
       revoke
         .createOption('--timeout <duration>', 'how long to wait for the receipts')
-        .argParser(text => parseDuration(text, '--timeout'))
+        .argParser(duration('--timeout'))
         .default(30_000, '30s'),
     )
     .option('--yes', 'do not ask, on a terminal, before several targets are revoked')
@@ -41,97 +58,73 @@ export function command(): Command {
   return withContext(withOutput(revoke, { headers: false })).action(run)
 }
 
+function duration(option: string) {
+  return (text: string) => parseDuration(text, option)
+}
+
 async function run(words: string[], options: Options): Promise<void> {
-  const targets = [...new Set(words.map(word => parseTarget(word, revocable).text))]
-  const [{ withFleet }, verdicts] = await Promise.all([import('../client.ts'), import('../verdicts.ts')])
+  const named = [...new Set(words.map(word => parseTarget(word, revocable).text))]
+  const sources = named.filter(target => target.startsWith('source/'))
+  if (sources.length < named.length && (options.relay || options.except))
+    throw usage('fleetcat revoke', '--relay and --except are about sources', 'Revoke the rest by itself')
+  const [{ withFleet }, { canAsk, confirm, preview }, { chosenRelays, isChoice }] = await Promise.all([
+    import('../client.ts'),
+    import('../revoking.ts'),
+    import('../chosen-relays.ts'),
+  ])
+  const choice = {
+    ...(options.selector !== undefined && { selector: options.selector }),
+    ...(options.kind !== undefined && { kind: options.kind }),
+    ...(options.olderThan !== undefined && { olderThanMs: options.olderThan }),
+  }
+  if (options.selector === '') throw usage('fleetcat revoke -l', 'the selector is empty', 'Name a label')
+  if (named.length === 0 && !isChoice(choice))
+    throw usage('fleetcat revoke', 'it does not say what', 'Name targets, e.g. relay/web, or choose with -l')
+  if (isChoice(choice) && sources.length < named.length)
+    throw usage(
+      'fleetcat revoke',
+      'it names targets and chooses relays at once',
+      'Keep one; only source/CIDR goes with -l, --kind and --older-than',
+    )
+
   await withFleet(options, async operator => {
-    if (options.dryRun) return preview(operator, targets, options)
-    if (targets.length > 1 && !options.yes && (await asks())) {
-      await preview(operator, targets, options)
+    const chosen = isChoice(choice) ? await chosenRelays(operator, choice) : []
+    const relays = [...(options.relay ?? []), ...(sources.length > 0 ? chosen : [])]
+    const targets = sources.length > 0 ? named : [...named, ...chosen.map(name => `relay/${name}`)]
+    const terms = {
+      relays,
+      ...(options.except && { except: options.except }),
+      ...(options.reason !== undefined && { reason: options.reason }),
+      ...(options.lock !== undefined && { lockMs: options.lock }),
+    }
+    if (options.dryRun) return preview(operator, targets, terms, options.output)
+    // Who chooses by a selector sees first what it has found.
+    if ((targets.length > 1 || isChoice(choice)) && !options.yes && canAsk()) {
+      await preview(operator, targets, terms, 'table')
       await confirm(targets.length)
     }
-    const results = await Promise.allSettled(
-      targets.map(async target => {
-        const { id, unchanged } = await order(operator, target, options)
-        const followed = await verdicts.untilJudged(operator, id, options.timeout)
-        return { ...followed, said: unchanged ? 'already revoked' : 'revoked' }
-      }),
-    )
-    const done = results.filter(result => result.status === 'fulfilled').map(({ value }) => value)
-    await verdicts.showVerdicts(done, options.output)
-    const failures = results.filter(result => result.status === 'rejected').map(({ reason }) => reason)
-    if (failures.length === 0) return
-    for (const failure of failures.slice(1)) await report(failure, 'fleetcat revoke')
-    throw failures[0]
+    await revokeAll(operator, targets, terms, options)
   })
 }
 
-/** Answers the order's id. The controller has it on disk by then. */
-async function order(operator: OperatorServiceClient, target: string, options: Options) {
-  const { unary } = await import('#wire/call.ts')
-  const request = {
-    target,
-    reason: options.reason ?? '',
-    requestId: randomUUID(),
-    dryRun: options.dryRun ?? false,
-  }
-  const answer = await unary(operator, operator.revoke, request, { what: `revoke ${target}` })
-  const { revocation } = answer.revocation ?? {}
-  return { id: revocation?.id ?? '', agents: revocation?.agents ?? [], unchanged: answer.unchanged, answer }
-}
-
-async function preview(operator: OperatorServiceClient, targets: string[], options: Options): Promise<void> {
-  const [{ revocationItem, revocations, count }, { renderItem, renderList }] = await Promise.all([
-    import('../views/revocation.ts'),
-    import('../output/print.ts'),
-  ])
-  const orders = await Promise.all(
+async function revokeAll(
+  operator: OperatorServiceClient,
+  targets: readonly string[],
+  terms: import('../revoking.ts').Terms,
+  { timeout, output }: Options,
+): Promise<void> {
+  const [{ giveOrder }, verdicts] = await Promise.all([import('../revoking.ts'), import('../verdicts.ts')])
+  const results = await Promise.allSettled(
     targets.map(async target => {
-      const { answer, agents, unchanged } = await order(operator, target, { ...options, dryRun: true })
-      const cut = unchanged ? 0 : await connectionsOf(operator, target)
-      const line = unchanged
-        ? `${target} is revoked already\n`
-        : `${target} would be revoked on ${agents.join(', ') || 'no agent'}, cutting ${count(cut, 'connection')}\n`
-      return { item: revocationItem(answer.revocation ?? { revocation: undefined, verdicts: [] }), line }
+      const { view, unchanged } = await giveOrder(operator, target, terms, false)
+      const followed = await verdicts.untilJudged(operator, view.revocation?.id ?? '', timeout)
+      return { ...followed, said: unchanged ? 'already revoked' : 'revoked' }
     }),
   )
-  const human = () => orders.map(({ line }) => line).join('')
-  const [first] = orders
-  if (options.output === 'table' || options.output === 'wide') print(human())
-  else if (orders.length === 1 && first)
-    print(await renderItem(first.item, revocations.name(first.item), options.output, human))
-  else
-    print(
-      await renderList(
-        orders.map(({ item }) => item),
-        revocations,
-        options,
-      ),
-    )
-}
-
-async function connectionsOf(operator: OperatorServiceClient, target: string): Promise<number> {
-  const { unary } = await import('#wire/call.ts')
-  const { kind, id } = parseTarget(target, revocable)
-  if (kind === 'operator') return 0
-  const filter = { relay: '', agent: '', source: '', id: '', [kind === 'conn' ? 'id' : kind]: id }
-  const answer = await unary(operator, operator.listConnections, { filter }, { what: 'list the connections' })
-  return answer.connections.length
-}
-
-/** A script cannot answer, and has said what it wants. */
-const asks = async () => Boolean(process.stdin.isTTY && process.stderr.isTTY)
-
-async function confirm(n: number): Promise<void> {
-  const { createInterface } = await import('node:readline/promises')
-  const ask = createInterface({ input: process.stdin, output: process.stderr })
-  ask.on('SIGINT', () => process.exit(130))
-  const answer = await ask.question(`Revoke these ${n}? [y/N] `)
-  ask.close()
-  if (!/^y(es)?$/i.test(answer.trim())) {
-    throw new RelayError('closed', {
-      what: 'fleetcat revoke',
-      why: 'it was not confirmed, and nothing was revoked',
-    })
-  }
+  const done = results.filter(result => result.status === 'fulfilled').map(({ value }) => value)
+  await verdicts.showVerdicts(done, output)
+  const failures = results.filter(result => result.status === 'rejected').map(({ reason }) => reason)
+  if (failures.length === 0) return
+  for (const failure of failures.slice(1)) await report(failure, 'fleetcat revoke')
+  throw failures[0]
 }

@@ -1,10 +1,10 @@
 import type { RevocationView } from '#gen/fleetcat/v1/operator.ts'
-import type { Verdict } from '#gen/fleetcat/v1/relay.ts'
+import type { Revocation, Verdict } from '#gen/fleetcat/v1/relay.ts'
 import { toMilliseconds } from '#wire/duration.ts'
 import { colourOfState } from '../output/colour.ts'
 import type { Presentation } from '../output/print.ts'
 import type { Column } from '../output/table.ts'
-import { since } from '../output/time.ts'
+import { since, until } from '../output/time.ts'
 import { problemText, time, verdictWord } from './words.ts'
 
 export interface ReceiptItem {
@@ -25,10 +25,18 @@ export interface RevocationItem {
   readonly at: string | null
   readonly by: string
   readonly reason: string
+  /** `active` while it shuts something out, `lifted`, `expired`; `done` if it only ended something. */
+  readonly state: string
+  readonly lockUntil: string | null
+  readonly liftedAt: string | null
+  readonly liftedBy: string | null
+  /** Of a source: the relays that it is shut out of, all if empty, and what of it stays welcome. */
+  readonly relays: readonly string[]
+  readonly except: readonly string[]
   readonly receipts: readonly ReceiptItem[]
 }
 
-export function revocationItem({ revocation, verdicts }: RevocationView): RevocationItem {
+export function revocationItem({ revocation, verdicts, relays }: RevocationView): RevocationItem {
   return {
     kind: 'Revocation',
     id: revocation?.id ?? '',
@@ -36,8 +44,20 @@ export function revocationItem({ revocation, verdicts }: RevocationView): Revoca
     at: time(revocation?.at),
     by: revocation?.by ?? '',
     reason: revocation?.reason ?? '',
+    state: revocation ? stateOf(revocation) : 'done',
+    lockUntil: time(revocation?.lockUntil),
+    liftedAt: time(revocation?.liftedAt),
+    liftedBy: revocation?.liftedBy || null,
+    relays,
+    except: revocation?.except ?? [],
     receipts: verdicts.map(receiptItem),
   }
+}
+
+function stateOf({ target, lockUntil, liftedAt }: Revocation): string {
+  if (liftedAt) return 'lifted'
+  if (lockUntil) return lockUntil.getTime() > Date.now() ? 'active' : 'expired'
+  return target.startsWith('source/') ? 'active' : 'done'
 }
 
 function receiptItem({ agent, kind, receipt, fencedBy, problem }: Verdict): ReceiptItem {
@@ -96,8 +116,15 @@ export const revocations: Presentation<RevocationItem> = {
       cell: item => String(item.receipts.reduce((sum, { connectionsCut }) => sum + connectionsCut, 0)),
       right: true,
     },
+    { title: 'STATE', cell: item => item.state },
+    {
+      title: 'LOCK',
+      cell: (item, now) => (item.state === 'active' ? until(item.lockUntil, now) : ''),
+      right: true,
+    },
     { title: 'AGE', cell: (item, now) => since(item.at, now), right: true },
     { title: 'REASON', cell: item => item.reason },
+    { title: 'RELAYS', wide: true, cell: item => item.relays.join(',') },
     {
       title: 'VERDICTS',
       wide: true,

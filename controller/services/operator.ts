@@ -96,6 +96,13 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
       return { revocation: views.revocation(made), unchanged }
     },
 
+    async lift(request, caller) {
+      const target = mirror.revocations.get(request.id)?.value.target
+      if (target !== undefined) access.mayRevoke(caller, target)
+      const { revocation: lifted, unchanged } = await revocations.lift(request, caller)
+      return { revocation: views.revocation(lifted), unchanged }
+    },
+
     async *watchRevocation({ id }, caller, signal) {
       const watch = {
         caller: caller.name,

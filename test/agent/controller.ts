@@ -145,7 +145,8 @@ function visitOf(
       })
       if (more?.resumed) leases.begin()
     },
-    sync: (revision, relays = []) => say({ $case: 'sync', value: { revision, revocations: [], relays } }),
+    sync: (revision, relays = []) =>
+      say({ $case: 'sync', value: { revision, revocations: [], relays, bans: [] } }),
     withholdLeases: () => leases.withhold(true),
     grantLeases: () => leases.withhold(false),
     async hears<K extends Said['$case']>(kind: K, fits: (value: ValueOf<K>) => unknown = () => true) {

@@ -1,4 +1,5 @@
 import { pino } from 'pino'
+import { openBans } from '#agent/bans.ts'
 import { openCeiling } from '#agent/ceiling.ts'
 import { openReconciler } from '#agent/reconciler.ts'
 import { openRevocations } from '#agent/revocations.ts'
@@ -36,6 +37,7 @@ export function openHost({
 } = {}) {
   const changed: string[] = []
   const ceiling = openCeiling(rules)
+  const bans = openBans()
   const roster = openRoster({ due() {} })
   const kept = keptLog()
   const reconciler = openReconciler({
@@ -43,6 +45,7 @@ export function openHost({
     ceiling,
     roster,
     isRevoked: id => revocations.has(id),
+    isBanned: bans.refuses,
     lease,
     changed: id => void changed.push(id),
     log: kept.log,
@@ -51,6 +54,8 @@ export function openHost({
     relay: reconciler.cutRelay,
     connection: reconciler.cutConnection,
     everything: reconciler.cutEverything,
+    banned: reconciler.cutBanned,
+    bans,
     log: kept.log,
   })
   return {

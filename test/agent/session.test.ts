@@ -1,6 +1,7 @@
 import { connect } from 'node:net'
 import { credentials, status } from '@grpc/grpc-js'
 import { describe, expect, test } from 'vitest'
+import { openBans } from '#agent/bans.ts'
 import { openCeiling } from '#agent/ceiling.ts'
 import { type Lease, openLease } from '#agent/lease.ts'
 import { openOutbox } from '#agent/outbox.ts'
@@ -23,12 +24,14 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
   const kept = keptLog()
   const { log } = kept
   const ceiling = openCeiling({ permit: permit(...memory), forbid: [] })
+  const bans = openBans()
   const roster = openRoster({ due: () => outbox.connectionsChanged() })
   const reconciler: Reconciler = openReconciler({
     agent: 'edge-1',
     ceiling,
     roster,
     isRevoked: id => revocations.has(id),
+    isBanned: bans.refuses,
     lease: { holds: length => lease.holds(length), isBegun: () => lease.begun },
     changed: id => outbox.relayChanged(id),
     log,
@@ -37,6 +40,8 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     relay: reconciler.cutRelay,
     connection: reconciler.cutConnection,
     everything: reconciler.cutEverything,
+    banned: reconciler.cutBanned,
+    bans,
     log,
   })
   let reports = 0
@@ -299,7 +304,7 @@ describe('an order to revoke', () => {
     visit.welcome()
     const { value } = relayOrder('r-1')
     const relays = [desired('r-1'), desired('r-2')]
-    visit.say({ $case: 'sync', value: { revision: 5n, revocations: [value], relays } })
+    visit.say({ $case: 'sync', value: { revision: 5n, revocations: [value], relays, bans: [] } })
     await visit.hears('receipt')
     await agent.session.synced
     expect(agent.reconciler.report('r-1')?.state).toBe(RelayState.REVOKED)

@@ -184,6 +184,66 @@ test('one connection can be cut, and the relay goes on', async () => {
   expect((await run('revoke', 'relay/cutting')).code).toBe(0)
 })
 
+describe('a source', () => {
+  test('is shut out of every relay at once, until it is lifted', async () => {
+    const port = await relay('shutting')
+    const socket = await connection(port)
+    await eventually(
+      async () => (await answer('connections', '--relay', 'shutting')).item,
+      ({ items }) => items.length === 1,
+    )
+    const preview = await run('revoke', 'source/127.0.0.0/8', '--dry-run')
+    expect(preview).toMatchObject({ code: 0, stdout: expect.stringContaining('cutting 1 connection') })
+    const closed = end(socket)
+    const { code, item } = await answer('revoke', 'source/127.0.0.0/8', '--lock', '1h')
+    expect({ code, item }).toMatchObject({
+      code: 0,
+      item: {
+        target: 'source/127.0.0.0/8',
+        state: 'active',
+        receipts: [{ agent: 'local', verdict: 'cut', connectionsCut: 1 }],
+      },
+    })
+    await closed
+    const refused = dial(port, '127.0.0.1').on('error', () => {})
+    await end(refused)
+    expect(await run('lift', item.id)).toMatchObject({ code: 0, stdout: expect.stringContaining('lifted') })
+    expect(await run('lift', item.id)).toMatchObject({ code: 0, stdout: expect.stringContaining('any more') })
+    const back = await connection(port)
+    back.write('hello')
+    expect(String((await once(back, 'data'))[0])).toBe('hello')
+    const ended = end(back)
+    back.destroy()
+    await ended
+    expect((await run('revoke', 'relay/shutting')).code).toBe(0)
+  })
+})
+
+describe('relays that are chosen', () => {
+  test('by label, kind and age end together; none that matches is exit 4', async () => {
+    await relay('one', '--label', 'chosen=yes')
+    await relay('two', '--label', 'chosen=yes')
+    await relay('three')
+    expect((await run('revoke', '-l', 'chosen=yes', '--older-than', '1h', '--yes')).code).toBe(4)
+    expect((await run('revoke', '-l', 'chosen=yes', '--kind', 'UDP', '--yes')).code).toBe(4)
+    expect(await run('revoke', '--kind', 'TCPP')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('Did you mean'),
+    })
+    const { code, item } = await answer('revoke', '-l', 'chosen=yes', '--kind', 'TCP', '--yes')
+    expect(code).toBe(0)
+    expect(item.items.map(({ target }: { target: string }) => target).sort()).toEqual([
+      'relay/one',
+      'relay/two',
+    ])
+    expect((await run('revoke', 'relay/three', '--lock', '1h')).code).toBe(0)
+    expect(await run('create', 'three', 'TCP4-LISTEN:0,bind=127.0.0.1', 'ECHO')).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining('locked until'),
+    })
+  })
+})
+
 describe('create', () => {
   test('twice: unchanged when equal, a conflict when not', async () => {
     await relay('twice', '--max-connections', '5')

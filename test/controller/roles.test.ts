@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import type { ClientReadableStream } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { OperatorServiceService } from '#gen/fleetcat/v1/operator.ts'
+import { OperatorServiceService, RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
 import {
   openController,
   openOperator,
@@ -29,6 +29,7 @@ const allowed: Record<keyof typeof OperatorServiceService, readonly string[]> = 
   createRelay: operator,
   applyRelays: operator,
   revoke: operator,
+  lift: operator,
   createToken: admin,
   listTokens: admin,
   revokeToken: admin,
@@ -100,7 +101,7 @@ describe.each(['viewer', 'operator', 'admin'])('%s', role => {
 
 describe('who strikes off whom', () => {
   const revoke = (person: TestOperator, target: string, dryRun = false) =>
-    person.ask(c => c.revoke, { target, reason: '', requestId: '', dryRun })
+    person.ask(c => c.revoke, RevokeRequest.fromPartial({ target, dryRun }))
 
   test.each(['agent/edge-1', 'operator/test-viewer', 'operator/admin'])(
     'an operator does not revoke %s',

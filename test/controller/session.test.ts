@@ -150,12 +150,13 @@ describe('an agent that comes back', () => {
       revocationId: revocation.id,
       target: { $case: 'relayId', value: gone.id },
     })
+    expect(await second.hear('bans')).toEqual({ bans: [] })
     const { changed, removed } = await second.hear('apply')
     expect(changed.map(({ relayId }) => relayId)).toEqual([fresh.id])
     expect(removed).toEqual([gone.id])
   })
 
-  test('hears nothing when nothing changed', async () => {
+  test('hears of nothing but the bans when nothing changed', async () => {
     await using controller = await openController()
     const edge = await joinAgent(controller, { name: 'edge-1' })
     const first = await edge.settle()
@@ -163,6 +164,7 @@ describe('an agent that comes back', () => {
     await first[Symbol.asyncDispose]()
     await using second = edge.attach({ epoch: 1n, revision })
     expect(await second.hear('welcome')).toMatchObject({ resumed: true })
+    expect(await second.hear('bans')).toEqual({ bans: [] })
     const { relay } = await create(controller, draft('first-word'))
     expect((await second.hear('apply')).changed).toMatchObject([{ relayId: relay.id }])
   })
@@ -386,6 +388,7 @@ test('what cannot be worked out for an agent ends its stream with the reason', a
     placed: undefined,
     failed: failure.resolve,
     leased() {},
+    bans: () => [],
     pendingOrders: () => [],
     resume: undefined,
   })

@@ -45,7 +45,7 @@ test('the cap counts those that live', () => {
 
 test('the rate allows a burst of one second, then its pace', () => {
   let now = 0
-  const admission = openAdmission({}, { ratePerSecond: 5 }, () => now)
+  const admission = openAdmission({}, { ratePerSecond: 5 }, { now: () => now })
   const welcome = (arrivals: number) =>
     Array.from({ length: arrivals }, () => admission.refusal('10.0.0.1', 0)).filter(cause => !cause).length
   expect(welcome(100)).toBe(5)
@@ -58,7 +58,7 @@ test('the rate allows a burst of one second, then its pace', () => {
 
 test('less than one connection a second is a rate too', () => {
   let now = 0
-  const admission = openAdmission({}, { ratePerSecond: 0.5 }, () => now)
+  const admission = openAdmission({}, { ratePerSecond: 0.5 }, { now: () => now })
   expect(admission.refusal('10.0.0.1', 0)).toBeUndefined()
   now = 1_999
   expect(admission.refusal('10.0.0.1', 0)).toBe('rate')
@@ -67,7 +67,7 @@ test('less than one connection a second is a rate too', () => {
 })
 
 test('a busy source does not use up the rate of the others', () => {
-  const admission = openAdmission({}, { ratePerSecond: 10, sourceRatePerSecond: 2 }, () => 0)
+  const admission = openAdmission({}, { ratePerSecond: 10, sourceRatePerSecond: 2 }, { now: () => 0 })
   const causes = Array.from({ length: 50 }, () => admission.refusal('10.0.0.1', 0))
   expect(causes.filter(cause => !cause)).toHaveLength(2)
   expect(causes.at(-1)).toBe('source-rate')
@@ -75,7 +75,7 @@ test('a busy source does not use up the rate of the others', () => {
 })
 
 test('an IPv6 source is a network of 64 bits', () => {
-  const admission = openAdmission({}, { sourceRatePerSecond: 1 }, () => 0)
+  const admission = openAdmission({}, { sourceRatePerSecond: 1 }, { now: () => 0 })
   expect(admission.refusal('2001:db8:0:1::1', 0)).toBeUndefined()
   expect(admission.refusal('2001:db8:0:1:a:b:c:d', 0)).toBe('source-rate')
   expect(admission.refusal('2001:db8:0:2::1', 0)).toBeUndefined()
@@ -83,7 +83,7 @@ test('an IPv6 source is a network of 64 bits', () => {
 })
 
 test('the table of sources is bounded: who was quiet longest is forgotten', () => {
-  const admission = openAdmission({}, { sourceRatePerSecond: 1 }, () => 0)
+  const admission = openAdmission({}, { sourceRatePerSecond: 1 }, { now: () => 0 })
   const source = (i: number) => `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`
   for (let i = 0; i < 100_000; i++) admission.refusal(source(i), 0)
   expect(admission.refusal(source(99_999), 0)).toBe('source-rate')

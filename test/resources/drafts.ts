@@ -1,4 +1,4 @@
-import { CreateRelayRequest, RelayDraft } from '#gen/fleetcat/v1/operator.ts'
+import { CreateRelayRequest, RelayDraft, RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
 import type { Relay } from '#gen/fleetcat/v1/relay.ts'
 import type { TestController, TestOperator } from './fleet.ts'
 
@@ -48,6 +48,9 @@ export async function revoke(
   target: string,
   { dryRun = false, requestId = '', reason = '' } = {},
 ) {
-  const { revocation, unchanged } = await admin.ask(c => c.revoke, { target, reason, requestId, dryRun })
+  const { revocation, unchanged } = await admin.ask(
+    c => c.revoke,
+    RevokeRequest.fromPartial({ target, reason, requestId, dryRun }),
+  )
   return { revocation: revocation!.revocation!, verdicts: revocation!.verdicts, unchanged }
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { AgentServiceClient } from '#gen/fleetcat/v1/agent.ts'
 import { EnrollmentServiceClient } from '#gen/fleetcat/v1/enrollment.ts'
-import { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
+import { OperatorServiceClient, RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
 import { createAuthority } from '#identity/ca.ts'
 import { clientOptions, type TlsIdentity } from '#identity/tls.ts'
 import { authorityOf, issuedBy, selfSigned, signedByLeaf } from '#test/resources/certificates.ts'
@@ -87,12 +87,7 @@ test('without a certificate there is nothing but enrolment, and with one there i
       code: 'unsupported',
     })
     await expect(
-      unary(
-        operator,
-        operator.revoke,
-        { target: 'relay/x', reason: '', requestId: '', dryRun: false },
-        { what: 'x' },
-      ),
+      unary(operator, operator.revoke, RevokeRequest.fromPartial({ target: 'relay/x' }), { what: 'x' }),
     ).rejects.toMatchObject({ code: 'unsupported' })
     const attach = agent.attach()
     attach.on('data', () => {})
@@ -117,7 +112,7 @@ test("an agent's certificate opens nothing of the operators', and an alert says 
     code: 'denied',
   })
   await expect(
-    impostor.ask(c => c.revoke, { target: 'agent/edge-1', reason: '', requestId: '', dryRun: false }),
+    impostor.ask(c => c.revoke, RevokeRequest.fromPartial({ target: 'agent/edge-1' })),
   ).rejects.toMatchObject({ code: 'denied' })
   expect(controller.events('alert.wrong-kind')).toMatchObject([
     { kind: 'agent', name: 'edge-1', method: 'listRelays' },

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
 import { RelaySpec } from '#gen/fleetcat/v1/relay.ts'
 import { unary } from '#wire/call.ts'
 import { type Fleet, startFleet } from '../fleet.ts'
@@ -54,7 +55,7 @@ async function revokeToReset(fleet: Fleet, name: string, socket: Socket): Promis
     )
     socket.once('end', () => reject(new Error('the connection ended without a reset')))
   })
-  const request = { target: `relay/${name}`, reason: 'bench', requestId: '', dryRun: false }
+  const request = RevokeRequest.fromPartial({ target: `relay/${name}`, reason: 'bench' })
   const began = performance.now()
   const answered = unary(fleet.operator, fleet.operator.revoke, request, { what: `revoke ${name}` })
   const ms = (await cut) - began

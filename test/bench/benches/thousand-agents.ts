@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
 import { RelaySpec, RelayState, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { messages, unary } from '#wire/call.ts'
 import { toDuration } from '#wire/duration.ts'
@@ -96,7 +97,7 @@ async function allReady({ operator }: Fleet, name: string): Promise<void> {
 
 async function revoke(fleet: Fleet, helpers: Workers, name: string): Promise<Act> {
   const { operator } = fleet
-  const request = { target: `relay/${name}`, reason: 'bench', requestId: '', dryRun: false }
+  const request = RevokeRequest.fromPartial({ target: `relay/${name}`, reason: 'bench' })
   const began = sharedNow()
   const [id, cpuSeconds] = await costed(fleet, async () => {
     const { revocation } = await unary(operator, operator.revoke, request, { what: `revoke ${name}` })

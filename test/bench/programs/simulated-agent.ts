@@ -110,6 +110,7 @@ export function simulateAgent(
     },
     lease,
     revocations: {
+      banned() {},
       async obey({ revocationId, target }) {
         told.set(revocationId, sharedNow())
         if (target?.$case === 'relayId') reports.delete(target.value)

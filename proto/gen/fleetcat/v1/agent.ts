@@ -151,6 +151,7 @@ export interface AttachResponse {
     | //
     /** Comes after all that the agent had to be told when it asked. */
     { $case: "lease"; value: Lease }
+    | { $case: "bans"; value: Bans }
     | undefined;
 }
 
@@ -201,6 +202,7 @@ export interface Sync {
   revision: bigint;
   revocations: RevokeOrder[];
   relays: Desired[];
+  bans: Ban[];
 }
 
 export interface Apply {
@@ -214,9 +216,26 @@ export interface RevokeOrder {
   revocationId: string;
   target: { $case: "relayId"; value: string } | { $case: "connectionId"; value: string } | //
   /** All that this agent runs; after the receipt the controller lets it go. */
-  { $case: "agent"; value: string } | undefined;
+  { $case: "agent"; value: string } | //
+  /** It stays shut out until a later list of bans no longer names it. */
+  { $case: "source"; value: Ban } | undefined;
   reason: string;
   revision: bigint;
+}
+
+/** Sources that may not connect. */
+export interface Ban {
+  revocationId: string;
+  cidr: string;
+  /** Networks inside it that may. */
+  except: string[];
+  /** Empty: every relay, now and later. */
+  relayIds: string[];
+}
+
+/** All that hold now, in place of all that were said before. */
+export interface Bans {
+  bans: Ban[];
 }
 
 export interface CertificateGrant {
@@ -1369,6 +1388,9 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "lease":
         Lease.encode(message.message.value, writer.uint32(74).fork()).join();
         break;
+      case "bans":
+        Bans.encode(message.message.value, writer.uint32(106).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1442,6 +1464,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.message = { $case: "lease", value: Lease.decode(reader, reader.uint32()) };
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.message = { $case: "bans", value: Bans.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1499,6 +1529,12 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "lease": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "lease", value: Lease.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "bans": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "bans", value: Bans.fromPartial(object.message.value) };
         }
         break;
       }
@@ -2004,7 +2040,7 @@ export const Desired: MessageFns<Desired> = {
 };
 
 function createBaseSync(): Sync {
-  return { revision: 0n, revocations: [], relays: [] };
+  return { revision: 0n, revocations: [], relays: [], bans: [] };
 }
 
 export const Sync: MessageFns<Sync> = {
@@ -2020,6 +2056,9 @@ export const Sync: MessageFns<Sync> = {
     }
     for (const v of message.relays) {
       Desired.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.bans) {
+      Ban.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -2061,6 +2100,14 @@ export const Sync: MessageFns<Sync> = {
             message.relays.push(Desired.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.bans.push(Ban.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2081,6 +2128,7 @@ export const Sync: MessageFns<Sync> = {
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.revocations = object.revocations?.map((e) => RevokeOrder.fromPartial(e)) || [];
     message.relays = object.relays?.map((e) => Desired.fromPartial(e)) || [];
+    message.bans = object.bans?.map((e) => Ban.fromPartial(e)) || [];
     return message;
   },
 };
@@ -2186,6 +2234,9 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
       case "agent":
         writer.uint32(50).string(message.target.value);
         break;
+      case "source":
+        Ban.encode(message.target.value, writer.uint32(58).fork()).join();
+        break;
     }
     if (message.reason !== "") {
       writer.uint32(34).string(message.reason);
@@ -2244,6 +2295,14 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
             message.target = { $case: "agent", value: reader.string() };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.target = { $case: "source", value: Ban.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 4: {
             if (tag !== 34) {
               break;
@@ -2297,9 +2356,161 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
         }
         break;
       }
+      case "source": {
+        if (object.target?.value !== undefined && object.target?.value !== null) {
+          message.target = { $case: "source", value: Ban.fromPartial(object.target.value) };
+        }
+        break;
+      }
     }
     message.reason = object.reason ?? "";
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
+    return message;
+  },
+};
+
+function createBaseBan(): Ban {
+  return { revocationId: "", cidr: "", except: [], relayIds: [] };
+}
+
+export const Ban: MessageFns<Ban> = {
+  encode(message: Ban, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revocationId !== "") {
+      writer.uint32(10).string(message.revocationId);
+    }
+    if (message.cidr !== "") {
+      writer.uint32(18).string(message.cidr);
+    }
+    for (const v of message.except) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.relayIds) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Ban {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBan();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.revocationId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cidr = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.except.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.relayIds.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Ban>): Ban {
+    return Ban.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Ban>): Ban {
+    const message = createBaseBan();
+    message.revocationId = object.revocationId ?? "";
+    message.cidr = object.cidr ?? "";
+    message.except = object.except?.map((e) => e) || [];
+    message.relayIds = object.relayIds?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseBans(): Bans {
+  return { bans: [] };
+}
+
+export const Bans: MessageFns<Bans> = {
+  encode(message: Bans, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.bans) {
+      Ban.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Bans {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBans();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bans.push(Ban.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Bans>): Bans {
+    return Bans.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Bans>): Bans {
+    const message = createBaseBans();
+    message.bans = object.bans?.map((e) => Ban.fromPartial(e)) || [];
     return message;
   },
 };

@@ -281,11 +281,19 @@ export interface WatchConnectionsResponse {
 }
 
 export interface RevokeRequest {
-  /** `relay/NAME` or `conn/ID`. */
+  /** `relay/NAME`, `conn/ID`, `source/CIDR`, `agent/NAME` or `operator/NAME`. */
   target: string;
   reason: string;
   requestId: string;
   dryRun: boolean;
+  /** For so long what it names cannot come back. Absent: a source stays out until it is lifted, all else is free again. */
+  lock:
+    | Duration
+    | undefined;
+  /** Of a source: only these relays, by name. */
+  relays: string[];
+  /** Of a source: networks inside it that stay welcome. */
+  except: string[];
 }
 
 export interface RevokeResponse {
@@ -299,6 +307,22 @@ export interface RevokeResponse {
 export interface RevocationView {
   revocation: Revocation | undefined;
   verdicts: Verdict[];
+  /** The names of `relay_ids`, where they still have one. */
+  relays: string[];
+}
+
+export interface LiftRequest {
+  /** A revocation's. */
+  id: string;
+  reason: string;
+}
+
+export interface LiftResponse {
+  revocation:
+    | RevocationView
+    | undefined;
+  /** It held no longer; nothing changed. */
+  unchanged: boolean;
 }
 
 export interface WatchRevocationRequest {
@@ -3007,7 +3031,7 @@ export const WatchConnectionsResponse: MessageFns<WatchConnectionsResponse> = {
 };
 
 function createBaseRevokeRequest(): RevokeRequest {
-  return { target: "", reason: "", requestId: "", dryRun: false };
+  return { target: "", reason: "", requestId: "", dryRun: false, lock: undefined, relays: [], except: [] };
 }
 
 export const RevokeRequest: MessageFns<RevokeRequest> = {
@@ -3023,6 +3047,15 @@ export const RevokeRequest: MessageFns<RevokeRequest> = {
     }
     if (message.dryRun !== false) {
       writer.uint32(32).bool(message.dryRun);
+    }
+    if (message.lock !== undefined) {
+      Duration.encode(message.lock, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.relays) {
+      writer.uint32(50).string(v!);
+    }
+    for (const v of message.except) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -3072,6 +3105,30 @@ export const RevokeRequest: MessageFns<RevokeRequest> = {
             message.dryRun = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.lock = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.relays.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.except.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3093,6 +3150,9 @@ export const RevokeRequest: MessageFns<RevokeRequest> = {
     message.reason = object.reason ?? "";
     message.requestId = object.requestId ?? "";
     message.dryRun = object.dryRun ?? false;
+    message.lock = (object.lock !== undefined && object.lock !== null) ? Duration.fromPartial(object.lock) : undefined;
+    message.relays = object.relays?.map((e) => e) || [];
+    message.except = object.except?.map((e) => e) || [];
     return message;
   },
 };
@@ -3167,7 +3227,7 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
 };
 
 function createBaseRevocationView(): RevocationView {
-  return { revocation: undefined, verdicts: [] };
+  return { revocation: undefined, verdicts: [], relays: [] };
 }
 
 export const RevocationView: MessageFns<RevocationView> = {
@@ -3177,6 +3237,9 @@ export const RevocationView: MessageFns<RevocationView> = {
     }
     for (const v of message.verdicts) {
       Verdict.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.relays) {
+      writer.uint32(26).string(v!);
     }
     return writer;
   },
@@ -3210,6 +3273,14 @@ export const RevocationView: MessageFns<RevocationView> = {
             message.verdicts.push(Verdict.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.relays.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3231,6 +3302,143 @@ export const RevocationView: MessageFns<RevocationView> = {
       ? Revocation.fromPartial(object.revocation)
       : undefined;
     message.verdicts = object.verdicts?.map((e) => Verdict.fromPartial(e)) || [];
+    message.relays = object.relays?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseLiftRequest(): LiftRequest {
+  return { id: "", reason: "" };
+}
+
+export const LiftRequest: MessageFns<LiftRequest> = {
+  encode(message: LiftRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LiftRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLiftRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LiftRequest>): LiftRequest {
+    return LiftRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LiftRequest>): LiftRequest {
+    const message = createBaseLiftRequest();
+    message.id = object.id ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseLiftResponse(): LiftResponse {
+  return { revocation: undefined, unchanged: false };
+}
+
+export const LiftResponse: MessageFns<LiftResponse> = {
+  encode(message: LiftResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revocation !== undefined) {
+      RevocationView.encode(message.revocation, writer.uint32(10).fork()).join();
+    }
+    if (message.unchanged !== false) {
+      writer.uint32(16).bool(message.unchanged);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LiftResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLiftResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.revocation = RevocationView.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.unchanged = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<LiftResponse>): LiftResponse {
+    return LiftResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<LiftResponse>): LiftResponse {
+    const message = createBaseLiftResponse();
+    message.revocation = (object.revocation !== undefined && object.revocation !== null)
+      ? RevocationView.fromPartial(object.revocation)
+      : undefined;
+    message.unchanged = object.unchanged ?? false;
     return message;
   },
 };
@@ -4319,6 +4527,16 @@ export const OperatorServiceService = {
       Buffer.from(WatchRevocationResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchRevocationResponse => WatchRevocationResponse.decode(value),
   },
+  /** What the revocation shuts out may come back. */
+  lift: {
+    path: "/fleetcat.v1.OperatorService/Lift" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: LiftRequest): Buffer => Buffer.from(LiftRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): LiftRequest => LiftRequest.decode(value),
+    responseSerialize: (value: LiftResponse): Buffer => Buffer.from(LiftResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): LiftResponse => LiftResponse.decode(value),
+  },
   listRevocations: {
     path: "/fleetcat.v1.OperatorService/ListRevocations" as const,
     requestStream: false as const,
@@ -4375,6 +4593,8 @@ export interface OperatorServiceServer extends UntypedServiceImplementation {
   revoke: handleUnaryCall<RevokeRequest, RevokeResponse>;
   /** The verdicts now, then again as receipts arrive; ends when every verdict is final. */
   watchRevocation: handleServerStreamingCall<WatchRevocationRequest, WatchRevocationResponse>;
+  /** What the revocation shuts out may come back. */
+  lift: handleUnaryCall<LiftRequest, LiftResponse>;
   listRevocations: handleUnaryCall<ListRevocationsRequest, ListRevocationsResponse>;
   createToken: handleUnaryCall<CreateTokenRequest, CreateTokenResponse>;
   listTokens: handleUnaryCall<ListTokensRequest, ListTokensResponse>;
@@ -4549,6 +4769,19 @@ export interface OperatorServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchRevocationResponse>;
+  /** What the revocation shuts out may come back. */
+  lift(request: LiftRequest, callback: (error: ServiceError | null, response: LiftResponse) => void): ClientUnaryCall;
+  lift(
+    request: LiftRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: LiftResponse) => void,
+  ): ClientUnaryCall;
+  lift(
+    request: LiftRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: LiftResponse) => void,
+  ): ClientUnaryCall;
   listRevocations(
     request: ListRevocationsRequest,
     callback: (error: ServiceError | null, response: ListRevocationsResponse) => void,

@@ -304,7 +304,17 @@ export interface Revocation {
   agents: string[];
   requestId: string;
   /** The longest lease of what it names: an agent that is out of reach has let go when that has passed. */
-  longestLease: Duration | undefined;
+  longestLease:
+    | Duration
+    | undefined;
+  /** Until then what it names stays shut out. Absent: it has no lock, and a source stays out until it is lifted. */
+  lockUntil: Date | undefined;
+  liftedAt: Date | undefined;
+  liftedBy: string;
+  /** Of a source: the relays that it is shut out of. Empty: all, now and later. */
+  relayIds: string[];
+  /** Of a source: networks inside it that stay welcome. */
+  except: string[];
 }
 
 /** An agent's word that a revocation is done there. */
@@ -1859,6 +1869,11 @@ function createBaseRevocation(): Revocation {
     agents: [],
     requestId: "",
     longestLease: undefined,
+    lockUntil: undefined,
+    liftedAt: undefined,
+    liftedBy: "",
+    relayIds: [],
+    except: [],
   };
 }
 
@@ -1890,6 +1905,21 @@ export const Revocation: MessageFns<Revocation> = {
     }
     if (message.longestLease !== undefined) {
       Duration.encode(message.longestLease, writer.uint32(74).fork()).join();
+    }
+    if (message.lockUntil !== undefined) {
+      Timestamp.encode(toTimestamp(message.lockUntil), writer.uint32(82).fork()).join();
+    }
+    if (message.liftedAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.liftedAt), writer.uint32(90).fork()).join();
+    }
+    if (message.liftedBy !== "") {
+      writer.uint32(98).string(message.liftedBy);
+    }
+    for (const v of message.relayIds) {
+      writer.uint32(106).string(v!);
+    }
+    for (const v of message.except) {
+      writer.uint32(114).string(v!);
     }
     return writer;
   },
@@ -1979,6 +2009,46 @@ export const Revocation: MessageFns<Revocation> = {
             message.longestLease = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.lockUntil = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.liftedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.liftedBy = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.relayIds.push(reader.string());
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.except.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2007,6 +2077,11 @@ export const Revocation: MessageFns<Revocation> = {
     message.longestLease = (object.longestLease !== undefined && object.longestLease !== null)
       ? Duration.fromPartial(object.longestLease)
       : undefined;
+    message.lockUntil = object.lockUntil ?? undefined;
+    message.liftedAt = object.liftedAt ?? undefined;
+    message.liftedBy = object.liftedBy ?? "";
+    message.relayIds = object.relayIds?.map((e) => e) || [];
+    message.except = object.except?.map((e) => e) || [];
     return message;
   },
 };
