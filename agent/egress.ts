@@ -15,21 +15,25 @@ export interface RelayEgress extends EgressPolicy {
 /**
  * A name that resolves to several addresses is judged by all that it was dialled at: in doubt a connection is cut.
  */
-export function relayEgress({ targets }: Pick<RelayPlan, 'targets'>, ceiling: EgressPolicy): RelayEgress {
+export function relayEgress(
+  { targets, flow }: Pick<RelayPlan, 'targets' | 'flow'>,
+  ceiling: EgressPolicy,
+): RelayEgress {
+  const tees = flow?.tee ?? []
   /** Of the targets that are known: where clients ask to go there may be as many places as they can think of. */
   const dialled = new Map<string, Set<string | undefined>>(
-    targets.flatMap(scopesOf).map(({ text }) => [text, new Set()]),
+    [...targets, ...tees].flatMap(scopesOf).map(({ text }) => [text, new Set()]),
   )
   const isAsked = targets.some(({ goesWhereAsked }) => goesWhereAsked)
 
-  /** What was asked of the ceiling on the way to where a connection is. */
+  /** What was asked of the ceiling on the way to where a connection is, and to where its copies are. */
   function* asked({ target, targetIp }: Connection): Generator<[scope: Address, ip: string | undefined]> {
     if (isAsked) {
       const { scope } = bindAddress(target)
       for (const keyword of [scope.keyword, 'ASKED']) yield [{ ...scope, keyword }, targetIp]
-      return
     }
-    for (const scope of targets.filter(({ address }) => address.text === target).flatMap(scopesOf)) {
+    const known = isAsked ? [] : targets.filter(({ address }) => address.text === target)
+    for (const scope of [...known, ...tees].flatMap(scopesOf)) {
       for (const ip of dialled.get(scope.text) ?? []) yield [scope, ip]
     }
   }

@@ -1,7 +1,6 @@
 import { resolve } from 'node:path'
 import type { Desired } from '#gen/fleetcat/v1/agent.ts'
 import { Direction, DumpFormat, type DumpSettings } from '#gen/fleetcat/v1/relay.ts'
-import { type Address, formatAddress } from '#relay/address.ts'
 import type { Endpoint } from '#relay/endpoint.ts'
 import type { FlowSettings } from '#relay/flow-settings.ts'
 import { checkFlow } from '#wire/flow.ts'
@@ -39,13 +38,6 @@ function toDump({ format, file, rotateBytes, keep }: DumpSettings): NonNullable<
       },
     }),
   }
-}
-
-/** The file of a dump as the ceiling's patterns see it. */
-export function dumpScope({ dump }: FlowSettings): Address | undefined {
-  if (!dump?.file) return undefined
-  const scope = { keyword: 'OPEN', args: [dump.file.path], options: [] }
-  return { ...scope, text: formatAddress(scope) }
 }
 
 const given = <K extends string, V>(key: K, value: V | undefined) =>

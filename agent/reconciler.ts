@@ -1,6 +1,7 @@
 import type { Desired } from '#gen/fleetcat/v1/agent.ts'
 import type { RelayReport } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
+import { dumpScope } from '#relay/layers/dump-file.ts'
 import { openRelay, type RelayPlan, type RunningRelay, type TargetStatus } from '#relay/relay.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { defaultLeaseMs, leaseMs } from '#wire/lease.ts'
@@ -8,7 +9,6 @@ import { pause } from './backoff.ts'
 import type { Ceiling } from './ceiling.ts'
 import { connectionIds } from './connection-ids.ts'
 import { type RelayEgress, relayEgress } from './egress.ts'
-import { dumpScope } from './flow.ts'
 import { openPacer } from './pacer.ts'
 import { sameButLimits, toPlan } from './plan.ts'
 import { openRefusals } from './refusals.ts'
@@ -158,8 +158,8 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       const plan = toPlan(desired)
       cx.ceiling.checkListen(plan.listen)
       for (const target of [...plan.targets, ...(plan.flow?.tee ?? [])]) cx.ceiling.checkTarget(target)
-      const file = plan.flow && dumpScope(plan.flow)
-      if (file) cx.ceiling.check(file)
+      const file = plan.flow?.dump?.file
+      if (file) cx.ceiling.check(dumpScope(file.path))
       return plan
     } catch (thrown) {
       const what = `relay/${desired.name} on ${cx.agent} rejected`

@@ -18,6 +18,8 @@ export const refusalCauses = [
   'untrusted-proxy', // not one of the proxies that may say who their clients are
   'cut-peer', // a UDP peer whose conversation was cut goes on sending
   'disk-full', // a datagram that a file had no room for
+  'tee-dropped', // a tee was too slow for a piece of what went to the target
+  'dump-dropped', // the file of a dump was too slow for a piece, or could not be written
 ] as const
 
 export type RefusalCause = (typeof refusalCauses)[number]

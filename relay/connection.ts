@@ -2,7 +2,9 @@ import type { Channel, OpenContext, Peer } from './endpoint.ts'
 import { hostPort } from './endpoints/ip-parts.ts'
 import { type ErrorCode, RelayError } from './errors.ts'
 import type { FlowSettings } from './flow-settings.ts'
-import { type Meter, newMeter, type PumpEnd, type PumpLimits, pump } from './pump.ts'
+import { type Carriage, openCarriage } from './layers/carriage.ts'
+import type { Tees } from './layers/tee.ts'
+import { type Meter, newMeter, type PumpEnd, type PumpLimits, pump, type Tap } from './pump.ts'
 import { type Opened, openFirst } from './targets/open-first.ts'
 import type { Target, TargetStatus } from './targets/target.ts'
 
@@ -52,9 +54,11 @@ export interface LiveConnection {
   cut(reason: RelayError): void
   /** Looks at the limits again, after they have changed. */
   recheck(): void
+  /** From now on this sees what goes through; nobody does if undefined. */
+  tap(tap: Tap | undefined): void
   /**
    * Opens a target, carries the bytes, and closes: resolves when all descriptors are gone. `failed` is told when no
-   * target could be opened. Never rejects.
+   * target could be opened, or a tee broke. Never rejects.
    */
   run(failed: (error: RelayError) => void): Promise<ConnectionEnd>
 }
@@ -72,6 +76,10 @@ export interface ConnectionParts {
   readonly limits: PumpLimits
   readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'retrying' | 'uses'>
   readonly flow?: FlowSettings | undefined
+  /** A tee was too slow for a piece. */
+  readonly teeLost: () => void
+  /** Tees that have still something to write when the connection is over. */
+  readonly finishing: (tees: Tees) => void
 }
 
 /** A class, for a busy host has ten thousand of them, and getters of their own would double what each one takes. */
@@ -117,7 +125,7 @@ class Listed implements Connection {
 
 /** Takes over a client's channel. Nothing of it is read before a target is open. */
 export function openConnection(parts: ConnectionParts): LiveConnection {
-  const { client, targets, used, limits, cx, flow } = parts
+  const { client, targets, used, limits, cx, flow, teeLost, finishing } = parts
   const meter = newMeter()
   const listed = new Listed(parts, meter)
   const stopping = new AbortController()
@@ -151,6 +159,14 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
     }
   }
 
+  const carriage = (far: Channel, failed: (error: RelayError) => void): Carriage => {
+    if (!flow) return { left: client, right: far }
+    const active = () => {
+      meter.lastActiveAt = performance.now()
+    }
+    return openCarriage(client, far, flow, { cx: { ...cx, signal }, active, tee: { lost: teeLost, failed } })
+  }
+
   const converse = async (failed: (error: RelayError) => void): Promise<Pick<PumpEnd, 'end' | 'error'>> => {
     const barred = limits.barrier?.()
     if (barred) cut(barred)
@@ -170,10 +186,14 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
     parts.joined?.(far.channel.peer)
     listed.targetIp = far.channel.peer.ip
     client.asked?.granted()
+    const { left, right, tees } = carriage(far.channel, failed)
     const limited = patience(client, limits)
-    const end = await pump(client, far.channel, limited, signal, meter, flow?.unidirectional)
-    await far.channel[Symbol.asyncDispose]()
+    const end = await pump(left, right, limited, signal, meter, flow?.unidirectional)
+    await right[Symbol.asyncDispose]()
+    await left[Symbol.asyncDispose]()
     far.over()
+    if (tees && signal.aborted) await tees.finish()
+    else if (tees) finishing(tees)
     return end
   }
 
@@ -181,6 +201,9 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
     listed,
     cut,
     recheck: () => meter.recheck(),
+    tap(tap) {
+      meter.tap = tap
+    },
     async run(failed) {
       const { end, error } = await converse(failed)
       await client[Symbol.asyncDispose]()

@@ -1,11 +1,16 @@
 import type { Channel, Lender } from './endpoint.ts'
 
-/** Told of progress; false: nothing may pass any more. */
-type Moved = (bytes: number) => boolean
+/**
+ * Told of progress before it is made: these bytes, valid during the call only, are to be handed on; or none, when `to`
+ * has caught up. False: nothing may pass any more.
+ */
+export type Moved = (bytes: Buffer) => boolean
+
+const caughtUp: Buffer = Buffer.alloc(0)
 
 /**
  * Carries what `from` says to `to`, as fast as `to` takes it, until the function that it returns is called. `moved` is
- * told of progress before it is made: how many bytes are handed on, or 0 when `to` has caught up. Ends and errors are not its business.
+ * told of progress. Ends and errors are not its business.
  *
  * What comes for a `source` is read all the same and dropped, for only a reader notices that its peer has gone.
  */
@@ -18,10 +23,10 @@ export function startFlow(from: Channel, to: Channel, moved: Moved): () => void 
 /** `data`, `write` and `drain` by hand: `pipe` carries half as many small messages. */
 function handOver({ stream: source }: Channel, { stream: sink }: Channel, moved: Moved) {
   const onData = (chunk: Buffer) => {
-    if (moved(chunk.length) && !sink.write(chunk)) source.pause()
+    if (moved(chunk) && !sink.write(chunk)) source.pause()
   }
   const onDrain = () => {
-    moved(0)
+    moved(caughtUp)
     source.resume()
   }
   sink.on('drain', onDrain)
@@ -38,11 +43,11 @@ function passOn({ stream: source }: Channel, lender: Lender, { stream: sink }: C
   const onWritten = () => {
     if (!kept || sink.writableLength > 0) return
     kept = false
-    moved(0)
+    moved(caughtUp)
     lender.returned()
   }
   lender.lend(bytes => {
-    if (!moved(bytes.length)) return true
+    if (!moved(bytes)) return true
     sink.write(bytes, onWritten)
     kept = sink.writableLength > 0
     return !kept
@@ -52,8 +57,8 @@ function passOn({ stream: source }: Channel, lender: Lender, { stream: sink }: C
 }
 
 /** Reads what `from` says and drops it. */
-export function swallow({ stream: source }: Channel, moved: (bytes: number) => unknown): () => void {
-  const onData = () => moved(0)
+export function swallow({ stream: source }: Channel, moved: (bytes: Buffer) => unknown): () => void {
+  const onData = () => moved(caughtUp)
   source.on('data', onData).resume()
   return () => void source.off('data', onData)
 }

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Channel } from './endpoint.ts'
 import { RelayError } from './errors.ts'
-import { startFlow, swallow } from './flow.ts'
+import { type Moved, startFlow, swallow } from './flow.ts'
 import type { Direction } from './flow-settings.ts'
 import { longestTimerMs } from './timer.ts'
 
@@ -28,9 +28,17 @@ export interface Meter {
   received: number
   lastActiveAt: number
   readonly startedAt: number
+  /** Sees all bytes while it is there; it may come and go at any time. */
+  tap?: Tap | undefined
   /** Makes the pump look at its limits again, after they have changed. */
   recheck(): void
 }
+
+/**
+ * Sees what goes each way while it goes: the bytes are valid during the call only. `from` is how many have gone that
+ * way before. Must not throw.
+ */
+export type Tap = (direction: Direction, bytes: Buffer, from: number) => void
 
 export interface PumpEnd {
   readonly end: 'eof' | 'idle' | 'lifetime' | 'revoked' | 'failed'
@@ -48,7 +56,7 @@ export const defaultHalfCloseMs = 300_000
 
 export function newMeter(): Meter {
   const now = performance.now()
-  return { sent: 0, received: 0, lastActiveAt: now, startedAt: now, recheck: noop }
+  return { sent: 0, received: 0, lastActiveAt: now, startedAt: now, tap: undefined, recheck: noop }
 }
 
 /**
@@ -177,15 +185,17 @@ export function pump(
     }
     if (barred()) return
     meter.recheck = checkDeadlines
-    const sent = (bytes: number) => {
+    const sent: Moved = bytes => {
       if (barred()) return false
-      meter.sent += bytes
+      if (meter.tap && bytes.length > 0) meter.tap('forward', bytes, meter.sent)
+      meter.sent += bytes.length
       meter.lastActiveAt = performance.now()
       return true
     }
-    const received = (bytes: number) => {
+    const received: Moved = bytes => {
       if (barred()) return false
-      meter.received += bytes
+      if (meter.tap && bytes.length > 0) meter.tap('backward', bytes, meter.received)
+      meter.received += bytes.length
       meter.lastActiveAt = performance.now()
       return true
     }

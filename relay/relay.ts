@@ -4,6 +4,10 @@ import { type Connection, type EndCause, type LiveConnection, openConnection } f
 import type { Channel, EgressPolicy, Endpoint, Listener, Lookup, Peer } from './endpoint.ts'
 import { RelayError } from './errors.ts'
 import type { FlowSettings } from './flow-settings.ts'
+import { openDump } from './layers/dump-file.ts'
+import { openTaps } from './layers/taps.ts'
+import type { Tees } from './layers/tee.ts'
+import { openWatcher, type Watcher, type WatchOptions } from './layers/watcher.ts'
 import { dialOnce } from './once.ts'
 import type { PumpLimits } from './pump.ts'
 import { openScope } from './scope.ts'
@@ -97,6 +101,8 @@ export interface RunningRelay extends AsyncDisposable {
    * nothing has changed.
    */
   setLimits(limits: RelayLimits): void
+  /** What goes through its connections, from now on; nothing if it is done or closed. */
+  watch(options?: WatchOptions): Watcher
   /** True once the descriptors of that connection are closed; false if there is no such connection. */
   cut(connectionId: string, reason: RelayError): Promise<boolean>
   /** Cuts the connections of sources that are shut out. Resolves with their number when their descriptors are gone. */
@@ -117,6 +123,9 @@ export function openRelay(
   const listening = openScope()
   const live = new Map<string, { readonly connection: LiveConnection; readonly done: Promise<void> }>()
   const connections = new Map<string, Connection>()
+  const finishing = new Map<Tees, Promise<void>>()
+  const taps = openTaps(() => [...live.values()].map(({ connection }) => connection))
+  const watchers = new Set<Watcher>()
   const limits: { -readonly [K in keyof PumpLimits]: PumpLimits[K] } = { barrier }
   const trace: { at: Date; state: string }[] = []
   const turnedAway = (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text)
@@ -130,6 +139,7 @@ export function openRelay(
   let state: RelayState = { name: 'pending' }
   let admission: Admission | undefined
   let listener: Listener | undefined
+  let dumping: AsyncDisposable | undefined
   /** Admitted by the listener, and not yet taken from it. */
   let arriving = 0
   /** The listener has asked `screen` about source and rate by the time that it asks `admit`. */
@@ -158,9 +168,15 @@ export function openRelay(
     const id = newConnectionId()
     const { id: relayId, flow } = plan
     const inOrder = targets.inOrder(client.peer)
-    const parts = { id, relayId, client, targets: inOrder, used, limits, cx: dialing, flow }
-    const joined = (target: Peer) => observer.joined?.(connection.listed, target)
-    const connection = openConnection({ ...parts, joined })
+    const parts = { id, relayId, client, targets: inOrder, limits, cx: dialing, flow }
+    const following = {
+      used,
+      joined: (target: Peer) => observer.joined?.(connection.listed, target),
+      teeLost: () => observer.refused('tee-dropped', client.peer.text),
+      finishing: finish,
+    }
+    const connection = openConnection({ ...parts, ...following })
+    taps.attach(connection)
     connections.set(id, connection.listed)
     const { promise: done, resolve } = Promise.withResolvers<void>()
     live.set(id, { connection, done })
@@ -182,6 +198,13 @@ export function openRelay(
   const cutMarked = (connection: LiveConnection, reason: RelayError) => {
     connectionsCut++
     connection.cut(reason)
+  }
+
+  /** A tee that is slow keeps nobody's place: its connection is over, and it belongs to the relay now. */
+  const finish = (tees: Tees) => {
+    if (mark) tees.abort(mark)
+    const done = tees.finish().then(() => void finishing.delete(tees))
+    finishing.set(tees, done)
   }
 
   const admit = ({ ip, text, many }: Channel['peer']): boolean => {
@@ -219,6 +242,7 @@ export function openRelay(
 
   const allGone = async () => {
     for (const { done } of live.values()) await done
+    for (const done of finishing.values()) await done
   }
 
   const listen = (): Promise<Listener> => {
@@ -245,7 +269,7 @@ export function openRelay(
     if (plan.targets.length === 0) {
       throw new RelayError('usage', { what, why: 'it has no target', fix: 'Name at least one' })
     }
-    const closed = plan.targets.find(target => !target.dialer)
+    const closed = [...plan.targets, ...(plan.flow?.tee ?? [])].find(target => !target.dialer)
     if (closed) {
       throw new RelayError('usage', { what, why: `${closed.address.text} cannot be a target` })
     }
@@ -272,8 +296,34 @@ export function openRelay(
     }
   }
 
+  const startDump = async () => {
+    const { dump } = plan.flow ?? {}
+    if (!dump?.file || dumping) return
+    const opened = await openDump(dump.format, dump.file, {
+      egress,
+      lost: source => observer.refused('dump-dropped', source),
+      failed: error => observer.failed(error, `relay ${plan.name}`),
+    })
+    const stop = taps.add(opened.sink)
+    dumping = {
+      async [Symbol.asyncDispose]() {
+        stop()
+        await opened[Symbol.asyncDispose]()
+      },
+    }
+  }
+
+  /** When all connections are over: what they have said last is dumped too. */
+  const stopLooking = async () => {
+    for (const watcher of watchers) watcher[Symbol.dispose]()
+    await dumping?.[Symbol.asyncDispose]()
+    dumping = undefined
+  }
+
   const listenAndServe = async () => {
     try {
+      await startDump()
+      if (listening.signal.aborted) return
       listener = await listen()
       if (listening.signal.aborted) return
       arriving = 0
@@ -294,6 +344,7 @@ export function openRelay(
         await allGone()
         if (mark) return
         if (plan.listen.acceptor && plan.targets.some(target => target.unfinished?.())) continue
+        await stopLooking()
         setState({ name: 'done' })
         return
       } catch (thrown) {
@@ -328,9 +379,11 @@ export function openRelay(
     const listenersClosed = listener ? 1 : 0
     const stopped = stopListening(reason)
     for (const { connection } of live.values()) cutMarked(connection, reason)
+    for (const tees of finishing.keys()) tees.abort(reason)
     await stopped
     await running
     await allGone()
+    await stopLooking()
     over(reason)
     return { listenersClosed, connectionsCut }
   }
@@ -347,6 +400,16 @@ export function openRelay(
     setLimits(next) {
       for (const refused of applyLimits(next)) live.get(refused.id)?.connection.cut(noLongerAllowed(refused))
       for (const { connection } of live.values()) connection.recheck()
+    },
+    watch(options = {}) {
+      const { watcher, sink } = openWatcher(options, () => {
+        watchers.delete(watcher)
+        stop()
+      })
+      const stop = taps.add(sink)
+      watchers.add(watcher)
+      if (state.name === 'done' || state.name === 'closed') watcher[Symbol.dispose]()
+      return watcher
     },
     async cut(connectionId, reason) {
       const found = live.get(connectionId)
@@ -372,6 +435,7 @@ export function openRelay(
       await stopListening(reason)
       await running
       await allGone()
+      if (!mark) await stopLooking()
       if (!mark) over(reason)
     },
     async [Symbol.asyncDispose]() {

@@ -129,7 +129,7 @@ describe('reconciler', () => {
     ])
     expect(host.reconciler.report('r-1')?.problem?.fix).toContain('add "UNIX-CONNECT:/run/x" under permit:')
     expect(host.reconciler.report('r-2')?.problem?.fix).toContain(
-      'add "OPEN:/var/log/wire.log" under permit:',
+      'add "OPEN:/var/log/wire.log,append,creat,wronly" under permit:',
     )
     expect(host.reconciler.report('r-3')?.problem?.code).toBe('usage')
     expect(host.reconciler.report('r-4')?.state).toBe(RelayState.READY)
