@@ -7,6 +7,7 @@ export const refusalCauses = [
   'denied-source', // a deny list of the address or of the relay names it
   'range', // outside the address's `range` and `allow`
   'not-allowed-source', // outside the relay's own allow list
+  'source-port', // from a port that the address does not serve
   'max-connections',
   'rate', // too many new connections a second, in all
   'source-rate', // too many from this source

@@ -126,6 +126,7 @@ export type Lookup = (
 /** What a listener turns away by itself: see `refusalCauses`. */
 export type TurnedAway =
   | 'descriptors'
+  | 'source-port'
   | 'queue-full'
   | 'displaced'
   | 'amplification'

@@ -11,10 +11,7 @@ import {
   refused,
 } from './option-types.ts'
 import type { OptionGroup } from './options.ts'
-
-const bufferSize =
-  'Node sets no buffer sizes on TCP sockets. Leave it out: the kernel sizes them by itself (tcp_rmem, tcp_wmem)'
-const noSockopt = 'Node has no way to set it. Leave it out'
+import { ipKernelOptions, listenKernelOptions, tcpKernelOptions } from './socket-options.ts'
 
 /** What a TCP connection may be told, on both sides. Times are in milliseconds. */
 export const socketOptions = {
@@ -53,63 +50,8 @@ export const socketOptions = {
       summary: 'bind while old connections of the port linger; always on',
       because: 'Node always sets SO_REUSEADDR on TCP sockets, and it cannot be switched off',
     }),
-    ttl: refused('ttl', {
-      aliases: ['ip-ttl', 'ipttl'],
-      summary: 'time to live of packets',
-      because: noSockopt,
-    }),
-    sndbuf: refused('sndbuf', {
-      aliases: ['so-sndbuf', 'sndbuf-late', 'so-sndbuf-late'],
-      summary: 'send buffer',
-      because: bufferSize,
-    }),
-    rcvbuf: refused('rcvbuf', {
-      aliases: ['so-rcvbuf', 'rcvbuf-late', 'so-rcvbuf-late'],
-      summary: 'receive buffer',
-      because: bufferSize,
-    }),
-    linger: refused('linger', {
-      aliases: ['so-linger'],
-      summary: 'wait on close until data is sent',
-      because: 'Node has no way to set it. Leave it out: what was written is sent before a graceful close',
-    }),
-    interface: refused('interface', {
-      aliases: ['if', 'so-bindtodevice', 'bindtodevice'],
-      summary: 'use one network interface',
-      because: "Node cannot bind to a device. Write `bind=` with the interface's IP address",
-    }),
-    mss: refused('mss', {
-      aliases: ['maxseg', 'tcp-maxseg', 'mss-late', 'maxseg-late', 'tcp-maxseg-late'],
-      summary: 'maximum segment size',
-      because: noSockopt,
-    }),
-    cork: refused('cork', { aliases: ['tcp-cork'], summary: 'gather small writes', because: noSockopt }),
-    quickack: refused('quickack', {
-      aliases: ['tcp-quickack'],
-      summary: 'acknowledge at once',
-      because: noSockopt,
-    }),
-    linger2: refused('linger2', {
-      aliases: ['tcp-linger2'],
-      summary: 'time in FIN_WAIT_2',
-      because: noSockopt,
-    }),
-    syncnt: refused('syncnt', {
-      aliases: ['tcp-syncnt'],
-      summary: 'SYN retries',
-      because: 'Node has no way to set it. Write `connect-timeout=` instead',
-    }),
-    mark: refused('so-mark', { aliases: ['mark'], summary: 'firewall mark', because: noSockopt }),
-    priority: refused('so-priority', {
-      aliases: ['priority'],
-      summary: 'queueing priority',
-      because: noSockopt,
-    }),
-    mtuDiscover: refused('mtudiscover', {
-      aliases: ['ip-mtu-discover', 'mtu-discover', 'ipmtudiscover'],
-      summary: 'path MTU discovery',
-      because: noSockopt,
-    }),
+    ...ipKernelOptions.options,
+    ...tcpKernelOptions.options,
   },
 } as const satisfies OptionGroup
 
@@ -160,20 +102,14 @@ export const listenOptions = {
       summary: 'tcp wrappers',
       because: 'tcp wrappers are not read. Write the networks as `allow=` and `deny=`',
     }),
-    sourceport: refused('sourceport', {
+    sourceport: integer('sourceport', {
       aliases: ['sp'],
-      summary: 'the port that a client must come from',
-      because: 'a source port proves nothing about a client. Write `range=`, `allow=` or `deny=`',
+      summary: 'serve clients only that come from this port',
+      min: 1,
+      max: 65_535,
     }),
-    lowport: refused('lowport', {
-      summary: 'clients must come from a port below 1024',
-      because: 'a source port proves nothing about a client. Write `range=`, `allow=` or `deny=`',
-    }),
-    deferAccept: refused('defer-accept', {
-      aliases: ['tcp-defer-accept'],
-      summary: 'accept when data has come',
-      because: noSockopt,
-    }),
+    lowport: flag('lowport', { summary: 'serve clients only that come from a port below 1024' }),
+    ...listenKernelOptions.options,
   },
 } as const satisfies OptionGroup
 

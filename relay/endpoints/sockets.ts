@@ -76,7 +76,8 @@ export function nearlyFullAt(fd: number | undefined, whose: 'arrivals' | 'all'):
   return fd >= limit() - reserve * (whose === 'arrivals' ? 2 : 1)
 }
 
-function descriptor(socket: Socket): number | undefined {
+/** Node tells its number to nobody. */
+export function descriptor(socket: Socket): number | undefined {
   const handle = (socket as unknown as { _handle?: { fd?: number } | null })._handle
   return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined
 }

@@ -1,8 +1,11 @@
-import { connect, type Socket } from 'node:net'
+import { closeSync } from 'node:fs'
+import { isIP, Socket } from 'node:net'
 import type { Address } from '../address.ts'
 import type { Channel, OpenContext, Peer } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { canonicalIp } from '../ip.ts'
+import { kernelOptionsOf } from '../native/kernel-options.ts'
+import { openSocket } from '../native/open-socket.ts'
 import type { connectOptions, socketOptions } from '../option-groups.ts'
 import type { OptionValues } from '../options.ts'
 import { startTimer } from '../timer.ts'
@@ -33,6 +36,7 @@ export async function dialTcp(target: TcpTarget, cx: OpenContext): Promise<Chann
   const deadline = performance.now() + (options.connectTimeout ?? defaultConnectTimeoutMs)
   const left = () => Math.max(1, deadline - performance.now())
   const candidates = await resolve(target, cx, left())
+  const kernelOptions = kernelOptionsOf(options)
   const localAddress = options.bind && (await localAddressOf(options.bind, target, cx, left()))
   let failure: unknown
   for (const [index, ip] of candidates.entries()) {
@@ -48,7 +52,10 @@ export async function dialTcp(target: TcpTarget, cx: OpenContext): Promise<Chann
       const share = left() / (candidates.length - index)
       const local = { localAddress, localPort: options.sourceport }
       const reads = new LentReads()
-      const socket = await connected({ host: ip, port, ...local, reads }, cx.signal, share, scope.text)
+      const family = isIP(ip) === 6 ? 6 : 4
+      const fd =
+        kernelOptions && (await openSocket({ type: 'stream', family, options: kernelOptions }, scope.text))
+      const socket = await connected({ host: ip, port, ...local, reads, fd }, cx.signal, share, scope.text)
       return checked(socket, reads, canonical, target, cx)
     } catch (error) {
       failure = error
@@ -116,18 +123,27 @@ interface Way {
   readonly localAddress: string | undefined
   readonly localPort: number | undefined
   readonly reads: LentReads
+  /** A socket to connect, in place of one of Node's making. */
+  readonly fd: number | undefined
 }
 
 function connected(way: Way, signal: AbortSignal, timeoutMs: number, target: string): Promise<Socket> {
   const where = hostPort(way.host, way.port)
   const what = target.endsWith(`:${where}`) ? target : `${target} (${where})`
   return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(RelayError.from(signal.reason, what))
+    if (signal.aborted) {
+      if (way.fd !== undefined) closeSync(way.fd)
+      return reject(RelayError.from(signal.reason, what))
+    }
     // autoSelectFamily would start a second connection of its own; here is one address and one socket.
-    const { host, port, localAddress, localPort, reads } = way
-    const onread = reads.onread()
+    const { host, port, localAddress, localPort, reads, fd } = way
     const local = { ...(localAddress && { localAddress }), ...(localPort && { localPort }) }
-    const socket = connect({ host, port, ...local, onread, allowHalfOpen: true, autoSelectFamily: false })
+    const socket = new Socket({
+      onread: reads.onread(),
+      allowHalfOpen: true,
+      // Node would begin to read what is not connected yet.
+      ...(fd !== undefined && { fd, pauseOnCreate: true }),
+    }).connect({ host, port, ...local, autoSelectFamily: false })
     reads.attach(socket)
     // Nothing is read before somebody wants it; Node would begin as soon as the connection stands.
     socket.pause()

@@ -3,6 +3,7 @@ import type { Address } from '../address.ts'
 import type { Listener, OpenContext, Peer } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { canonicalIp } from '../ip.ts'
+import { kernelOptionsOf } from '../native/kernel-options.ts'
 import type { listenOptions, socketOptions } from '../option-groups.ts'
 import type { OptionValues } from '../options.ts'
 import { startTimer } from '../timer.ts'
@@ -12,6 +13,7 @@ import { hostPort } from './ip-parts.ts'
 import { lookUp } from './names.ts'
 import { nearlyFull, socketChannel } from './sockets.ts'
 import { defaultConnectTimeoutMs } from './tcp-dial.ts'
+import { type Listening, listenOptionsOf, mayComeFrom, setterOfEach } from './tcp-kernel.ts'
 import { applySocketOptions } from './tcp-options.ts'
 
 export interface TcpListenTarget {
@@ -31,8 +33,11 @@ export async function listenTcp(target: TcpListenTarget, cx: OpenContext): Promi
   const host = await bindAddress(target, cx)
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true })
   const backlog = options.backlog ?? defaultBacklog
-  const binding = { host, port, backlog, exclusive: true, ipv6Only: options.ipv6only ?? false }
-  await listening(server, { ...binding, reusePort: options.reuseport ?? false }, scope.text)
+  const kernelOptions = kernelOptionsOf(options)
+  const setEach = await setterOfEach(kernelOptions, host, scope.text)
+  const binding = { host, port, backlog, ipv6Only: options.ipv6only ?? false }
+  const binds = { ...binding, reusePort: options.reuseport ?? false }
+  await listening(server, await listenOptionsOf(binds, kernelOptions, scope.text), scope.text)
   if (cx.signal.aborted) {
     server.close()
     throw RelayError.from(cx.signal.reason, scope.text)
@@ -55,15 +60,21 @@ export async function listenTcp(target: TcpListenTarget, cx: OpenContext): Promi
     },
   })
   onAccept(server, (socket, reads) => {
-    stopWaiting()
     const peer = peerOf(socket)
     const channel = socketChannel(socket, peer, reads)
+    if (!mayComeFrom(socket.remotePort, options)) {
+      channel.abort(new RelayError('denied', { what: scope.text, why: 'its source port is not served' }))
+      cx.turnedAway?.('source-port', peer)
+      return
+    }
+    stopWaiting()
     if (nearlyFull(socket, 'arrivals')) {
       channel.abort(new RelayError('exhausted', { what: scope.text }))
       cx.turnedAway?.('descriptors', peer)
       return
     }
     applySocketOptions(socket, options)
+    setEach?.(socket)
     arrivals.offer(channel)
   })
   server.on('error', error => arrivals.fail(RelayError.from(error, scope.text)))
@@ -88,20 +99,11 @@ async function bindAddress({ host, family, scope }: TcpListenTarget, cx: OpenCon
   throw new RelayError('unresolved', { what: scope.text, why: `\`bind=${host}\` has no such address` })
 }
 
-interface Binding {
-  readonly host: string
-  readonly port: number
-  readonly backlog: number
-  readonly exclusive: boolean
-  readonly ipv6Only: boolean
-  readonly reusePort: boolean
-}
-
-function listening(server: Server, binding: Binding, what: string): Promise<void> {
+function listening(server: Server, options: Listening, what: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const failed = (error: Error) => reject(RelayError.from(error, what))
     server.once('error', failed)
-    server.listen(binding, () => {
+    server.listen(options, () => {
       server.off('error', failed)
       resolve()
     })

@@ -1,9 +1,8 @@
 import { connectOptions, listenOptions } from '../option-groups.ts'
 import { flag, integer, refused } from '../option-types.ts'
 import type { OptionGroup } from '../options.ts'
+import { ipKernelOptions, tosOption } from '../socket-options.ts'
 import { interfaceName, localAddress, membership, sourceMembership } from './udp-option-types.ts'
-
-const noSockopt = 'Node has no way to set it on UDP sockets. Leave it out'
 
 /** What a UDP socket may be told, on both sides. */
 export const udpOptions = {
@@ -21,43 +20,10 @@ export const udpOptions = {
       aliases: ['so-broadcast'],
       summary: 'send to broadcast addresses',
     }),
-    ttl: integer('ttl', {
-      aliases: ['ip-ttl', 'ipttl'],
-      summary: 'time to live of outgoing packets',
-      min: 1,
-      max: 255,
-    }),
-    sndbuf: integer('sndbuf', {
-      aliases: ['so-sndbuf', 'sndbuf-late', 'so-sndbuf-late'],
-      summary: 'send buffer in bytes; the kernel takes it up to its wmem_max',
-      min: 1,
-      max: 1_073_741_823,
-    }),
-    rcvbuf: integer('rcvbuf', {
-      aliases: ['so-rcvbuf', 'rcvbuf-late', 'so-rcvbuf-late'],
-      summary: 'receive buffer in bytes; the kernel takes it up to its rmem_max',
-      min: 1,
-      max: 1_073_741_823,
-    }),
+    ...ipKernelOptions.options,
+    ...tosOption.options,
     nullEof: flag('null-eof', { summary: 'take an empty datagram for the end of what the peer says' }),
     shutNull: flag('shut-null', { summary: 'send an empty datagram when the other side has ended' }),
-    tos: refused('tos', { aliases: ['ip-tos'], summary: 'type of service of packets', because: noSockopt }),
-    interface: refused('interface', {
-      aliases: ['if', 'so-bindtodevice', 'bindtodevice'],
-      summary: 'use one network interface',
-      because: "Node cannot bind to a device. Write `bind=` with the interface's IP address",
-    }),
-    mark: refused('so-mark', { aliases: ['mark'], summary: 'firewall mark', because: noSockopt }),
-    priority: refused('so-priority', {
-      aliases: ['priority'],
-      summary: 'queueing priority',
-      because: noSockopt,
-    }),
-    mtuDiscover: refused('mtudiscover', {
-      aliases: ['ip-mtu-discover', 'mtu-discover', 'ipmtudiscover'],
-      summary: 'path MTU discovery',
-      because: noSockopt,
-    }),
     timestamp: refused('so-timestamp', {
       aliases: ['timestamp'],
       summary: 'log when packets came in',
@@ -101,7 +67,9 @@ export const multicastOptions = {
 
 const { connectTimeout, pf: targetPf } = connectOptions.options
 const { fork, maxChildren, acceptTimeout, range, allow, deny, ipv6only, tcpwrap } = listenOptions.options
-const { pf, sourceport, lowport } = listenOptions.options
+const { pf } = listenOptions.options
+
+const anyPort = 'whoever sends datagrams writes the port on them. Write `range=`, `allow=` or `deny=`'
 
 /** What a UDP socket that begins the conversation may be told. */
 export const udpTargetOptions = {
@@ -142,8 +110,12 @@ export const udpBindOptions = {
     ipv6only,
     pf,
     tcpwrap,
-    sourceport,
-    lowport,
+    sourceport: refused('sourceport', {
+      aliases: ['sp'],
+      summary: 'the port that a sender must have',
+      because: anyPort,
+    }),
+    lowport: refused('lowport', { summary: 'senders must have a port below 1024', because: anyPort }),
   },
 } as const satisfies OptionGroup
 

@@ -3,6 +3,8 @@ import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import type { Address } from '../address.ts'
 import { RelayError } from '../errors.ts'
+import { kernelOptionsOf } from '../native/kernel-options.ts'
+import { openSocket } from '../native/open-socket.ts'
 import type { OptionValues } from '../options.ts'
 import type { IpVersion } from './ip-parts.ts'
 import { nearlyFullAt } from './sockets.ts'
@@ -34,10 +36,11 @@ export async function openUdp(binding: Binding, options: UdpSocketOptions): Prom
     ipv6Only: ipv6only ?? false,
   })
   try {
+    const fd = await preparedSocket(binding, options, version)
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject)
       socket.once('listening', resolve)
-      socket.bind({ address: host, port, exclusive: true })
+      socket.bind(fd === undefined ? { address: host, port, exclusive: true } : { fd, exclusive: true })
     })
     socket.removeAllListeners()
     // An error that nobody hears ends the process.
@@ -52,6 +55,19 @@ export async function openUdp(binding: Binding, options: UdpSocketOptions): Prom
     socket.on('error', ignore).close()
     throw RelayError.from(error, scope.text)
   }
+}
+
+/** A bound socket for Node to take over, where the address has options that Node has no call for. */
+async function preparedSocket(
+  { scope, host, port, ipv6only }: Binding,
+  { ttl, sndbuf, rcvbuf, ...options }: UdpSocketOptions,
+  family: IpVersion,
+): Promise<number | undefined> {
+  const kernelOptions = kernelOptionsOf(options)
+  if (!kernelOptions) return undefined
+  const { reuseaddr, reuseport } = options
+  const local = { host, port, reuseAddress: reuseaddr, reusePort: reuseport, ipv6Only: ipv6only }
+  return openSocket({ type: 'datagram', family, options: kernelOptions, local }, scope.text)
 }
 
 function applyOptions(socket: Socket, version: IpVersion, options: UdpSocketOptions, what: string): void {

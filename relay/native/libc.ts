@@ -12,6 +12,9 @@ const signatures = {
   lseek: 'long lseek(int fd, long offset, int whence)',
   flock: 'int flock(int fd, int operation)',
   mkfifo: 'int mkfifo(const void *path, unsigned int mode)',
+  socket: 'int socket(int domain, int type, int protocol)',
+  bind: 'int bind(int fd, void *address, unsigned int length)',
+  setsockopt: 'int setsockopt(int fd, int level, int option, void *value, unsigned int length)',
   poll: 'int poll(void *fds, unsigned long count, int timeout)',
 } as const
 

@@ -127,10 +127,7 @@ describe('refusals', () => {
   })
 
   test.each([
-    ['sndbuf=1000', 'sndbuf', 'the kernel sizes them by itself'],
-    ['so-rcvbuf=1000', 'so-rcvbuf', 'the kernel sizes them by itself'],
-    ['ttl=3', 'ttl', 'Node has no way to set it. Leave it out'],
-    ['so-bindtodevice=eth0', 'so-bindtodevice', "Write `bind=` with the interface's IP address"],
+    ['tcp-quickack', 'tcp-quickack', 'the kernel forgets it after a few segments'],
     ['tcpwrap=x', 'tcpwrap', 'Write the networks as `allow=` and `deny=`'],
     ['su=nobody', 'su', 'Start the agent as the user that they shall have'],
   ])('%s cannot be had, and the refusal says why', (options, name, advice) => {
