@@ -6,6 +6,9 @@ import { inheritedStream, openedFor, plainChannel, type Uses } from '../files/de
 import { joinedStream } from '../files/joined-stream.ts'
 import { narrowed } from '../files/uses.ts'
 import { readOptions } from '../options.ts'
+import type { TermiosOptions } from '../terminal/apply-termios.ts'
+import { setForAWhile } from '../terminal/own-terminal.ts'
+import { termiosOptions } from '../terminal/termios-options.ts'
 import { wrongAddress } from './ip-parts.ts'
 
 /** Why no ceiling can permit them. */
@@ -17,22 +20,22 @@ const writing: Uses = { reads: false, writes: true }
 
 /** The descriptors that this process was started with. */
 export const stdioKinds: readonly EndpointKind[] = [
-  row('STDIO', 'standard input and output', both, uses =>
+  row('STDIO', 'standard input and output', both, [0, 1], uses =>
     joinedStream(
       uses.reads ? inheritedStream(0, reading) : undefined,
       uses.writes ? inheritedStream(1, writing) : undefined,
       false,
     ),
   ),
-  row('STDIN', 'standard input', reading, uses => inheritedStream(0, uses)),
-  row('STDOUT', 'standard output', writing, uses => inheritedStream(1, uses)),
-  row('STDERR', 'standard error', writing, uses => inheritedStream(2, uses)),
+  row('STDIN', 'standard input', reading, [0], uses => inheritedStream(0, uses)),
+  row('STDOUT', 'standard output', writing, [1], uses => inheritedStream(1, uses)),
+  row('STDERR', 'standard error', writing, [2], uses => inheritedStream(2, uses)),
   {
     keyword: 'FD',
     aliases: [],
     syntax: 'FD:<number>',
     summary: 'a descriptor that the process was started with: a file, a pipe, a socket or a terminal',
-    groups: [],
+    groups: [termiosOptions],
     role: 'both',
     byHand,
     bind(address) {
@@ -40,11 +43,17 @@ export const stdioKinds: readonly EndpointKind[] = [
       if (address.args.length !== 1 || !/^\d{1,9}$/.test(text)) {
         throw wrongAddress(address, 'it has no number of a descriptor', 'Write e.g. `FD:3`')
       }
-      readOptions(address, [])
+      const options = readOptions(address, [termiosOptions])
       const fd = Number(text)
       const scope = scopeOf(address, 'FD', [String(fd)])
       const dial = async (cx: OpenContext) =>
-        opened(scope, cx, openedFor(fd) ?? both, uses => inheritedStream(fd, uses))
+        opened(cx, {
+          scope,
+          options,
+          descriptors: [fd],
+          has: openedFor(fd) ?? both,
+          open: uses => inheritedStream(fd, uses),
+        })
       return { address, scope, dialer: { dial } }
     },
   },
@@ -53,24 +62,26 @@ export const stdioKinds: readonly EndpointKind[] = [
 function row(
   keyword: string,
   summary: string,
-  uses: Uses,
-  open: (uses: Uses) => Duplex | undefined,
+  has: Uses,
+  descriptors: readonly number[],
+  open: Inherited['open'],
 ): EndpointKind {
   return {
     keyword,
     aliases: [],
     syntax: keyword,
     summary,
-    groups: [],
+    groups: [termiosOptions],
     role: 'both',
     byHand,
     bind(address) {
       if (address.args.length > 0) {
         throw wrongAddress(address, `${keyword} takes no arguments`, `Write \`${keyword}\``)
       }
-      readOptions(address, [])
+      const options = readOptions(address, [termiosOptions])
       const scope = scopeOf(address, keyword, [])
-      return { address, scope, dialer: { dial: async cx => opened(scope, cx, uses, open) } }
+      const dial = (cx: OpenContext) => opened(cx, { scope, options, descriptors, has, open })
+      return { address, scope, dialer: { dial } }
     },
   }
 }
@@ -80,26 +91,47 @@ function scopeOf({ host }: Address, keyword: string, args: readonly string[]): A
   return { ...plain, text: formatAddress({ keyword, args, options: [] }) }
 }
 
-function opened(
-  scope: Address,
+interface Inherited {
+  readonly scope: Address
+  readonly options: TermiosOptions
+  readonly descriptors: readonly number[]
+  readonly has: Uses
+  open(uses: Uses): Duplex | undefined
+}
+
+async function opened(
   cx: OpenContext,
-  has: Uses,
-  open: (uses: Uses) => Duplex | undefined,
-): Channel {
+  { scope, options, descriptors, has, open }: Inherited,
+): Promise<Channel> {
   if (cx.signal.aborted) throw RelayError.from(cx.signal.reason, scope.text)
   cx.egress.check(scope)
   const uses = narrowed(has, cx, scope.text)
-  let stream: Duplex | undefined
+  const restore = await setForAWhile(descriptors, options, scope.text)
   try {
-    stream = open(uses)
+    const stream = open(uses)
+    if (!stream) throw unusable(scope.text)
+    return restoring(plainChannel(stream, { text: scope.text }, uses), restore)
   } catch (error) {
+    restore()
     throw explained(error, scope.text)
   }
-  if (!stream) throw unusable(scope.text)
-  return plainChannel(stream, { text: scope.text }, uses)
+}
+
+/** Whoever has the terminal next finds it as it was; at the end of the process Node sees to that too. */
+function restoring(channel: Channel, restore: () => void): Channel {
+  let closing: Promise<void> | undefined
+  return {
+    ...channel,
+    [Symbol.asyncDispose]() {
+      if (!closing) restore()
+      closing ??= Promise.resolve(channel[Symbol.asyncDispose]())
+      return closing
+    },
+  }
 }
 
 function explained(error: unknown, what: string): RelayError {
+  if (error instanceof RelayError) return error
   const { code } = error as NodeJS.ErrnoException
   if (code === 'EBADF') {
     const why = 'the process was not started with such a descriptor'

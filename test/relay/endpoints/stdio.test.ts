@@ -8,6 +8,8 @@ import { openContext } from '#test/resources/contexts.ts'
 import { needing } from '#test/resources/needs.ts'
 import { run } from '#test/resources/program.ts'
 import { openScratch } from '#test/resources/scratch.ts'
+import { startInTerminal } from '#test/resources/terminal-program.ts'
+import { until } from '#test/resources/until.ts'
 
 const program = join(import.meta.dirname, '../programs/joined.ts')
 
@@ -87,14 +89,31 @@ needing('bash')('a descriptor of the shell is used for what it was opened for', 
   expect((await shell('$R FD:77 -')).stderr).toMatch(/^rejected: FD:77: the process was not started with/)
 })
 
-needing('script')('a terminal carries lines, and is afterwards as it was before', async () => {
-  const line = `stty -a; ${process.execPath} ${program} - ECHO; stty -a`
-  const { stdout } = await run(['script', '-qec', line, '/dev/null'], { input: 'hello\n\x04' })
-  const settings = stdout.match(/speed[\s\S]*?-extproc/g) ?? []
-  expect(settings).toHaveLength(2)
-  const [before, after] = settings
-  expect(stdout.replace(before!, '').replace(after!, '')).toMatch(/hello[\s\S]*hello/)
-  expect(after).toBe(before)
+const inTerminal = (...addresses: string[]) => startInTerminal([process.execPath, program, ...addresses])
+
+test('a terminal carries lines, and is afterwards as it was before', async () => {
+  await using terminal = await inTerminal('-', 'ECHO')
+  const before = terminal.settings()
+  terminal.type('hello\n')
+  await terminal.shows(/hello\r\nhello\r\n/)
+  terminal.type('\x04')
+  expect(await terminal.ended).toEqual({ code: 0, stderr: 'eof \n' })
+  expect(terminal.settings()).toBe(before)
+})
+
+test('a terminal is set as the address says for as long as it is used', async () => {
+  await using terminal = await inTerminal('-,raw,echo=0,escape=0x1d', 'ECHO')
+  const before = terminal.settings()
+  await until('it is set', () => terminal.isRaw())
+  terminal.type('a\x04\x03b')
+  await until('all of it came back', () => terminal.shown() === 'a\x04\x03b')
+  terminal.type('\x1d')
+  expect(await terminal.ended).toEqual({ code: 0, stderr: 'eof \n' })
+  expect(terminal.settings()).toBe(before)
+})
+
+needing('bash')('what is no terminal cannot be set as one', async () => {
+  expect((await shell('$R -,raw ECHO', '')).stderr).toMatch(/^rejected: STDIO: it is no terminal/)
 })
 
 describe('refusals', () => {
