@@ -10,6 +10,7 @@ import { openBans } from './bans.ts'
 import { openCeiling } from './ceiling.ts'
 import { type Config, readConfig } from './config.ts'
 import { openDialler } from './dial.ts'
+import { openDumps } from './dumps.ts'
 import { checkOwnerLabels, hostLabels } from './host.ts'
 import { checkUsable, identityDirectory, obtainIdentity } from './identity.ts'
 import { type Lease, openLease } from './lease.ts'
@@ -132,17 +133,22 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     capabilities: kinds.map(({ keyword }) => keyword),
     features: [...features],
   }
+  const dialler = openDialler(addresses, () => {
+    checkUsable(held.identity, dataDir)
+    return held.identity
+  })
+  const dumps = starting.use(
+    openDumps({ open: dialler.open, watch: reconciler.watch, connections: roster.live, log }),
+  )
   const session = starting.use(
     openSession({
       agent: name,
-      dialler: openDialler(addresses, () => {
-        checkUsable(held.identity, dataDir)
-        return held.identity
-      }),
+      dialler,
       hello: () => ({ ...boot, hostLabels: hostLabels(ownerLabels(config)) }),
       reconciler,
       lease,
       revocations,
+      dumps,
       outbox,
       log,
     }),

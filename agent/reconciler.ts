@@ -16,6 +16,7 @@ import { toReport } from './report.ts'
 import { type Cut, nothingCut } from './revocations.ts'
 import type { Roster } from './roster.ts'
 import { storyOf } from './story.ts'
+import { type Onlooker, openWatchers } from './watchers.ts'
 
 export interface ReconcilerContext {
   /** How messages call this host. */
@@ -59,6 +60,8 @@ export interface Reconciler extends AsyncDisposable {
   leases(): Iterable<number>
   /** Stops listening, opens nothing more, and lets live connections finish for so long. Disposal cuts the rest. */
   drain(ms: number): Promise<void>
+  /** Whether that relay runs yet does not matter. Answers how to stop. */
+  watch(relayId: string, onlooker: Onlooker): () => void
   relays(): Iterable<string>
   report(relayId: string): RelayReport | undefined
   /** How many relays are in each state. */
@@ -94,6 +97,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
   const newConnectionId = connectionIds()
   const refusals = openRefusals(cx.changed)
   const targetNews = { health: openPacer(cx.changed, 250), counts: openPacer(cx.changed, 2_000) }
+  const watchers = openWatchers(id => slots.get(id)?.running?.relay)
   let stopping = false
 
   function want(id: string, desired: Desired | undefined): Promise<void> {
@@ -139,6 +143,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
         slots.delete(slot.id)
         refusals.forget(slot.id)
         for (const pacer of Object.values(targetNews)) pacer.forget(slot.id)
+        watchers.ended(slot.id, noLongerHere(slot))
         wake(slot)
         if (slot.done && !stopping && !cx.isRevoked(slot.id))
           cx.log.info({ event: 'relay.removed', relay: slot.done.name, relayId: slot.id }, 'relay removed')
@@ -173,6 +178,12 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     return lapsed(desired?.name ?? 'this', leaseMs, cx.lease.isBegun())
   }
 
+  function noLongerHere({ id, done }: Slot): RelayError {
+    const what = `relay/${done?.name ?? id} on ${cx.agent}`
+    if (cx.isRevoked(id)) return new RelayError('revoked', { what, why: 'it was revoked' })
+    return new RelayError('closed', { what, why: 'it does not run there any more' })
+  }
+
   async function refuse(slot: Slot, desired: Desired, why: RelayError): Promise<void> {
     await close(slot, why)
     slot.done = desired
@@ -205,6 +216,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     slot.refused = undefined
     const egress = relayEgress(plan, cx.ceiling)
     slot.running = { egress, relay: open(slot, plan, egress) }
+    watchers.opened(slot.running.relay)
     told(slot)
   }
 
@@ -227,6 +239,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
         },
         closed(connection, ending) {
           cx.roster.closed(connection, ending)
+          watchers.closed(connection)
           story.closed(connection, ending)
           if (relay.connections.size === 0) egress.forget()
         },
@@ -314,6 +327,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       const done = await running?.cut(connectionId, reason)
       return done ? { listenersClosed: 0, connectionsCut: 1 } : nothingCut
     },
+    watch: watchers.add,
     recheck: () =>
       all(
         [...slots.values()].map(slot => {

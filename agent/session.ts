@@ -4,6 +4,7 @@ import type { Logger } from '#telemetry/log.ts'
 import { type Attachment, attach, type End, type Order } from './attachment.ts'
 import { openBackoff, pause } from './backoff.ts'
 import type { Dialler } from './dial.ts'
+import type { Dumps } from './dumps.ts'
 import { adviceFor, finalWord, isRejection, olderController, revokedMeanwhile } from './farewells.ts'
 import type { Lease } from './lease.ts'
 import type { Outbox } from './outbox.ts'
@@ -18,6 +19,7 @@ export interface SessionContext {
   readonly reconciler: Pick<Reconciler, 'sync' | 'apply' | 'leaseChanged'>
   readonly lease: Pick<Lease, 'granted'>
   readonly revocations: Pick<Revocations, 'obey' | 'banned'>
+  readonly dumps: Pick<Dumps, 'begin'>
   readonly outbox: Outbox
   readonly log: Logger
   readonly pulseMs?: number
@@ -98,6 +100,7 @@ export function openSession(cx: SessionContext): Session {
     if (order.$case === 'certificate') return grant?.resolve(order.value)
     if (order.$case === 'lease') return leased(order.value.nonce)
     if (order.$case === 'bans') return cx.revocations.banned(order.value.bans)
+    if (order.$case === 'dump') return cx.dumps.begin(order.value)
     const { revision } = order.value
     if (order.$case === 'apply') {
       // A stream that took over may repeat what the old one has delivered.

@@ -6,6 +6,7 @@ const words: Record<keyof OperatorServiceService, string> = {
   getStatus: 'asking for the status',
   whoAmI: 'asking who you are',
   renewCertificate: 'renewing your certificate',
+  watchDump: 'looking at what passes through a relay',
   createRelay: 'creating a relay',
   applyRelays: 'applying relays',
   listRelays: 'listing relays',

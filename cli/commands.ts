@@ -145,6 +145,13 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./commands/connections.ts'),
   },
   {
+    name: 'dump',
+    syntax: 'RELAY|conn/ID',
+    summary: 'what passes through a relay, as it passes',
+    group: live,
+    load: () => import('./commands/dump.ts'),
+  },
+  {
     name: 'revoke',
     syntax: 'TARGET…',
     summary: 'end a relay or a connection everywhere, now',

@@ -51,6 +51,8 @@ const least: Record<keyof OperatorServiceService, Role> = {
   watchConnections: 'viewer',
   watchRevocation: 'viewer',
   listRevocations: 'viewer',
+  // Whoever may open a relay could have it copy all that passes; whoever may only look at lists could not.
+  watchDump: 'operator',
   createRelay: 'operator',
   applyRelays: 'operator',
   revoke: 'operator',

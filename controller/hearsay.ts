@@ -1,5 +1,11 @@
 import type { ConnectionEvents, Hello } from '#gen/fleetcat/v1/agent.ts'
-import { type Problem, type Receipt, type RelayReport, RelayState } from '#gen/fleetcat/v1/relay.ts'
+import {
+  type DumpFrame,
+  type Problem,
+  type Receipt,
+  type RelayReport,
+  RelayState,
+} from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { mostHostLabels } from '#wire/labels.ts'
 
@@ -59,6 +65,16 @@ export function checkReceipt(receipt: Receipt): void {
   receipt.problem = cutProblem(receipt.problem)
 }
 
+export function checkFrames(frames: readonly DumpFrame[]): void {
+  count('frames', frames.length, mostInOneMessage)
+  for (const frame of frames) {
+    texts('frame', [frame.connectionId], mostId)
+    dates('frame', [frame.at])
+    frame.source = cut(frame.source, mostShown)
+    frame.target = cut(frame.target, mostShown)
+  }
+}
+
 export function checkConnections({ opened, closed, traffic }: ConnectionEvents): void {
   for (const { length } of [opened, closed, traffic]) count('connection events', length, mostInOneMessage)
   for (const connection of opened) {
@@ -71,7 +87,10 @@ export function checkConnections({ opened, closed, traffic }: ConnectionEvents):
 }
 
 function cutProblem(problem: Problem | undefined): Problem | undefined {
-  if (!problem) return undefined
+  return problem && checkProblem(problem)
+}
+
+export function checkProblem(problem: Problem): Problem {
   const { code, what, why, fix } = problem
   return {
     code: cut(code, mostId),

@@ -3,6 +3,7 @@ import type { Access } from './access.ts'
 import type { Alerts } from './alerts.ts'
 import type { Boots } from './boots.ts'
 import type { Credentials } from './credentials.ts'
+import type { Dumps } from './dumps.ts'
 import type { FleetFile } from './fleet-file.ts'
 import type { Former } from './former.ts'
 import type { Hosts } from './hosts.ts'
@@ -38,6 +39,7 @@ export interface Parts {
   readonly relays: Relays
   readonly fleetFile: FleetFile
   readonly revocations: Revocations
+  readonly dumps: Dumps
   readonly credentials: Credentials
   readonly tokens: Tokens
   readonly localOperator: LocalOperator

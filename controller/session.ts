@@ -1,4 +1,11 @@
-import type { AttachResponse, Ban, CertificateGrant, Desired, RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
+import type {
+  AttachResponse,
+  Ban,
+  CertificateGrant,
+  Desired,
+  DumpOrder,
+  RevokeOrder,
+} from '#gen/fleetcat/v1/agent.ts'
 import { understands } from './ability.ts'
 import type { Mirror } from './mirror.ts'
 import { type Placement, toDesired } from './placement.ts'
@@ -36,6 +43,7 @@ export interface AgentSession {
   bansChanged(): void
   /** It may go on, counted from when it asked: said when all else has been said. */
   lease(nonce: bigint): void
+  dump(order: DumpOrder): void
   /** Says why and ends the stream once it is said. */
   goodbye(reason: GoodbyeReason): void
   /** The stream is gone. */
@@ -201,6 +209,10 @@ export function openSession(options: SessionOptions): AgentSession {
     },
     lease(nonce) {
       leaseAsked = nonce
+      nudge()
+    },
+    dump(order) {
+      urgent.push({ $case: 'dump', value: order })
       nudge()
     },
     goodbye(reason) {

@@ -10,6 +10,7 @@ import { openCluster } from './cluster.ts'
 import { openCommit } from './commit.ts'
 import type { ControllerConfig } from './config.ts'
 import { openCredentials } from './credentials.ts'
+import { openDumps } from './dumps.ts'
 import { openFanOut } from './fan-out.ts'
 import { openFleetFile } from './fleet-file.ts'
 import { openFormer } from './former.ts'
@@ -67,6 +68,7 @@ export async function openState(
   const relays = openRelays({ commit, tables, mirror, former, locks, journal })
   const revocable = openRevocable({ tables, mirror, hosts, former })
   const revocations = openRevocations({ commit, tables, mirror, revocable, journal })
+  const dumps = openDumps({ mirror, hosts, placement, journal })
   const fleetFile = openFleetFile({ mirror, relays, revocations })
   const credentials = openCredentials({ authority, commit, tables, lifetimes: config.certificates, log })
   const access = openAccess({ cluster, mirror, log })
@@ -108,6 +110,7 @@ export async function openState(
     relays,
     fleetFile,
     revocations,
+    dumps,
     credentials,
     tokens,
     localOperator,

@@ -12,11 +12,14 @@ const settings = [
   'lease',
 ] as const satisfies readonly (keyof Desired)[]
 
+/** It can show an operator what passes through its relays. */
+export const liveDump = 'live-dump'
+
 /**
  * What a build of this contract understands. A message drops in silence what its reader does not know, and then a relay
  * would run without what was asked of it: so each agent says what it knows, and is sent nothing else.
  */
-export const features: readonly string[] = [...settings]
+export const features: readonly string[] = [...settings, liveDump]
 
 /** What an agent has to understand to run this. */
 export function featuresOf(desired: Desired): string[] {

@@ -21,16 +21,21 @@ export interface DumpItem {
   readonly keep?: number
 }
 
-const directionOf = { forward: Direction.FORWARD, backward: Direction.BACKWARD }
-const formatOf = { hex: DumpFormat.HEX, text: DumpFormat.TEXT, both: DumpFormat.BOTH }
+const directionNumbers = { forward: Direction.FORWARD, backward: Direction.BACKWARD }
+const formatNumbers = { hex: DumpFormat.HEX, text: DumpFormat.TEXT, both: DumpFormat.BOTH }
 
-export const dumpFormat = (word: DumpItem['format']): DumpFormat => formatOf[word]
+export const directionOf = (word: FlowItem['unidirectional']): Direction =>
+  word ? directionNumbers[word] : Direction.UNSPECIFIED
+export const directionWord = (direction: Direction): FlowItem['unidirectional'] =>
+  directions.find(word => directionNumbers[word] === direction)
+export const dumpFormatWord = (format: DumpFormat): DumpItem['format'] | undefined =>
+  dumpFormats.find(word => formatNumbers[word] === format)
 
 /** A setting that a newer controller knows and we do not is left out, as a field of its would be. */
 export function flowItem(spec: RelaySpec | undefined): FlowItem {
   if (!spec) return {}
   const { unidirectional, timestamp, throttle, tee, dump } = spec
-  const direction = directions.find(word => directionOf[word] === unidirectional)
+  const direction = directionWord(unidirectional)
   const shown = dump && dumpItem(dump)
   return {
     ...(direction && { unidirectional: direction }),
@@ -42,7 +47,7 @@ export function flowItem(spec: RelaySpec | undefined): FlowItem {
 }
 
 function dumpItem({ format, file, rotateBytes, keep }: DumpSettings): DumpItem | undefined {
-  const word = dumpFormats.find(each => formatOf[each] === format)
+  const word = dumpFormatWord(format)
   if (!word) return undefined
   return {
     format: word,
@@ -55,12 +60,12 @@ function dumpItem({ format, file, rotateBytes, keep }: DumpSettings): DumpItem |
 /** The same as the wire has it. Throws a RelayError `usage` when a size makes no sense. */
 export function toFlow({ unidirectional, timestamp = false, throttle, tee = [], dump }: FlowItem): Flow {
   return {
-    unidirectional: unidirectional ? directionOf[unidirectional] : Direction.UNSPECIFIED,
+    unidirectional: directionOf(unidirectional),
     timestamp,
     throttle: throttle === undefined ? 0n : BigInt(parseByteRate(throttle, 'throttle')),
     tee: [...tee],
     dump: dump && {
-      format: dumpFormat(dump.format),
+      format: formatNumbers[dump.format],
       file: dump.file ?? '',
       rotateBytes: dump.rotate === undefined ? 0n : BigInt(parseSize(dump.rotate, 'rotate')),
       keep: dump.keep ?? 0,

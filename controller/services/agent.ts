@@ -1,5 +1,15 @@
-import type { ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js'
-import type { AttachRequest, AttachResponse } from '#gen/fleetcat/v1/agent.ts'
+import type {
+  ServerDuplexStream,
+  ServerReadableStream,
+  sendUnaryData,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js'
+import type {
+  AttachRequest,
+  AttachResponse,
+  SendDumpRequest,
+  SendDumpResponse,
+} from '#gen/fleetcat/v1/agent.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Caller } from '../access.ts'
 import { greet } from '../greeting.ts'
@@ -9,15 +19,17 @@ import type { Host } from '../hosts.ts'
 import type { Parts } from '../parts.ts'
 import type { AgentSession } from '../session.ts'
 import { watchStanding } from '../standing.ts'
+import { receiveDump } from './dump.ts'
 import { refusal } from './handlers.ts'
 
 type Stream = ServerDuplexStream<AttachRequest, AttachResponse>
+type DumpStream = ServerReadableStream<SendDumpRequest, SendDumpResponse>
 type Said = NonNullable<AttachRequest['message']>
 
 /** What a revoked agent gets to close its relays and to send its receipt, before it is shut out. */
 const receiptWithinMs = 5_000
 
-/** The agents' end: one long stream each. Who speaks is known from the certificate, and from nothing that is said. */
+/** The agents' end: one long stream each, and one for each dump that somebody looks at. Who speaks is known from the certificate, and from nothing that is said. */
 export function agentService(parts: Parts): UntypedServiceImplementation {
   return {
     attach(stream: Stream) {
@@ -26,6 +38,9 @@ export function agentService(parts: Parts): UntypedServiceImplementation {
       } catch (thrown) {
         stream.emit('error', refusal('attach', thrown, parts.log))
       }
+    },
+    sendDump(stream: DumpStream, answer: sendUnaryData<SendDumpResponse>) {
+      receiveDump(parts, stream, answer)
     },
   }
 }

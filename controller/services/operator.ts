@@ -90,6 +90,8 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
         signal,
       }),
 
+    watchDump: (request, caller, signal) => parts.dumps.watch(request, caller, signal),
+
     async revoke(request, caller) {
       access.mayRevoke(caller, request.target)
       const { revocation: made, unchanged } = await revocations.revoke(request, caller)

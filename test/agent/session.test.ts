@@ -77,6 +77,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     reconciler,
     lease,
     revocations,
+    dumps: { begin() {} },
     outbox,
     log,
     ...more,

@@ -26,6 +26,7 @@ const allowed: Record<keyof typeof OperatorServiceService, readonly string[]> = 
   watchConnections: viewer,
   watchRevocation: viewer,
   listRevocations: viewer,
+  watchDump: operator,
   createRelay: operator,
   applyRelays: operator,
   revoke: operator,

@@ -1,9 +1,17 @@
 import { randomUUID } from 'node:crypto'
 import type { ServiceError } from '@grpc/grpc-js'
-import { AgentServiceClient, type AttachRequest, type AttachResponse, Hello } from '#gen/fleetcat/v1/agent.ts'
+import {
+  AgentServiceClient,
+  type AttachRequest,
+  type AttachResponse,
+  Hello,
+  type SendDumpRequest,
+} from '#gen/fleetcat/v1/agent.ts'
+import { DumpFrame } from '#gen/fleetcat/v1/relay.ts'
 import { clientOptions, type TlsIdentity } from '#identity/tls.ts'
 import type { RelayError } from '#relay/errors.ts'
 import { channelCredentials, channelOptions } from '#wire/channel.ts'
+import { toProblem } from '#wire/problem.ts'
 import { fromStatus } from '#wire/status.ts'
 import type { Newcomer } from './joining.ts'
 
@@ -23,6 +31,18 @@ export interface ScriptedAgent {
   settle(hello?: Partial<Hello>): Promise<AgentStream>
   /** Opens the stream and says nothing. */
   open(identity?: TlsIdentity): AgentStream
+  /** Answers the order to show a dump. */
+  showDump(dumpId: string): DumpStream
+}
+
+/** One dump of a scripted agent. Disposal tears the connection. */
+export interface DumpStream extends AsyncDisposable {
+  /** Resolves when the controller's end has taken it, as far as this end can know. */
+  show(...frames: Parameters<typeof DumpFrame.fromPartial>[0][]): Promise<void>
+  /** There is no more to show. */
+  finish(why: RelayError): void
+  /** How the controller ended it: without an error when it answered. */
+  readonly ended: Promise<RelayError | undefined>
 }
 
 /** One stream of a scripted agent. Disposal tears the connection. */
@@ -67,12 +87,39 @@ export function scriptedAgent(address: string, identity: Newcomer): ScriptedAgen
     identity,
     bootId,
     open,
+    showDump: dumpId => openDump(address, identity, dumpId),
     attach,
     async settle(hello) {
       const stream = attach(hello)
       await stream.hear('welcome')
       await stream.hear('sync')
       return stream
+    },
+  }
+}
+
+function openDump(address: string, identity: TlsIdentity, dumpId: string): DumpStream {
+  const client = new AgentServiceClient(address, channelCredentials(clientOptions(identity)), channelOptions)
+  const ended = Promise.withResolvers<RelayError | undefined>()
+  const call = client.sendDump(error => {
+    client.close()
+    ended.resolve(error ? fromStatus(error, 'the dump') : undefined)
+  })
+  call.on('error', () => {})
+  const write = (message: NonNullable<SendDumpRequest['message']>) =>
+    new Promise<void>(resolve => void call.write({ message }, () => resolve()))
+  void write({ $case: 'dumpId', value: dumpId })
+  return {
+    show: (...frames) =>
+      write({ $case: 'frames', value: { frames: frames.map(each => DumpFrame.fromPartial(each)) } }),
+    finish(why) {
+      void write({ $case: 'end', value: toProblem(why) })
+      call.end()
+    },
+    ended: ended.promise,
+    async [Symbol.asyncDispose]() {
+      call.cancel()
+      await ended.promise
     },
   }
 }

@@ -109,6 +109,7 @@ export function simulateAgent(
       async leaseChanged() {},
     },
     lease,
+    dumps: { begin() {} },
     revocations: {
       banned() {},
       async obey({ revocationId, target }) {

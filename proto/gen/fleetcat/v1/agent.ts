@@ -12,9 +12,12 @@ import {
   Client,
   type ClientDuplexStream,
   type ClientOptions,
+  type ClientWritableStream,
   type handleBidiStreamingCall,
+  type handleClientStreamingCall,
   makeGenericClientConstructor,
   type Metadata,
+  type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Duration } from "../../google/protobuf/duration.ts";
@@ -23,6 +26,7 @@ import {
   Balance,
   Connection,
   Direction,
+  DumpFrame,
   DumpSettings,
   HealthCheck,
   Problem,
@@ -152,6 +156,7 @@ export interface AttachResponse {
     /** Comes after all that the agent had to be told when it asked. */
     { $case: "lease"; value: Lease }
     | { $case: "bans"; value: Bans }
+    | { $case: "dump"; value: DumpOrder }
     | undefined;
 }
 
@@ -243,6 +248,37 @@ export interface CertificateGrant {
   certificatePem: string;
   authorityPem: string;
   problem: Problem | undefined;
+}
+
+/** Show what passes, from now on. Whether the relay is open yet does not matter. */
+export interface DumpOrder {
+  dumpId: string;
+  relayId: string;
+  /** Only this connection, if set. */
+  connectionId: string;
+  /** Only this way, if set. */
+  direction: Direction;
+  /** Who asked, for the log of the host. */
+  by: string;
+}
+
+export interface SendDumpRequest {
+  message:
+    | //
+    /** First, and only once: the order. */
+    { $case: "dumpId"; value: string }
+    | { $case: "frames"; value: DumpFrames }
+    | //
+    /** Last, unless the stream just breaks: why nothing more will come. */
+    { $case: "end"; value: Problem }
+    | undefined;
+}
+
+export interface DumpFrames {
+  frames: DumpFrame[];
+}
+
+export interface SendDumpResponse {
 }
 
 function createBaseAttachRequest(): AttachRequest {
@@ -1391,6 +1427,9 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "bans":
         Bans.encode(message.message.value, writer.uint32(106).fork()).join();
         break;
+      case "dump":
+        DumpOrder.encode(message.message.value, writer.uint32(58).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1472,6 +1511,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.message = { $case: "bans", value: Bans.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.message = { $case: "dump", value: DumpOrder.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1535,6 +1582,12 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "bans": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "bans", value: Bans.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "dump": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "dump", value: DumpOrder.fromPartial(object.message.value) };
         }
         break;
       }
@@ -2596,6 +2649,305 @@ export const CertificateGrant: MessageFns<CertificateGrant> = {
   },
 };
 
+function createBaseDumpOrder(): DumpOrder {
+  return { dumpId: "", relayId: "", connectionId: "", direction: 0, by: "" };
+}
+
+export const DumpOrder: MessageFns<DumpOrder> = {
+  encode(message: DumpOrder, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.dumpId !== "") {
+      writer.uint32(10).string(message.dumpId);
+    }
+    if (message.relayId !== "") {
+      writer.uint32(18).string(message.relayId);
+    }
+    if (message.connectionId !== "") {
+      writer.uint32(26).string(message.connectionId);
+    }
+    if (message.direction !== 0) {
+      writer.uint32(32).int32(message.direction);
+    }
+    if (message.by !== "") {
+      writer.uint32(42).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DumpOrder {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDumpOrder();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.dumpId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.relayId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.connectionId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.direction = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DumpOrder>): DumpOrder {
+    return DumpOrder.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DumpOrder>): DumpOrder {
+    const message = createBaseDumpOrder();
+    message.dumpId = object.dumpId ?? "";
+    message.relayId = object.relayId ?? "";
+    message.connectionId = object.connectionId ?? "";
+    message.direction = object.direction ?? 0;
+    message.by = object.by ?? "";
+    return message;
+  },
+};
+
+function createBaseSendDumpRequest(): SendDumpRequest {
+  return { message: undefined };
+}
+
+export const SendDumpRequest: MessageFns<SendDumpRequest> = {
+  encode(message: SendDumpRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.message?.$case) {
+      case "dumpId":
+        writer.uint32(10).string(message.message.value);
+        break;
+      case "frames":
+        DumpFrames.encode(message.message.value, writer.uint32(18).fork()).join();
+        break;
+      case "end":
+        Problem.encode(message.message.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SendDumpRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSendDumpRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.message = { $case: "dumpId", value: reader.string() };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = { $case: "frames", value: DumpFrames.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = { $case: "end", value: Problem.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SendDumpRequest>): SendDumpRequest {
+    return SendDumpRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SendDumpRequest>): SendDumpRequest {
+    const message = createBaseSendDumpRequest();
+    switch (object.message?.$case) {
+      case "dumpId": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "dumpId", value: object.message.value };
+        }
+        break;
+      }
+      case "frames": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "frames", value: DumpFrames.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "end": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "end", value: Problem.fromPartial(object.message.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseDumpFrames(): DumpFrames {
+  return { frames: [] };
+}
+
+export const DumpFrames: MessageFns<DumpFrames> = {
+  encode(message: DumpFrames, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.frames) {
+      DumpFrame.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DumpFrames {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDumpFrames();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.frames.push(DumpFrame.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DumpFrames>): DumpFrames {
+    return DumpFrames.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DumpFrames>): DumpFrames {
+    const message = createBaseDumpFrames();
+    message.frames = object.frames?.map((e) => DumpFrame.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSendDumpResponse(): SendDumpResponse {
+  return {};
+}
+
+export const SendDumpResponse: MessageFns<SendDumpResponse> = {
+  encode(_: SendDumpResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SendDumpResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSendDumpResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SendDumpResponse>): SendDumpResponse {
+    return SendDumpResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<SendDumpResponse>): SendDumpResponse {
+    const message = createBaseSendDumpResponse();
+    return message;
+  },
+};
+
 export type AgentServiceService = typeof AgentServiceService;
 export const AgentServiceService = {
   /** A bare end of either direction means "lost"; only Goodbye means "left". */
@@ -2608,11 +2960,29 @@ export const AgentServiceService = {
     responseSerialize: (value: AttachResponse): Buffer => Buffer.from(AttachResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AttachResponse => AttachResponse.decode(value),
   },
+  /**
+   * What passes through a relay, for an operator who asked to see it. The agent calls it for each DumpOrder, over a
+   * connection of its own: whoever reads slowly holds up nothing else. The controller answers when nobody looks any more.
+   */
+  sendDump: {
+    path: "/fleetcat.v1.AgentService/SendDump" as const,
+    requestStream: true as const,
+    responseStream: false as const,
+    requestSerialize: (value: SendDumpRequest): Buffer => Buffer.from(SendDumpRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SendDumpRequest => SendDumpRequest.decode(value),
+    responseSerialize: (value: SendDumpResponse): Buffer => Buffer.from(SendDumpResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SendDumpResponse => SendDumpResponse.decode(value),
+  },
 } as const;
 
 export interface AgentServiceServer extends UntypedServiceImplementation {
   /** A bare end of either direction means "lost"; only Goodbye means "left". */
   attach: handleBidiStreamingCall<AttachRequest, AttachResponse>;
+  /**
+   * What passes through a relay, for an operator who asked to see it. The agent calls it for each DumpOrder, over a
+   * connection of its own: whoever reads slowly holds up nothing else. The controller answers when nobody looks any more.
+   */
+  sendDump: handleClientStreamingCall<SendDumpRequest, SendDumpResponse>;
 }
 
 export interface AgentServiceClient extends Client {
@@ -2620,6 +2990,26 @@ export interface AgentServiceClient extends Client {
   attach(): ClientDuplexStream<AttachRequest, AttachResponse>;
   attach(options: Partial<CallOptions>): ClientDuplexStream<AttachRequest, AttachResponse>;
   attach(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<AttachRequest, AttachResponse>;
+  /**
+   * What passes through a relay, for an operator who asked to see it. The agent calls it for each DumpOrder, over a
+   * connection of its own: whoever reads slowly holds up nothing else. The controller answers when nobody looks any more.
+   */
+  sendDump(
+    callback: (error: ServiceError | null, response: SendDumpResponse) => void,
+  ): ClientWritableStream<SendDumpRequest>;
+  sendDump(
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SendDumpResponse) => void,
+  ): ClientWritableStream<SendDumpRequest>;
+  sendDump(
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SendDumpResponse) => void,
+  ): ClientWritableStream<SendDumpRequest>;
+  sendDump(
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SendDumpResponse) => void,
+  ): ClientWritableStream<SendDumpRequest>;
 }
 
 export const AgentServiceClient = makeGenericClientConstructor(

@@ -22,7 +22,19 @@ import {
 } from "@grpc/grpc-js";
 import { Duration } from "../../google/protobuf/duration.ts";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
-import { Connection, Relay, RelayReport, RelaySpec, RelayState, Revocation, Verdict } from "./relay.ts";
+import {
+  Connection,
+  Direction,
+  DumpFormat,
+  DumpFrame,
+  Problem,
+  Relay,
+  RelayReport,
+  RelaySpec,
+  RelayState,
+  Revocation,
+  Verdict,
+} from "./relay.ts";
 
 export const protobufPackage = "fleetcat.v1";
 
@@ -278,6 +290,45 @@ export interface WatchConnectionsResponse {
   connections: ConnectionView[];
   /** As in ListConnectionsResponse. */
   omitted: number;
+}
+
+export interface WatchDumpRequest {
+  /** `relay/NAME` or `conn/ID`. */
+  target: string;
+  /** Only on this agent, if set. */
+  agent: string;
+  /** Only this way, if set. */
+  direction: Direction;
+}
+
+export interface WatchDumpResponse {
+  message:
+    | //
+    /** First, and only once. */
+    { $case: "begun"; value: DumpBegun }
+    | { $case: "dump"; value: AgentDump }
+    | //
+    /** One agent has no more to show. After the last of them the stream ends. */
+    { $case: "ended"; value: DumpEnded }
+    | undefined;
+}
+
+export interface DumpBegun {
+  relay: string;
+  /** Those that were asked; others may follow. */
+  agents: string[];
+  /** The one of the relay's own dump, if it has one. */
+  format: DumpFormat;
+}
+
+export interface AgentDump {
+  agent: string;
+  frames: DumpFrame[];
+}
+
+export interface DumpEnded {
+  agent: string;
+  problem: Problem | undefined;
 }
 
 export interface RevokeRequest {
@@ -3030,6 +3081,398 @@ export const WatchConnectionsResponse: MessageFns<WatchConnectionsResponse> = {
   },
 };
 
+function createBaseWatchDumpRequest(): WatchDumpRequest {
+  return { target: "", agent: "", direction: 0 };
+}
+
+export const WatchDumpRequest: MessageFns<WatchDumpRequest> = {
+  encode(message: WatchDumpRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.target !== "") {
+      writer.uint32(10).string(message.target);
+    }
+    if (message.agent !== "") {
+      writer.uint32(18).string(message.agent);
+    }
+    if (message.direction !== 0) {
+      writer.uint32(24).int32(message.direction);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchDumpRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchDumpRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.direction = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WatchDumpRequest>): WatchDumpRequest {
+    return WatchDumpRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchDumpRequest>): WatchDumpRequest {
+    const message = createBaseWatchDumpRequest();
+    message.target = object.target ?? "";
+    message.agent = object.agent ?? "";
+    message.direction = object.direction ?? 0;
+    return message;
+  },
+};
+
+function createBaseWatchDumpResponse(): WatchDumpResponse {
+  return { message: undefined };
+}
+
+export const WatchDumpResponse: MessageFns<WatchDumpResponse> = {
+  encode(message: WatchDumpResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.message?.$case) {
+      case "begun":
+        DumpBegun.encode(message.message.value, writer.uint32(10).fork()).join();
+        break;
+      case "dump":
+        AgentDump.encode(message.message.value, writer.uint32(18).fork()).join();
+        break;
+      case "ended":
+        DumpEnded.encode(message.message.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchDumpResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchDumpResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.message = { $case: "begun", value: DumpBegun.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = { $case: "dump", value: AgentDump.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.message = { $case: "ended", value: DumpEnded.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<WatchDumpResponse>): WatchDumpResponse {
+    return WatchDumpResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<WatchDumpResponse>): WatchDumpResponse {
+    const message = createBaseWatchDumpResponse();
+    switch (object.message?.$case) {
+      case "begun": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "begun", value: DumpBegun.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "dump": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "dump", value: AgentDump.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "ended": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "ended", value: DumpEnded.fromPartial(object.message.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseDumpBegun(): DumpBegun {
+  return { relay: "", agents: [], format: 0 };
+}
+
+export const DumpBegun: MessageFns<DumpBegun> = {
+  encode(message: DumpBegun, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.relay !== "") {
+      writer.uint32(10).string(message.relay);
+    }
+    for (const v of message.agents) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.format !== 0) {
+      writer.uint32(24).int32(message.format);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DumpBegun {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDumpBegun();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.relay = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.agents.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.format = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DumpBegun>): DumpBegun {
+    return DumpBegun.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DumpBegun>): DumpBegun {
+    const message = createBaseDumpBegun();
+    message.relay = object.relay ?? "";
+    message.agents = object.agents?.map((e) => e) || [];
+    message.format = object.format ?? 0;
+    return message;
+  },
+};
+
+function createBaseAgentDump(): AgentDump {
+  return { agent: "", frames: [] };
+}
+
+export const AgentDump: MessageFns<AgentDump> = {
+  encode(message: AgentDump, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.agent !== "") {
+      writer.uint32(10).string(message.agent);
+    }
+    for (const v of message.frames) {
+      DumpFrame.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AgentDump {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAgentDump();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.frames.push(DumpFrame.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AgentDump>): AgentDump {
+    return AgentDump.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AgentDump>): AgentDump {
+    const message = createBaseAgentDump();
+    message.agent = object.agent ?? "";
+    message.frames = object.frames?.map((e) => DumpFrame.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseDumpEnded(): DumpEnded {
+  return { agent: "", problem: undefined };
+}
+
+export const DumpEnded: MessageFns<DumpEnded> = {
+  encode(message: DumpEnded, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.agent !== "") {
+      writer.uint32(10).string(message.agent);
+    }
+    if (message.problem !== undefined) {
+      Problem.encode(message.problem, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DumpEnded {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDumpEnded();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.problem = Problem.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DumpEnded>): DumpEnded {
+    return DumpEnded.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DumpEnded>): DumpEnded {
+    const message = createBaseDumpEnded();
+    message.agent = object.agent ?? "";
+    message.problem = (object.problem !== undefined && object.problem !== null)
+      ? Problem.fromPartial(object.problem)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseRevokeRequest(): RevokeRequest {
   return { target: "", reason: "", requestId: "", dryRun: false, lock: undefined, relays: [], except: [] };
 }
@@ -4506,6 +4949,16 @@ export const OperatorServiceService = {
       Buffer.from(WatchConnectionsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchConnectionsResponse => WatchConnectionsResponse.decode(value),
   },
+  /** What passes through a relay or a connection, as it passes; ends when that does. */
+  watchDump: {
+    path: "/fleetcat.v1.OperatorService/WatchDump" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchDumpRequest): Buffer => Buffer.from(WatchDumpRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WatchDumpRequest => WatchDumpRequest.decode(value),
+    responseSerialize: (value: WatchDumpResponse): Buffer => Buffer.from(WatchDumpResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WatchDumpResponse => WatchDumpResponse.decode(value),
+  },
   revoke: {
     path: "/fleetcat.v1.OperatorService/Revoke" as const,
     requestStream: false as const,
@@ -4590,6 +5043,8 @@ export interface OperatorServiceServer extends UntypedServiceImplementation {
   watchAgents: handleServerStreamingCall<WatchAgentsRequest, WatchAgentsResponse>;
   listConnections: handleUnaryCall<ListConnectionsRequest, ListConnectionsResponse>;
   watchConnections: handleServerStreamingCall<WatchConnectionsRequest, WatchConnectionsResponse>;
+  /** What passes through a relay or a connection, as it passes; ends when that does. */
+  watchDump: handleServerStreamingCall<WatchDumpRequest, WatchDumpResponse>;
   revoke: handleUnaryCall<RevokeRequest, RevokeResponse>;
   /** The verdicts now, then again as receipts arrive; ends when every verdict is final. */
   watchRevocation: handleServerStreamingCall<WatchRevocationRequest, WatchRevocationResponse>;
@@ -4744,6 +5199,13 @@ export interface OperatorServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchConnectionsResponse>;
+  /** What passes through a relay or a connection, as it passes; ends when that does. */
+  watchDump(request: WatchDumpRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchDumpResponse>;
+  watchDump(
+    request: WatchDumpRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<WatchDumpResponse>;
   revoke(
     request: RevokeRequest,
     callback: (error: ServiceError | null, response: RevokeResponse) => void,

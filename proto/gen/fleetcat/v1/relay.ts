@@ -337,6 +337,23 @@ export interface Verdict {
   problem: Problem | undefined;
 }
 
+/** What went one way through one connection at one moment, or how much is missing there. */
+export interface DumpFrame {
+  connectionId: string;
+  source: string;
+  target: string;
+  direction: Direction;
+  at:
+    | Date
+    | undefined;
+  /** How many bytes had gone that way of that connection before. */
+  from: bigint;
+  /** As the relay got it: of datagrams, one. */
+  data: Buffer;
+  /** In a frame that has nothing else: so many bytes went through, of any connection, faster than somebody looked. */
+  skipped: bigint;
+}
+
 function createBaseProblem(): Problem {
   return { code: "", what: "", why: "", fix: "" };
 }
@@ -2313,6 +2330,160 @@ export const Verdict: MessageFns<Verdict> = {
     message.problem = (object.problem !== undefined && object.problem !== null)
       ? Problem.fromPartial(object.problem)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseDumpFrame(): DumpFrame {
+  return {
+    connectionId: "",
+    source: "",
+    target: "",
+    direction: 0,
+    at: undefined,
+    from: 0n,
+    data: Buffer.alloc(0),
+    skipped: 0n,
+  };
+}
+
+export const DumpFrame: MessageFns<DumpFrame> = {
+  encode(message: DumpFrame, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.connectionId !== "") {
+      writer.uint32(10).string(message.connectionId);
+    }
+    if (message.source !== "") {
+      writer.uint32(18).string(message.source);
+    }
+    if (message.target !== "") {
+      writer.uint32(26).string(message.target);
+    }
+    if (message.direction !== 0) {
+      writer.uint32(32).int32(message.direction);
+    }
+    if (message.at !== undefined) {
+      Timestamp.encode(toTimestamp(message.at), writer.uint32(42).fork()).join();
+    }
+    if (message.from !== 0n) {
+      if (BigInt.asUintN(64, message.from) !== message.from) {
+        throw new globalThis.Error("value provided for field message.from of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.from);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(58).bytes(message.data);
+    }
+    if (message.skipped !== 0n) {
+      if (BigInt.asUintN(64, message.skipped) !== message.skipped) {
+        throw new globalThis.Error("value provided for field message.skipped of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.skipped);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DumpFrame {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDumpFrame();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.connectionId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.source = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.direction = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.at = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.from = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.data = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.skipped = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DumpFrame>): DumpFrame {
+    return DumpFrame.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DumpFrame>): DumpFrame {
+    const message = createBaseDumpFrame();
+    message.connectionId = object.connectionId ?? "";
+    message.source = object.source ?? "";
+    message.target = object.target ?? "";
+    message.direction = object.direction ?? 0;
+    message.at = object.at ?? undefined;
+    message.from = (object.from !== undefined && object.from !== null) ? BigInt(object.from) : 0n;
+    message.data = object.data ?? Buffer.alloc(0);
+    message.skipped = (object.skipped !== undefined && object.skipped !== null) ? BigInt(object.skipped) : 0n;
     return message;
   },
 };
