@@ -8,9 +8,12 @@ import type { DumpsContext } from './dumps.ts'
 
 type Message = NonNullable<SendDumpRequest['message']>
 
-/** What passes in this time goes in one message, unless it is more than one message takes. */
-const batchMs = 20
-const mostInMessage = 64 * 1024
+/**
+ * One message in this time, of what has passed meanwhile, and of no more than this: some ten megabytes a second. A relay
+ * that is faster keeps the processor for itself.
+ */
+const batchMs = 10
+const mostInMessage = 128 * 1024
 const perFrame = 256
 const lastWordsMs = 5_000
 
@@ -24,11 +27,13 @@ export function showDump(order: DumpOrder, { open, watch, connections }: DumpsCo
   const gone = Promise.withResolvers<void>()
   const watching = new Set<Watcher>()
   let batch: DumpFrame[] = []
+  let emptied = Promise.withResolvers<void>()
   let size = 0
   let timer: NodeJS.Timeout | undefined
   let patience: NodeJS.Timeout | undefined
   let writing: Promise<void> = Promise.resolve()
   let written = () => {}
+  let isSending = false
   let isOver = false
   let leave = () => {}
 
@@ -42,6 +47,7 @@ export function showDump(order: DumpOrder, { open, watch, connections }: DumpsCo
     leave()
     for (const watcher of watching) watcher[Symbol.dispose]()
     written()
+    emptied.resolve()
     client.close()
     gone.resolve()
   }
@@ -57,14 +63,22 @@ export function showDump(order: DumpOrder, { open, watch, connections }: DumpsCo
     return writing
   }
 
-  function flush(): Promise<void> {
+  function schedule(): void {
+    if (batch.length > 0 && !isSending && !isOver) timer ??= setTimeout(send, batchMs)
+  }
+
+  async function send(): Promise<void> {
     clearTimeout(timer)
     timer = undefined
     const frames = batch
-    if (frames.length === 0) return writing
     batch = []
     size = 0
-    return write({ $case: 'frames', value: { frames } })
+    emptied.resolve()
+    emptied = Promise.withResolvers()
+    isSending = true
+    await write({ $case: 'frames', value: { frames } })
+    isSending = false
+    schedule()
   }
 
   function frameOf(event: WatchEvent): DumpFrame | undefined {
@@ -93,8 +107,8 @@ export function showDump(order: DumpOrder, { open, watch, connections }: DumpsCo
       if (!frame) continue
       batch.push(frame)
       size += frame.data.length + perFrame
-      if (size >= mostInMessage) await flush()
-      else timer ??= setTimeout(flush, batchMs)
+      schedule()
+      while (size >= mostInMessage && !isOver) await emptied.promise
     }
     watching.delete(watcher)
   }
@@ -104,7 +118,8 @@ export function showDump(order: DumpOrder, { open, watch, connections }: DumpsCo
     // What has passed by now is on its way from the watcher to the batch.
     await nextTurn()
     for (const watcher of watching) watcher[Symbol.dispose]()
-    await flush()
+    await writing
+    if (batch.length > 0) await send()
     await write({ $case: 'end', value: toProblem(why) })
     if (!isOver) call.end()
   }

@@ -27,6 +27,8 @@ export interface Access {
   agent(call: Call, method: string): Caller
   /** Throws when this operator may not revoke, or let in again, what the target names; or when it makes no sense. */
   mayRevoke(caller: Caller, target: string): void
+  /** Throws when this operator may not change relays. To ask what would change, whoever may list them may. */
+  mayApply(caller: Caller, dryRun: boolean): void
 }
 
 /** Who strikes an agent or an operator off decides who is in the fleet; so only those may who also let them in. */
@@ -54,7 +56,8 @@ const least: Record<keyof OperatorServiceService, Role> = {
   // Whoever may open a relay could have it copy all that passes; whoever may only look at lists could not.
   watchDump: 'operator',
   createRelay: 'operator',
-  applyRelays: 'operator',
+  // Of those who only ask what would change: see `mayApply`.
+  applyRelays: 'viewer',
   revoke: 'operator',
   lift: 'operator',
   createToken: 'admin',
@@ -145,6 +148,9 @@ export function openAccess({
       const caller = known(call, method, 'operator')
       atLeast(caller, least[method as keyof typeof least] ?? 'admin', method)
       return caller
+    },
+    mayApply(caller, dryRun) {
+      if (!dryRun) atLeast(caller, 'operator', 'applyRelays')
     },
     mayRevoke(caller, target) {
       atLeast(caller, leastToRevoke[parseTarget(target).kind], `revoke ${target}`)

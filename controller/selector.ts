@@ -8,41 +8,89 @@ export interface Selector {
 
 type Requirement = (labels: Readonly<Record<string, string>>) => boolean
 
-const term =
-  /^\s*(?:(!)\s*([\w./-]+)|([\w./-]+)(?:\s*(==|=|!=)\s*([\w.-]*)|\s+(in|notin)\s*\(([^()]*)\))?)\s*(?:,|$)/i
-
-const member = /^[\w.-]*$/
-
-/** Throws a RelayError `usage` that shows where the text stops making sense. An empty text matches everything. */
+/** Throws a RelayError `usage` that points at where the text stops making sense. An empty text matches everything. */
 export function parseSelector(text: string): Selector {
+  const scan = openScan(text)
   const requirements: Requirement[] = []
-  const whole = text.trimEnd()
-  let rest = whole.trimStart()
-  while (rest !== '') {
-    const at = whole.length - rest.length
-    const found = term.exec(rest)
-    if (!found || found[0] === '') throw malformed(text, at)
-    const comma = found[0].trimEnd().endsWith(',')
-    rest = rest.slice(found[0].length)
-    if (comma && rest.trim() === '') throw malformed(text, text.length)
-    requirements.push(requirement(found) ?? malformedSet(text, at + found[0].indexOf('(')))
+  scan.take(blank)
+  while (!scan.isDone() || requirements.length > 0) {
+    requirements.push(requirement(scan))
+    scan.take(blank)
+    if (scan.isDone()) break
+    if (!scan.take(/,/y)) throw malformed(scan)
+    scan.take(blank)
   }
   return { text, matches: labels => requirements.every(holds => holds(labels)) }
 }
 
-/** Nothing for a set whose members could be no label's value. */
-function requirement([, not, absent, name = '', operator, value = '', set, members = '']: RegExpExecArray):
-  | Requirement
-  | undefined {
-  if (not) return labels => labelOf(labels, absent as string) === undefined
-  if (operator === '!=') return labels => labelOf(labels, name) !== value
-  if (operator) return labels => labelOf(labels, name) === value
+const blank = /\s+/y
+const labelName = /[\w./-]+/y
+const labelValue = /[\w.-]*/y
+
+function requirement(scan: Scan): Requirement {
+  if (scan.take(/!\s*/y)) {
+    const absent = must(scan, labelName)
+    return labels => labelOf(labels, absent) === undefined
+  }
+  const name = must(scan, labelName)
+  const operator = scan.take(/\s*(?:==|!=|=)\s*/y)?.trim()
+  if (operator) {
+    const value = must(scan, labelValue)
+    return operator === '!='
+      ? labels => labelOf(labels, name) !== value
+      : labels => labelOf(labels, name) === value
+  }
+  const set = scan.take(/\s+(?:not)?in\b\s*/iy)?.trim()
   if (!set) return labels => labelOf(labels, name) !== undefined
-  const listed = new Set<string | undefined>(members.split(',').map(m => m.trim()))
-  if (members.trim() === '' || [...listed].some(each => !member.test(each as string))) return undefined
+  const listed = members(scan)
   // Of a label that is absent the value is in no set.
   const wanted = set.toLowerCase() === 'in'
   return labels => listed.has(labelOf(labels, name)) === wanted
+}
+
+/** `(db,cache)`. Among others there may be an empty one, for the label that has no value. */
+function members(scan: Scan): Set<string | undefined> {
+  must(scan, /\(\s*/y)
+  const listed = new Set<string | undefined>()
+  do {
+    listed.add(must(scan, labelValue))
+    scan.take(blank)
+  } while (scan.take(/,\s*/y))
+  if (listed.size === 1 && listed.has('')) throw malformed(scan)
+  must(scan, /\)/y)
+  return listed
+}
+
+/** A text and how far it has been read. */
+interface Scan {
+  readonly text: string
+  readonly at: number
+  isDone(): boolean
+  /** What stands here, if it is that. The pattern is sticky. */
+  take(pattern: RegExp): string | undefined
+}
+
+function openScan(text: string): Scan {
+  let at = 0
+  return {
+    text,
+    get at() {
+      return at
+    },
+    isDone: () => at >= text.length,
+    take(pattern) {
+      pattern.lastIndex = at
+      const found = pattern.exec(text)?.[0]
+      at += found?.length ?? 0
+      return found
+    },
+  }
+}
+
+function must(scan: Scan, pattern: RegExp): string {
+  const found = scan.take(pattern)
+  if (found === undefined) throw malformed(scan)
+  return found
 }
 
 /** Labels are data: `toString` is a label only if somebody set it. */
@@ -50,11 +98,7 @@ function labelOf(labels: Readonly<Record<string, string>>, name: string): string
   return Object.hasOwn(labels, name) ? labels[name] : undefined
 }
 
-function malformedSet(text: string, at: number): never {
-  throw malformed(text, at)
-}
-
-function malformed(text: string, at: number): RelayError {
+function malformed({ text, at }: Scan): RelayError {
   return new RelayError('usage', {
     what: `selector \`${text}\``,
     why: `it makes no sense from character ${at + 1} on`,

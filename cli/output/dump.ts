@@ -72,8 +72,9 @@ const writers: Record<DumpOutput, Writer> = {
       bytes: Buffer.from(data),
       ...(!oneConnection && { connectionId: sanitise(connectionId) }),
     }
-    const text = skipped > 0n ? `… ${skipped} bytes not shown\n` : formatDump(format, entry)
-    return prefix ? text.replace(/^(?=.)/gm, prefix) : text
+    if (skipped > 0n) return `${prefix}… ${skipped} bytes not shown\n`
+    const lines = formatDump(format, entry)
+    return prefix ? lines.toString('latin1').replace(/^(?=.)/gm, prefix) : lines
   },
 
   jsonl({ connectionId, source, target, direction, at, from, data, skipped }, { relay, agent }) {

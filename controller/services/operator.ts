@@ -51,6 +51,7 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
     },
 
     async applyRelays(request, caller) {
+      access.mayApply(caller, request.dryRun)
       return { changes: await parts.fleetFile.apply(request, caller) }
     },
 

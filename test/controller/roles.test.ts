@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import type { ClientReadableStream } from '@grpc/grpc-js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { OperatorServiceService, RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
+import { ChangeKind, OperatorServiceService, RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
+import { create, draft } from '#test/resources/drafts.ts'
 import {
+  joinAgent,
   openController,
   openOperator,
   type TestController,
@@ -137,6 +139,29 @@ describe('who strikes off whom', () => {
     ])
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
   })
+})
+
+test('a viewer asks what files would change, prune included, and changes nothing', async () => {
+  await joinAgent(controller, { name: 'edge-1' })
+  await create(controller, draft('kept', {}, { labels: { set: 'x' } }))
+  const ask = (person: TestOperator, dryRun: boolean) =>
+    person.ask(c => c.applyRelays, {
+      drafts: [draft('other')],
+      prune: true,
+      pruneSelector: 'set=x',
+      requestId: '',
+      dryRun,
+    })
+  const { changes } = await ask(people.viewer!, true)
+  expect(changes.map(({ kind, name }) => [kind, name])).toEqual([
+    [ChangeKind.CREATED, 'other'],
+    [ChangeKind.PRUNED, 'kept'],
+  ])
+  await expect(ask(people.viewer!, false)).rejects.toMatchObject({ code: 'denied', what: 'applyRelays' })
+  const { relays } = await people.viewer!.ask(c => c.listRelays, { filter: undefined })
+  expect(relays.map(({ relay }) => relay!.name)).toEqual(['kept'])
+  const { revocations } = await people.viewer!.ask(c => c.listRevocations, { id: '' })
+  expect(revocations).toEqual([])
 })
 
 test('whoever is denied is told the role and whom to ask', async () => {

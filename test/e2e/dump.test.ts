@@ -9,7 +9,7 @@ import { until } from '../resources/until.ts'
 import { type Fleet, openFleet } from './fleet.ts'
 
 const patience = 60_000
-const agents = ['edge-1', 'edge-2']
+const agents: Program[] = []
 let held: AsyncDisposableStack
 let fleet: Fleet
 let controller: Program
@@ -19,7 +19,7 @@ beforeAll(async () => {
   held = new AsyncDisposableStack()
   fleet = held.use(await openFleet())
   controller = await fleet.startController()
-  for (const name of agents) await fleet.startAgent(name)
+  for (const name of ['edge-1', 'edge-2']) agents.push(await fleet.startAgent(name))
   target = `TCP4:127.0.0.1:${held.use(await openEchoServer()).port}`
 }, patience)
 afterAll(() => held.disposeAsync())
@@ -37,12 +37,13 @@ async function ports(name: string): Promise<number[]> {
 
 const dump = (...words: string[]) => [launcher, 'dump', ...words]
 
-/** Somebody who looks, and is heard of by the agent. */
-async function look(stack: AsyncDisposableStack, command: string[]): Promise<Program> {
-  const began = () => controller.output().split('"event":"dump.began"').length
-  const before = began()
+/** Somebody who looks; so many agents show it by now. */
+async function look(stack: AsyncDisposableStack, command: string[], shown = 1): Promise<Program> {
+  const began = () => agents.map(agent => agent.output().split('"event":"dump.began"').length - 1)
+  const count = () => began().reduce((sum, n) => sum + n, 0)
+  const before = count()
   const eye = stack.use(startProgram(command, { env: { FLEETCAT_HOME: join(fleet.folder, 'home') } }))
-  await until('the dump has begun', () => began() > before)
+  await until('the agents show it', () => count() === before + shown)
   return eye
 }
 
@@ -93,11 +94,7 @@ test(
     const { id } = items.find((each: { source: string }) => each.source === source)
     const eye = await look(stack, dump(`conn/${id}`, '-o', 'jsonl', '--direction', 'forward'))
     await exchange(second, 'not mine')
-    // Until the agent has been asked, nothing of it is seen.
-    await until('it is seen', async () => {
-      await exchange(first, 'x')
-      return eye.output().startsWith('{')
-    })
+    await exchange(first, 'once more, ')
     first.end('last words')
     const { code, stdout } = await eye.ended
     const lines = stdout
@@ -115,24 +112,22 @@ test(
       direction: 'forward',
     })
     const text = lines.map(({ data }) => Buffer.from(data, 'base64').toString()).join('')
-    expect(text).toMatch(/^x+last words$/)
+    expect(text).toBe('once more, last words')
     expect(code).toBe(0)
   },
   patience,
 )
 
 test(
-  'several agents: each line says whose it is; one is left when the other stops',
+  'of several agents each line says whose it is, and the log of the controller when nobody looks any more',
   async () => {
     await using stack = new AsyncDisposableStack()
     await relay('both', '--on', 'edge-1', '--on', 'edge-2', '--dump', 'text')
-    const eye = await look(stack, dump('both'))
+    const eye = await look(stack, dump('both'), 2)
     for (const port of await ports('both')) {
       const socket = await client(stack, port)
-      await until('it is seen', async () => {
-        await exchange(socket, `to ${port}\n`)
-        return eye.output().includes(`to ${port}`)
-      })
+      await exchange(socket, `to ${port}\n`)
+      await eye.says(new RegExp(`to ${port}`))
     }
     const ended = () => controller.output().split('"event":"dump.ended"').length
     const before = ended()
@@ -157,10 +152,8 @@ test(
     const script = `"$1" dump fast -o raw --direction forward | ${reader}`
     const eye = await look(stack, ['sh', '-c', script, 'sh', launcher, go])
     const socket = await client(stack, port)
-    await until('it is seen', async () => {
-      await exchange(socket, 'x')
-      return eye.output().startsWith('x')
-    })
+    await exchange(socket, 'x')
+    await eye.says(/^x/)
     const size = 64 * 1024 * 1024
     let back = 0
     socket.on('data', ({ length }) => {
