@@ -184,6 +184,7 @@ test('an operator who does not read holds up neither receipts nor reports, and c
           retryAt: undefined,
           trace: [],
           refusals: {},
+          targets: [],
         },
       ],
     },
