@@ -5,7 +5,7 @@ import type { Channel, EgressPolicy, Endpoint, Listener, Lookup, Peer } from './
 import { RelayError } from './errors.ts'
 import type { FlowSettings } from './flow-settings.ts'
 import { openDump } from './layers/dump-file.ts'
-import { openTaps } from './layers/taps.ts'
+import { openTaps, type Sink } from './layers/taps.ts'
 import type { Tees } from './layers/tee.ts'
 import { openWatcher, type Watcher, type WatchOptions } from './layers/watcher.ts'
 import { dialOnce } from './once.ts'
@@ -103,6 +103,8 @@ export interface RunningRelay extends AsyncDisposable {
   setLimits(limits: RelayLimits): void
   /** What goes through its connections, from now on; nothing if it is done or closed. */
   watch(options?: WatchOptions): Watcher
+  /** The same as it happens, and before it is passed on: what `sink` takes its time for, all wait for. */
+  tap(sink: Sink): void
   /** True once the descriptors of that connection are closed; false if there is no such connection. */
   cut(connectionId: string, reason: RelayError): Promise<boolean>
   /** Cuts the connections of sources that are shut out. Resolves with their number when their descriptors are gone. */
@@ -401,6 +403,7 @@ export function openRelay(
       for (const refused of applyLimits(next)) live.get(refused.id)?.connection.cut(noLongerAllowed(refused))
       for (const { connection } of live.values()) connection.recheck()
     },
+    tap: sink => void taps.add(sink),
     watch(options = {}) {
       const { watcher, sink } = openWatcher(options, () => {
         watchers.delete(watcher)

@@ -2,6 +2,7 @@ import { ownEgress } from '#relay/egress.ts'
 import type { RelayError } from '#relay/errors.ts'
 import { type Connection, openRelay, type RelayState } from '#relay/relay.ts'
 import { descriptorLines } from './descriptors.ts'
+import { openDump } from './dump.ts'
 import { errorText } from './error-text.ts'
 import { preferring } from './ip-version.ts'
 import type { Messages } from './messages.ts'
@@ -19,7 +20,7 @@ export async function runRelay(
   messages: Messages,
   stopped: AbortSignal,
 ): Promise<number> {
-  const { plan, forks } = toPlan(addresses, settings, {
+  const { plan, forks, turned } = toPlan(addresses, settings, {
     listening: local => messages.say('N', `listening on ${socketName(local)}`),
     dropped: reason => messages.say('W', reason),
   })
@@ -51,6 +52,7 @@ export async function runRelay(
   /** A target that could not be opened is told of twice: then, and as the end of its connection. */
   const said = new WeakSet<RelayError>()
   let connections = 0
+  using dump = openDump(settings, turned)
   await using relay = openRelay(plan, {
     egress: ownEgress,
     lookup: preferring(settings.ipVersion ?? 4),
@@ -74,6 +76,7 @@ export async function runRelay(
       },
     },
   })
+  if (dump) relay.tap(dump.sink)
   const stop = () => end()
   stopped.addEventListener('abort', stop, { once: true })
   if (stopped.aborted) end()

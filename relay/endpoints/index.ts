@@ -5,6 +5,7 @@ import { streamOptions } from '../layers/stream-options.ts'
 import { nearest } from '../nearest.ts'
 import { privilegeOptions } from '../option-groups.ts'
 import { checkOptions } from '../options.ts'
+import { readPort } from '../ports.ts'
 import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
 import { askedKinds } from './asked.ts'
@@ -181,7 +182,7 @@ function misplaced({ text }: Address, why: string, { fix }: { fix: string | unde
   return new RelayError('usage', { what: `address \`${shown(text)}\``, why, fix })
 }
 
-function unknownKeyword({ keyword, text }: Address): RelayError {
+function unknownKeyword({ keyword, args, text }: Address): RelayError {
   const what = `address \`${shown(text)}\``
   const absent = absentKindOf(keyword)
   if (absent) {
@@ -193,6 +194,10 @@ function unknownKeyword({ keyword, text }: Address): RelayError {
     })
   }
   const why = `there is no kind of address called \`${keyword}\``
+  if (args.length === 1 && readPort(args[0]!) !== undefined && !nearest(keyword, byName.keys())) {
+    const fix = `For a TCP connection write \`TCP:${keyword.toLowerCase()}:${args[0]}\``
+    return new RelayError('usage', { what, why, fix })
+  }
   return new RelayError('usage', { what, why, fix: suggestKeyword(keyword) })
 }
 

@@ -139,6 +139,19 @@ describe('fleetcat socat', () => {
     await relay.says(/listening on AF=10 \[::\]:\d+/)
   })
 
+  test('-v and -x show the traffic on stderr, and -r and -R write it down as it is', async () => {
+    await using scratch = await openScratch()
+    const [left, right] = ['left', 'right'].map(name => join(scratch.path, name)) as [string, string]
+    const { stderr } = await run(fleetcat('-x', '-r', left, '-R', right, '-', 'ECHO'), { input: 'hi\n' })
+    expect(stderr).toMatch(
+      /^> [\d/]+ [\d:.]+ {2}length=3 from=0 to=2\n 68 69 0a\n< [\d/]+ [\d:.]+ {2}length=3 from=0 to=2\n 68 69 0a\n$/,
+    )
+    expect(await readFile(left, 'utf8')).toBe('hi\n')
+    expect(await readFile(right, 'utf8')).toBe('hi\n')
+    const text = await run(fleetcat('-u', '-v', '-', 'DISCARD'), { input: 'hi\n' })
+    expect(text.stderr).toMatch(/^> .*\nhi\n$/)
+  })
+
   test('-D lists the descriptors', async () => {
     const { stderr } = await run(fleetcat('-D', 'ECHO', 'TIME'))
     expect(stderr).toMatch(/FD {2}what\n +0: /)
