@@ -2,12 +2,14 @@ import { createServer, type Server, type Socket } from 'node:net'
 import type { Address } from '../address.ts'
 import type { Listener, OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
+import { type Libc, loadLibc } from '../native/libc.ts'
+import { peerProcess } from '../native/peer-process.ts'
 import { startTimer } from '../timer.ts'
 import { openArrivals } from './arrivals.ts'
 import { checkPlaceOf } from './landing.ts'
 import type { Placed } from './placed.ts'
 import { placeSocket, type SocketFileOptions } from './socket-file.ts'
-import { nearlyFull, socketChannel } from './sockets.ts'
+import { descriptor, nearlyFull, socketChannel } from './sockets.ts'
 import { checkPlatform, type SocketName, shownName } from './unix-name.ts'
 
 export interface UnixListenTarget {
@@ -32,6 +34,12 @@ export async function listenUnix(
   const { backlog = defaultBacklog, acceptTimeout = Infinity } = options
   // Not read before the relay asks: until the target is open the client's bytes stay in the kernel, and nothing is lost.
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true })
+  // Where the library cannot be called, clients are told apart by their number alone.
+  const libc = await loadLibc(scope.text).catch(() => undefined)
+  // Once its file is in place clients may come, and that is before all is done that belongs to placing it.
+  const early: Socket[] = []
+  let accept = (socket: Socket) => void early.push(socket)
+  server.on('connection', socket => accept(socket))
   const file = await open(server, name, backlog, { options, what: scope.text })
   const close = () => {
     if (options.unlinkClose ?? true) file?.remove()
@@ -39,6 +47,7 @@ export async function listenUnix(
   }
   if (cx.signal.aborted) {
     close()
+    for (const socket of early) socket.destroy()
     throw RelayError.from(cx.signal.reason, scope.text)
   }
   const stopWaiting = startTimer(acceptTimeout, () => {
@@ -56,19 +65,27 @@ export async function listenUnix(
     },
   })
   let connected = 0
-  server.on('connection', (socket: Socket) => {
+  accept = socket => {
     stopWaiting()
-    // Node cannot ask the kernel who connects to a Unix socket; clients are told apart by their number.
-    const channel = socketChannel(socket, { text: `${local}#${++connected}` })
+    const channel = socketChannel(socket, { text: `${local}#${++connected}${whoseProgram(libc, socket)}` })
     if (nearlyFull(socket, 'arrivals')) {
       channel.abort(new RelayError('exhausted', { what: scope.text }))
       cx.turnedAway?.('descriptors', channel.peer)
       return
     }
     arrivals.offer(channel)
-  })
+  }
+  for (const socket of early) accept(socket)
   server.on('error', error => arrivals.fail(RelayError.from(error, scope.text)))
   return arrivals
+}
+
+/** `` or ` (uid 1000, pid 4711)`. */
+function whoseProgram(libc: Libc | undefined, socket: Socket): string {
+  const fd = descriptor(socket)
+  const found = libc && fd !== undefined ? peerProcess(libc, fd) : undefined
+  if (!found) return ''
+  return found.pid === undefined ? ` (uid ${found.uid})` : ` (uid ${found.uid}, pid ${found.pid})`
 }
 
 async function open(

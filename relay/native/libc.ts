@@ -15,6 +15,7 @@ const signatures = {
   socket: 'int socket(int domain, int type, int protocol)',
   bind: 'int bind(int fd, void *address, unsigned int length)',
   setsockopt: 'int setsockopt(int fd, int level, int option, void *value, unsigned int length)',
+  getsockopt: 'int getsockopt(int fd, int level, int option, void *value, void *length)',
   poll: 'int poll(void *fds, unsigned long count, int timeout)',
 } as const
 

@@ -301,6 +301,26 @@ test('a target where a listener belongs is answered with the listener of its fam
 })
 
 describe('with socat', () => {
+  needing(
+    'root',
+    'socat',
+    'setpriv',
+  )('a client is shown with its user and its process', async () => {
+    await chmod(folder.path, 0o711)
+    await using listener = await listen(`UNIX-LISTEN:${at('app.sock')},mode=666`)
+    const command = [
+      'setpriv',
+      '--reuid=65534',
+      '--clear-groups',
+      'socat',
+      '-',
+      `UNIX-CONNECT:${at('app.sock')}`,
+    ]
+    await using client = startProgram(command, { input: 'hello' })
+    await using channel = await served(listener)
+    expect(channel.peer).toEqual({ text: `${at('app.sock')}#1 (uid 65534, pid ${client.pid})` })
+  })
+
   needing('socat')('at either end, by path and by abstract name, words arrive', async () => {
     const name = freshName()
     const ways = [
@@ -316,7 +336,7 @@ describe('with socat', () => {
       expect(String(await receive(channel.stream))).toBe('hello')
       channel.stream.end('and hello to you')
       expect(await client).toEqual({ code: 0, stdout: 'and hello to you', stderr: '' })
-      expect(relay.opened[0]?.source).toMatch(/#1$/)
+      expect(relay.opened[0]?.source).toMatch(/#1 \(uid \d+, pid \d+\)$/)
       expect(echo.opened).toHaveLength(1)
     }
     for (const [listening, dialling] of ways) {
