@@ -74,7 +74,7 @@ export interface ConnectionParts {
   /** The target is open, and bytes begin to flow. */
   readonly joined?: (target: Peer) => void
   readonly limits: PumpLimits
-  readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'retrying' | 'uses'>
+  readonly cx: Omit<OpenContext, 'signal' | 'admit' | 'client' | 'retrying' | 'uses'>
   readonly flow?: FlowSettings | undefined
   /** A tee was too slow for a piece. */
   readonly teeLost: () => void
@@ -142,7 +142,7 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
       listed.target = targetOf(client, target)
     }
     const { asked } = client
-    const context = { ...cx, ...(uses && { uses }), ...(asked && { asked }), signal }
+    const context = { ...cx, ...(uses && { uses }), ...(asked && { asked }), client: client.peer, signal }
     return openFirst(targets, context, { trying, used })
   }
 

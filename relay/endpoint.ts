@@ -14,6 +14,8 @@ export interface Peer {
   readonly identity?: string
   /** One conversation with many senders: the listener asks `OpenContext.hears` about each. `ip` is absent then. */
   readonly many?: true
+  /** Where it has reached us, where the kind knows: an IP and a port, or a path. Few ask, so it is a question. */
+  readonly local?: () => { readonly address: string; readonly port?: number } | undefined
 }
 
 /**
@@ -140,6 +142,8 @@ export interface OpenContext {
   /** Aborted when the relay stops waiting: an opening must then fail soon and leave nothing behind. */
   readonly signal: AbortSignal
   readonly egress: EgressPolicy
+  /** Whom a target is opened for, if anybody. */
+  readonly client?: Peer
   /** How names become addresses; the system's resolver if absent. */
   readonly lookup?: Lookup
   /** The channel will only be read, or only be written: what has to say so when it opens, says no more than that. */

@@ -7,6 +7,7 @@ import { socksServer } from '../proxies/socks-server.ts'
 import type { Login } from '../proxies/socks5.ts'
 import { parseUsers, type Users } from '../proxies/users.ts'
 import { agreedVersion, argsOf, ipScope, portArg } from './ip-parts.ts'
+import { acceptProxyOptions } from './proxy-protocol-options.ts'
 import { retrying } from './retrying.ts'
 import { handshakeMs, listenScreened } from './screened-listen.ts'
 import { readSecretFile, secretStamp } from './secret-file.ts'
@@ -26,7 +27,7 @@ const socksListenOptions = {
   },
 } as const satisfies OptionGroup
 
-const groups = [socksListenOptions, socketOptions, listenOptions, retryOptions] as const
+const groups = [socksListenOptions, socketOptions, listenOptions, acceptProxyOptions, retryOptions] as const
 
 /** A proxy for others: their clients say where they want to go. */
 export const socksListenKinds: readonly EndpointKind[] = [
@@ -46,7 +47,7 @@ export const socksListenKinds: readonly EndpointKind[] = [
       const scope = ipScope(address, 'SOCKS-LISTEN', host, port)
       const reads = readScopes({ cert: options.usersFile })
       const { range, allow, deny, maxChildren, usersFile } = options
-      const tcp = { scope, host, port, family, options }
+      const tcp = { scope, host, port, family, options, trustedProxies: options.trustedProxies }
       const listen = async (cx: OpenContext) => {
         const accepts =
           usersFile === undefined ? undefined : await openLogins(usersFile, reads, cx, scope.text)

@@ -88,7 +88,12 @@ function peerOf(socket: Socket): Peer {
   const ip = socket.remoteFamily === 'IPv4' ? written : canonicalIp(written)
   return ip === undefined
     ? { text: 'a client that has left' }
-    : { text: hostPort(ip, socket.remotePort ?? 0), ip }
+    : { text: hostPort(ip, socket.remotePort ?? 0), ip, local: () => localOf(socket) }
+}
+
+function localOf({ localAddress = '', localPort: port }: Socket): ReturnType<NonNullable<Peer['local']>> {
+  const address = canonicalIp(localAddress)
+  return address === undefined || port === undefined ? undefined : { address, port }
 }
 
 async function bindAddress({ host, family, scope }: TcpListenTarget, cx: OpenContext): Promise<string> {

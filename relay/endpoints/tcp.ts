@@ -1,13 +1,16 @@
-import type { Endpoint, EndpointKind } from '../endpoint.ts'
+import type { Channel, Endpoint, EndpointKind, OpenContext } from '../endpoint.ts'
 import { connectOptions, listenOptions, retryOptions, socketOptions } from '../option-groups.ts'
 import { readOptions } from '../options.ts'
 import { agreedVersion, argsOf, hostArg, ipScope, portArg } from './ip-parts.ts'
+import { present } from './presented.ts'
+import { acceptProxyOptions, sendProxyOptions } from './proxy-protocol-options.ts'
 import { retrying } from './retrying.ts'
+import { listenScreened } from './screened-listen.ts'
 import { dialTcp } from './tcp-dial.ts'
 import { listenTcp } from './tcp-listen.ts'
 
-const dialGroups = [socketOptions, connectOptions, retryOptions] as const
-const listenGroups = [socketOptions, listenOptions, retryOptions] as const
+const dialGroups = [socketOptions, connectOptions, sendProxyOptions, retryOptions] as const
+const listenGroups = [socketOptions, listenOptions, acceptProxyOptions, retryOptions] as const
 
 /** TCP, as a target and as a listener; with a digit, of that IP version only. */
 export const tcpKinds: readonly EndpointKind[] = [
@@ -35,7 +38,8 @@ function dialKind(version: 4 | 6 | undefined): EndpointKind {
       const scope = ipScope(address, keyword, host, port)
       const target = { scope, host, port, family, options }
       const dialer: Endpoint['dialer'] = {
-        dial: cx => retrying(options, cx, () => dialTcp(target, cx)),
+        dial: cx =>
+          retrying(options, cx, async () => present(await dialTcp(target, cx), options.sendProxy, cx)),
       }
       return { address, scope, dialer }
     },
@@ -62,13 +66,19 @@ function listenKind(version: 4 | 6 | undefined): EndpointKind {
       const host = options.bind ?? (family === 6 ? '::' : '0.0.0.0')
       const scope = ipScope(address, keyword, host, port)
       const target = { scope, host, port, family, options }
-      const { range, allow, deny, maxChildren } = options
+      const { range, allow, deny, maxChildren, trustedProxies } = options
+      const listen = (cx: OpenContext) =>
+        trustedProxies ? listenScreened({ ...target, trustedProxies }, asItCame, cx) : listenTcp(target, cx)
       return {
         address,
         scope,
-        acceptor: { listen: cx => retrying(options, cx, () => listenTcp(target, cx)) },
+        acceptor: { listen: cx => retrying(options, cx, () => listen(cx)) },
         admission: { range, allow, deny, maxChildren },
       }
     },
   }
+}
+
+async function asItCame(inner: Channel): Promise<Channel> {
+  return inner
 }

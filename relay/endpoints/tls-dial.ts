@@ -5,6 +5,8 @@ import type { Channel, OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { tlsClient } from '../layers/tls.ts'
 import type { OptionValues } from '../options.ts'
+import { present } from './presented.ts'
+import type { sendProxyOptions } from './proxy-protocol-options.ts'
 import { defaultConnectTimeoutMs, dialTcp, type TcpTarget } from './tcp-dial.ts'
 import type { TlsOptionValues } from './tls-bind.ts'
 import { contextOptions } from './tls-context.ts'
@@ -14,7 +16,8 @@ import type { tlsClientOptions } from './tls-options.ts'
 export interface TlsTarget {
   readonly tcp: TcpTarget
   readonly reads: readonly Address[]
-  readonly options: TlsOptionValues & OptionValues<readonly [typeof tlsClientOptions]>
+  readonly options: TlsOptionValues &
+    OptionValues<readonly [typeof tlsClientOptions, typeof sendProxyOptions]>
 }
 
 /** Dials TCP and speaks TLS over it, all within the connect-timeout. */
@@ -41,6 +44,7 @@ export function tlsDialer({ tcp, reads, options }: TlsTarget): (cx: OpenContext)
     checkReads(reads, cx, what)
     const context = await contextNow()
     const inner = await dialTcp(tcp, cx)
+    present(inner, options.sendProxy, cx)
     const layer = tlsClient({ ...client, context }, Math.max(1, deadline - performance.now()))
     return await layer(inner, cx)
   }

@@ -1,6 +1,8 @@
 import type { Address } from '../address.ts'
 import type { Listener, OpenContext } from '../endpoint.ts'
 import { tlsServer } from '../layers/tls.ts'
+import type { OptionValues } from '../options.ts'
+import type { acceptProxyOptions } from './proxy-protocol-options.ts'
 import { handshakeMs, listenScreened } from './screened-listen.ts'
 import type { TcpListenTarget } from './tcp-listen.ts'
 import type { TlsOptionValues } from './tls-bind.ts'
@@ -11,7 +13,7 @@ import { readMaterial } from './tls-files.ts'
 export interface TlsListenTarget {
   readonly tcp: TcpListenTarget
   readonly reads: readonly Address[]
-  readonly options: TlsOptionValues
+  readonly options: TlsOptionValues & OptionValues<readonly [typeof acceptProxyOptions]>
 }
 
 /** Listens on TCP, and hands over who has finished a handshake. */
@@ -22,7 +24,7 @@ export async function listenTls(
   const what = tcp.scope.text
   checkReads(reads, cx, what)
   const layer = tlsServer({ what, ...(await serverOptions(options, what)) }, handshakeMs(tcp.options))
-  return await listenScreened(tcp, layer, cx)
+  return await listenScreened({ ...tcp, trustedProxies: options.trustedProxies }, layer, cx)
 }
 
 async function serverOptions(options: TlsOptionValues, what: string) {

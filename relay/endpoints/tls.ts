@@ -2,6 +2,7 @@ import type { Endpoint, EndpointKind } from '../endpoint.ts'
 import { connectOptions, listenOptions, retryOptions, socketOptions } from '../option-groups.ts'
 import { readOptions } from '../options.ts'
 import { agreedVersion, argsOf, hostArg, ipScope, portArg } from './ip-parts.ts'
+import { acceptProxyOptions, sendProxyOptions } from './proxy-protocol-options.ts'
 import { retrying } from './retrying.ts'
 import { checkTlsOptions } from './tls-bind.ts'
 import { tlsDialer } from './tls-dial.ts'
@@ -9,8 +10,15 @@ import { readScopes } from './tls-files.ts'
 import { listenTls } from './tls-listen.ts'
 import { tlsClientOptions, tlsOptions } from './tls-options.ts'
 
-const dialGroups = [tlsOptions, tlsClientOptions, socketOptions, connectOptions, retryOptions] as const
-const listenGroups = [tlsOptions, socketOptions, listenOptions, retryOptions] as const
+const dialGroups = [
+  tlsOptions,
+  tlsClientOptions,
+  socketOptions,
+  connectOptions,
+  sendProxyOptions,
+  retryOptions,
+] as const
+const listenGroups = [tlsOptions, socketOptions, listenOptions, acceptProxyOptions, retryOptions] as const
 
 /** TLS over TCP, as a target and as a listener. Both verify their peer unless they are told not to. */
 export const tlsKinds: readonly EndpointKind[] = [

@@ -1,6 +1,6 @@
 import { isIP, isIPv4 } from 'node:net'
 import type { ErrorCode } from '../errors.ts'
-import { canonicalIp } from '../ip.ts'
+import { ipBytes, ipOfBytes } from './ip-bytes.ts'
 import type { Parsed, Parser } from './talk.ts'
 
 /** How a client shows who it is. */
@@ -134,9 +134,9 @@ const replies: Partial<Record<ErrorCode, number>> = {
 
 function frame(second: number, host: string, port: number): Buffer {
   const address = isIPv4(host)
-    ? [1, ...host.split('.').map(Number)]
+    ? [1, ...ipBytes(host)]
     : isIP(host) === 6
-      ? [4, ...ipv6Bytes(host)]
+      ? [4, ...ipBytes(host)]
       : [3, host.length, ...Buffer.from(host, 'latin1')]
   return Buffer.from([5, second, 0, ...address, port >> 8, port & 0xff])
 }
@@ -155,22 +155,6 @@ function parseFrame(
   const end = start + size
   if (bytes.length < end + 2) return undefined
   const field = bytes.subarray(start, end)
-  const host = type === 1 ? field.join('.') : type === 3 ? field.toString('latin1') : ipv6Text(field)
+  const host = type === 3 ? field.toString('latin1') : ipOfBytes(field)
   return { value: { second, host, port: bytes.readUInt16BE(end) }, length: end + 2 }
-}
-
-function ipv6Text(field: Buffer): string {
-  const groups = Array.from({ length: 8 }, (_, at) => field.readUInt16BE(at * 2).toString(16))
-  return canonicalIp(groups.join(':'))!
-}
-
-function ipv6Bytes(host: string): number[] {
-  const [head = '', tail] = host.split('::')
-  const groupsOf = (part: string | undefined) => (part ? part.split(':') : [])
-  const [before, after] = [groupsOf(head), groupsOf(tail)]
-  const zeros = Array.from({ length: 8 - before.length - after.length }, () => '0')
-  return [...before, ...zeros, ...after].flatMap(group => {
-    const value = Number.parseInt(group, 16)
-    return [value >> 8, value & 0xff]
-  })
 }

@@ -122,7 +122,7 @@ test('`bind` and `sourceport` choose where a connection comes from', async () =>
   await using _near = await dial(`TCP4:${listener.local},bind=127.0.0.9,sourceport=${sourceport}`)
   const { value } = await listener[Symbol.asyncIterator]().next()
   await using served = value as Channel
-  expect(served.peer).toEqual({ text: `127.0.0.9:${sourceport}`, ip: '127.0.0.9' })
+  expect(served.peer).toMatchObject({ text: `127.0.0.9:${sourceport}`, ip: '127.0.0.9' })
 })
 
 test('socket options reach the kernel', async () => {

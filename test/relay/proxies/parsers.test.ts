@@ -2,7 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { memoryPair } from '#relay/endpoints/memory-pair.ts'
 import { canonicalIp } from '#relay/ip.ts'
+import { crc32c } from '#relay/proxies/crc32c.ts'
 import { connectAnswer } from '#relay/proxies/http-connect.ts'
+import { parseProxyHeader, proxyHeader } from '#relay/proxies/proxy-header.ts'
 import { parseSocks4Reply, parseSocks4Request, socks4Reply, socks4Request } from '#relay/proxies/socks4.ts'
 import {
   parseSocks5Choice,
@@ -34,6 +36,9 @@ const ipv4 = fc.ipV4()
 const ipv6 = fc.ipV6().map(text => canonicalIp(text)!)
 const name = fc.stringMatching(/^[a-z0-9.-]{1,255}$/)
 const text = (maxLength: number) => fc.string({ unit: fc.constantFrom(...'abc:@ '), maxLength })
+
+const ip = fc.oneof(ipv4, ipv6)
+const ends = fc.record({ source: fc.record({ ip, port }), destination: fc.record({ ip, port }) })
 
 const socks5Codes = fc.integer({ min: 0, max: 255 })
 
@@ -93,6 +98,25 @@ const languages: Record<string, Language> = {
     })),
     limit: 262,
   },
+  'PROXY header of version 1': {
+    parse: parseProxyHeader,
+    words: fc.option(ends, { nil: undefined }).map(ends => ({ bytes: proxyHeader('v1', ends), value: ends })),
+    limit: 107,
+  },
+  'PROXY header of version 2': {
+    parse: parseProxyHeader,
+    words: fc
+      .record({
+        ends: fc.option(ends, { nil: undefined }),
+        extras: fc.array(fc.uint8Array({ maxLength: 30 }), { maxLength: 3 }),
+        isSummed: fc.boolean(),
+      })
+      .map(({ ends, extras, isSummed }) => ({
+        bytes: withExtras(proxyHeader('v2', ends), extras, isSummed),
+        value: ends,
+      })),
+    limit: 16_400,
+  },
   'HTTP answer': {
     parse: connectAnswer(false),
     words: fc
@@ -109,6 +133,68 @@ const languages: Record<string, Language> = {
     limit: 16_384,
   },
 }
+
+/** What proxies add to a header of version 2: kinds that nobody here knows, and a checksum over all of it. */
+function withExtras(header: Buffer, extras: readonly Uint8Array[], isSummed: boolean): Buffer {
+  const fields = extras.map((extra, kind) =>
+    Buffer.concat([Buffer.from([0xe0 + kind, 0, extra.length]), extra]),
+  )
+  if (isSummed) fields.unshift(Buffer.from([3, 0, 4, 0, 0, 0, 0]))
+  const bytes = Buffer.concat([header, ...fields])
+  bytes.writeUInt16BE(bytes.length - 16, 14)
+  if (isSummed) bytes.writeUInt32BE(crc32c(bytes), header.length + 3)
+  return bytes
+}
+
+test('the checksum is the one of the protocol', () => {
+  expect(crc32c(Buffer.from('123456789')).toString(16)).toBe('e3069283')
+})
+
+describe('a PROXY header is refused', () => {
+  const ends = { source: { ip: '192.0.2.1', port: 1 }, destination: { ip: '192.0.2.2', port: 2 } }
+  const v2 = proxyHeader('v2', ends)
+  const altered = (at: number, ...bytes: number[]) => {
+    const copy = Buffer.from(v2)
+    copy.set(bytes, at)
+    return copy
+  }
+  const summed = withExtras(v2, [], true)
+  test.each<[string, string | Buffer, string]>([
+    ['that is none', 'GET / HTTP/1.1\r\n\r\n', 'does not begin with'],
+    ['without its line end', `PROXY TCP4 ${'1'.repeat(200)}`, 'too long'],
+    ['with a name', 'PROXY TCP4 localhost 192.0.2.1 1 2\r\n', 'damaged'],
+    ['with an odd spelling of an IP', 'PROXY TCP4 0x7f.1 192.0.2.1 1 2\r\n', 'damaged'],
+    ['with leading zeros', 'PROXY TCP4 127.0.0.010 192.0.2.1 1 2\r\n', 'damaged'],
+    ['of another IP version than it says', 'PROXY TCP4 ::1 ::1 1 2\r\n', 'damaged'],
+    ['with a zone', 'PROXY TCP6 fe80::1%eth0 ::1 1 2\r\n', 'damaged'],
+    ['with a port that is none', 'PROXY TCP4 192.0.2.1 192.0.2.1 1 65536\r\n', 'a port that is none'],
+    ['with more than it should have', 'PROXY TCP4 192.0.2.1 192.0.2.1 1 2 3\r\n', 'damaged'],
+    ['of another transport', 'PROXY UDP4 192.0.2.1 192.0.2.1 1 2\r\n', 'damaged'],
+    ['with an unknown command', altered(12, 0x22), 'unknown command'],
+    ['of another version', altered(12, 0x11), 'unknown command'],
+    ['of an unknown family', altered(13, 0x41), 'unknown kind'],
+    ['of an unknown transport', altered(13, 0x13), 'unknown kind'],
+    ['shorter than its addresses', altered(14, 0, 11), 'unknown kind'],
+    ['with half an extra', withExtras(v2, [Buffer.alloc(9)], false).fill(10, 30, 31), 'damaged'],
+    ['with a wrong checksum', Buffer.from(summed).fill(1, 16, 17), 'wrong checksum'],
+    ['that is far too long', altered(14, 0xff, 0xff), 'too long'],
+  ])('%s', (_, bytes, problem) => {
+    expect(parseProxyHeader(Buffer.from(bytes as string))).toEqual({
+      problem: expect.stringContaining(problem),
+    })
+  })
+
+  test.each<[string, string | Buffer]>([
+    ['UNKNOWN of version 1', 'PROXY UNKNOWN whatever it says\r\n'],
+    ['UNKNOWN of version 1, short', 'PROXY UNKNOWN\r\n'],
+    ['LOCAL of version 2', altered(12, 0x20)],
+    ['LOCAL of version 2 with a family that nobody knows', altered(12, 0x20, 0xff)],
+    ['no family of version 2', altered(13, 0)],
+  ])('but not %s, which names nobody', (_, bytes) => {
+    const all = Buffer.from(bytes as string)
+    expect(parseProxyHeader(all)).toEqual({ value: undefined, length: all.length })
+  })
+})
 
 describe.each(Object.entries(languages))('the parser of a %s', (_, { parse, words, limit }) => {
   test('reads what was written, whatever follows, and waits for each byte of it', () => {

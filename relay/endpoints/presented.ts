@@ -1,0 +1,67 @@
+import { isIP } from 'node:net'
+import type { Channel, OpenContext, Peer } from '../endpoint.ts'
+import { RelayError } from '../errors.ts'
+import { type Cidr, contains } from '../ip.ts'
+import {
+  type ProxiedEnds,
+  type ProxyVersion,
+  parseProxyHeader,
+  proxyHeader,
+} from '../proxies/proxy-header.ts'
+import { talkOver } from '../proxies/talk.ts'
+import type { Screen } from './handshakes.ts'
+import { hostPort } from './ip-parts.ts'
+
+/** A proxy sends its header at once, for it has it when it connects. */
+const headerMs = 5_000
+
+/** Nobody else may say who their clients are, and who may has to. The others are reset and told of. */
+export function onlyFrom(trusted: readonly Cidr[], cx: OpenContext): (peer: Peer) => boolean {
+  return peer => {
+    const isTrusted = peer.ip !== undefined && trusted.some(network => contains(network, peer.ip!))
+    if (!isTrusted) cx.turnedAway?.('untrusted-proxy', peer)
+    return isTrusted
+  }
+}
+
+/** Lets the proxy present its client, who from then on is the peer: `screen` is asked about nobody else. */
+export function presented(what: string, screen: (peer: Peer) => boolean, through: Screen): Screen {
+  const talking = { what, language: 'PROXY protocol', misspoken: 'usage', withinMs: headerMs } as const
+  return async (inner, cx) => {
+    const ends = await talkOver(inner, cx, talking, talk => talk.hear(parseProxyHeader))
+    const channel = { ...inner, peer: peerOf(ends, inner.peer) }
+    if (screen(channel.peer)) return await through(channel, cx)
+    channel.abort(new RelayError('denied', { what, why: 'it was turned away' }))
+    await channel[Symbol.asyncDispose]()
+    return undefined
+  }
+}
+
+/** When the proxy speaks for itself, as for its health checks, it is the client. */
+function peerOf(ends: ProxiedEnds | undefined, proxy: Peer): Peer {
+  if (!ends) return proxy
+  const { source, destination } = ends
+  const local = () => ({ address: destination.ip, port: destination.port })
+  return { text: hostPort(source.ip, source.port), ip: source.ip, local }
+}
+
+/** Says who the client is, before anything else. Gives the channel back. */
+export function present(
+  channel: Channel,
+  version: ProxyVersion | undefined,
+  { client }: Pick<OpenContext, 'client'>,
+): Channel {
+  if (version) channel.stream.write(proxyHeader(version, endsOf(client)))
+  return channel
+}
+
+/** Undefined where the client has no IP, or the listener does not know where it was reached. */
+function endsOf(client: Peer | undefined): ProxiedEnds | undefined {
+  const { ip, text = '' } = client ?? {}
+  const { address = '', port } = client?.local?.() ?? {}
+  if (ip === undefined || port === undefined || isIP(address) === 0) return undefined
+  return {
+    source: { ip, port: Number(/:(\d+)$/.exec(text)?.[1] ?? 0) },
+    destination: { ip: address, port },
+  }
+}
