@@ -1,6 +1,5 @@
 import { Desired } from '#gen/fleetcat/v1/agent.ts'
 import type { RelayLimits as LimitsMessage } from '#gen/fleetcat/v1/relay.ts'
-import type { Endpoint } from '#relay/endpoint.ts'
 import { bindListen, bindTarget, checkAsked, checkCheckable } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { RelayLimits, RelayPlan } from '#relay/relay.ts'
@@ -22,10 +21,10 @@ export function toPlan(desired: Desired): RelayPlan {
     id: relayId,
     name,
     listen: bindListen(listen),
-    targets: targets.map(bindBothWays),
+    targets: targets.map(bindTarget),
     limits: toLimits(limits),
     ...toSharing(`relay/${name}`, desired),
-    ...given('flow', toFlow(desired, bindBothWays)),
+    ...given('flow', toFlow(desired, bindTarget)),
   }
   checkAsked(plan.listen, plan.targets, plan.flow?.tee)
   return plan
@@ -52,16 +51,6 @@ export function toLimits(limits: LimitsMessage | undefined): RelayLimits {
     ...given('allowFrom', limits.allowFrom.length > 0 ? limits.allowFrom : undefined),
     ...given('denyFrom', limits.denyFrom.length > 0 ? limits.denyFrom : undefined),
   }
-}
-
-function bindBothWays(text: string): Endpoint {
-  const { read, write } = bindTarget(text)
-  if (read === write) return read
-  throw new RelayError('unsupported', {
-    what: `address \`${text}\``,
-    why: 'a relay cannot read from one address and write to another yet',
-    fix: 'Write one address without `!!`',
-  })
 }
 
 const given = <K extends string, V>(key: K, value: V | undefined) =>

@@ -1,12 +1,11 @@
 import { lookup } from 'node:dns/promises'
-import { type Address, formatAddress, parseAddress } from '#relay/address.ts'
+import { type Address, formatAddress } from '#relay/address.ts'
 import type { Lookup } from '#relay/endpoint.ts'
 import { kindOf } from '#relay/endpoints/index.ts'
 import { hasOption } from '#relay/options.ts'
 
 /** Listens on this IP version where the address does not say which. */
-export function withVersion(text: string, version: 4 | 6 | undefined): Address {
-  const address = parseAddress(text)
+export function withVersion(address: Address, version: 4 | 6 | undefined): Address {
   const kind = kindOf(address.keyword)
   if (!version || !kind || kind.role !== 'listen' || !hasOption(kind.groups, 'pf')) return address
   const says = address.options.some(({ name }) => ['pf', 'protocol-family', 'bind'].includes(name))

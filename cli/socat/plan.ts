@@ -1,5 +1,6 @@
+import { parseTarget } from '#relay/address.ts'
 import type { Endpoint } from '#relay/endpoint.ts'
-import { bindAddress } from '#relay/endpoints/index.ts'
+import { bindAddress, bindHalves } from '#relay/endpoints/index.ts'
 import { acceptOnce } from '#relay/once.ts'
 import type { RelayPlan } from '#relay/relay.ts'
 import { usage } from '../failure.ts'
@@ -27,8 +28,10 @@ export function toPlan(
   { listening, dropped }: PlanEvents,
 ): SocatPlan {
   const [first, second] = addresses.map(text => {
-    const address = withVersion(text, settings.ipVersion)
-    return bindAddress(settings.sloppy ? withoutUnsupported(address, dropped) : address)
+    return bindHalves(parseTarget(text), half => {
+      const address = withVersion(half, settings.ipVersion)
+      return bindAddress(settings.sloppy ? withoutUnsupported(address, dropped) : address)
+    })
   }) as [Endpoint, Endpoint]
   const turned = isForking(second)
   if (turned && first.acceptor) {

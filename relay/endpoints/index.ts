@@ -1,4 +1,4 @@
-import { type Address, parseAddress, parseTarget, shown } from '../address.ts'
+import { type Address, parseAddress, parseTarget, shown, type Target } from '../address.ts'
 import type { Endpoint, EndpointKind } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { streamOptions } from '../layers/stream-options.ts'
@@ -10,6 +10,7 @@ import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
 import { askedKinds } from './asked.ts'
 import { builtInKinds } from './built-in.ts'
+import { joinEndpoints } from './dual.ts'
 import { fileKinds } from './files.ts'
 import { httpFileKinds } from './http-file.ts'
 import { memoryKinds } from './memory.ts'
@@ -58,12 +59,6 @@ export function absentKindOf(keyword: string): AbsentKind | undefined {
   return absentByName.get(keyword.toUpperCase())
 }
 
-/** A two-faced target: the same endpoint twice, unless the target was a dual address `READ!!WRITE`. */
-export interface BoundTarget {
-  readonly read: Endpoint
-  readonly write: Endpoint
-}
-
 /**
  * Validates an address completely and opens nothing. Throws a RelayError that says what is wrong and what would be
  * right. An address on another host (`@AGENT/…`) is validated likewise; its endpoint carries no dialer and no
@@ -98,11 +93,14 @@ export function bindListen(text: string | Address): Endpoint {
   return bindAddress(address)
 }
 
-/** `bindAddress` for the end of a relay that is connected to; takes dual addresses too. */
-export function bindTarget(text: string): BoundTarget {
-  const { read, write } = parseTarget(text)
-  const bound = bindTargetAddress(read)
-  return { read: bound, write: write === read ? bound : bindTargetAddress(write) }
+/** `bindAddress` for the end of a relay that is connected to; takes dual addresses `READ!!WRITE` too. */
+export function bindTarget(text: string): Endpoint {
+  return bindHalves(parseTarget(text), bindTargetAddress)
+}
+
+/** One address, or the two of a dual one as one, each bound by `bind`. */
+export function bindHalves({ read, write }: Target, bind: (address: Address) => Endpoint): Endpoint {
+  return read === write ? bind(read) : joinEndpoints(bind(read), bind(write))
 }
 
 /** All addresses of a relay, each by itself and beside the others. Throws as `bindAddress` does. */
@@ -118,11 +116,7 @@ export function bindAll({
   /** If there is any, the targets must be such that it can be checked. */
   readonly health?: object | undefined
 }): void {
-  const halves = (text: string) => {
-    const { read, write } = bindTarget(text)
-    return read === write ? [read] : [read, write]
-  }
-  checkAsked(bindListen(listen), targets.flatMap(halves), tee.flatMap(halves))
+  checkAsked(bindListen(listen), targets.map(bindTarget), tee.map(bindTarget))
   if (health) for (const target of targets) checkCheckable(target)
 }
 

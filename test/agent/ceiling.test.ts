@@ -8,7 +8,7 @@ import type { RelayError } from '#relay/errors.ts'
 import { openFolder } from '#test/resources/folder.ts'
 import { permit } from './resources.ts'
 
-const target = (text: string): Endpoint => bindTarget(text).read
+const target = (text: string): Endpoint => bindTarget(text)
 const ceiling = (lines: string[] = [], forbidden: string[] = []) =>
   openCeiling({ permit: permit(...lines), forbid: permit(...forbidden) })
 

@@ -15,7 +15,7 @@ const ceiling = (lines: readonly string[] = [], forbidden: readonly string[] = [
 /** The message of the refusal; undefined if it is permitted. */
 function refusal(text: string, lines: readonly string[] = [], forbidden: readonly string[] = []) {
   try {
-    ceiling(lines, forbidden).checkTarget(bindTarget(text).read)
+    ceiling(lines, forbidden).checkTarget(bindTarget(text))
   } catch (thrown) {
     expect((thrown as RelayError).code).toBe('denied')
     return (thrown as RelayError).message
@@ -88,7 +88,7 @@ test('a name that is resolved here is checked by its address before the proxy he
     const lookup = async () => [{ address: ip, family: 4 }]
     const cx = openContext({ egress: ceiling(any, [forbidden]), lookup })
     for (const text of ['SOCKS4:127.0.0.1:db:80', 'SOCKS5:127.0.0.1:db:80,resolve']) {
-      const { dialer } = bindTarget(`${text},socksport=${proxy.port}`).read
+      const { dialer } = bindTarget(`${text},socksport=${proxy.port}`)
       await expect(dialer!.dial(cx)).rejects.toMatchObject({
         code: 'denied',
         why: expect.stringContaining(why),
@@ -106,7 +106,7 @@ test('the proxy is judged by the address that its name has', async () => {
     [['SOCKS5:10.67.0.0/16:*:*'], []],
   ] as const) {
     const cx = openContext({ egress: ceiling(lines, forbidden), lookup })
-    const { dialer } = bindTarget('SOCKS5:proxy:192.0.2.1:80').read
+    const { dialer } = bindTarget('SOCKS5:proxy:192.0.2.1:80')
     await expect(dialer!.dial(cx)).rejects.toMatchObject({ code: 'denied' })
   }
 })
@@ -115,7 +115,7 @@ test.each<[string, EgressPolicy]>([
   ['without a ceiling', openEgress],
   ['whatever the ceiling says', guardEgress({ check() {}, checkBeyond() {} })],
 ])('%s a proxy is not asked for what is always denied', async (_, egress) => {
-  const { dialer } = bindTarget('SOCKS5:127.0.0.1:169.254.169.254:80,socksport=1').read
+  const { dialer } = bindTarget('SOCKS5:127.0.0.1:169.254.169.254:80,socksport=1')
   await expect(dialer!.dial(openContext({ egress }))).rejects.toMatchObject({ code: 'denied' })
 })
 
@@ -136,7 +136,7 @@ describe('a forbid without a kind', () => {
 
   test('holds for names by what they resolve to', () => {
     const rules = ceiling([], ['*:10.66.0.0/16:*'])
-    const { scope } = bindTarget('OPENSSL:db:443').read
+    const { scope } = bindTarget('OPENSSL:db:443')
     expect(() => rules.check(scope, '10.66.1.1')).toThrow('forbids *:10.66.0.0/16:*')
     rules.check(scope, '10.67.1.1')
   })

@@ -18,7 +18,7 @@ function refusals(text: string, lines: string[], forbidden: string[]): (RelayErr
   const ceiling = openCeiling({ permit: permit(...lines), forbid: permit(...forbidden) })
   return [
     refusal(() => ceiling.checkListen(bindListen(text))),
-    refusal(() => ceiling.checkTarget(bindTarget(text).read)),
+    refusal(() => ceiling.checkTarget(bindTarget(text))),
   ]
 }
 

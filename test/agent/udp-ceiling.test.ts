@@ -21,7 +21,7 @@ function refusal(act: () => void): string | undefined {
 const listening = (text: string, lines: string[] = [], forbidden: string[] = []) =>
   refusal(() => ceiling(lines, forbidden).checkListen(bindListen(text)))
 const sending = (text: string, lines: string[] = [], forbidden: string[] = []) =>
-  refusal(() => ceiling(lines, forbidden).checkTarget(bindTarget(text).read))
+  refusal(() => ceiling(lines, forbidden).checkTarget(bindTarget(text)))
 
 describe('UDP listeners', () => {
   test.each<[text: string, lines: string[], forbidden: string[], permitted: boolean]>([

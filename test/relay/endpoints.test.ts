@@ -18,10 +18,10 @@ test('a relay from a socat manual is accepted as it stands', () => {
   )
   expect(listener.acceptor).toBeDefined()
   expect(listener.scope).toMatchObject({ keyword: 'TCP4-LISTEN', args: ['127.0.0.1', '8080'] })
-  const { read, write } = bindTarget('TCP4:example:80,connect-timeout=5')
-  expect(read).toBe(write)
-  expect(read.dialer).toBeDefined()
-  expect(read.scope).toMatchObject({ keyword: 'TCP4', args: ['example', '80'] })
+  const target = bindTarget('TCP4:example:80,connect-timeout=5')
+  expect(target.halves).toBeUndefined()
+  expect(target.dialer).toBeDefined()
+  expect(target.scope).toMatchObject({ keyword: 'TCP4', args: ['example', '80'] })
 })
 
 test.each([
@@ -53,15 +53,15 @@ test('every row of the table is described, and its syntax starts with its keywor
 })
 
 test('an address on another host is validated here and dialled elsewhere', () => {
-  const { read } = bindTarget('@db-1/TCP4:127.0.0.1:5432')
-  expect(read.dialer).toBeUndefined()
-  expect(read.scope).toMatchObject({ host: 'db-1', keyword: 'TCP4', args: ['127.0.0.1', '5432'] })
+  const { dialer, scope } = bindTarget('@db-1/TCP4:127.0.0.1:5432')
+  expect(dialer).toBeUndefined()
+  expect(scope).toMatchObject({ host: 'db-1', keyword: 'TCP4', args: ['127.0.0.1', '5432'] })
   expect(() => bindTarget('@db-1/TCP4:127.0.0.1')).toThrow(RelayError)
 })
 
-test('a dual target has two endpoints', () => {
-  const { read, write } = bindTarget('TCP:a:1!!TCP:b:2')
-  expect([read.scope.args, write.scope.args]).toEqual([
+test('a dual target has two halves', () => {
+  const { halves } = bindTarget('TCP:a:1!!TCP:b:2')
+  expect(halves?.map(({ scope }) => scope.args)).toEqual([
     ['a', '1'],
     ['b', '2'],
   ])

@@ -132,7 +132,7 @@ test('the ceiling tells before anybody comes that clients may go nowhere, and pr
   const check = (target: string, ...lines: string[]) => {
     const ceiling = openCeiling({ permit: permit(...lines), forbid: [] })
     ceiling.checkListen(bindListen('SOCKS-LISTEN:1080,fork,bind=127.0.0.1'))
-    ceiling.checkTarget(bindTarget(target).read)
+    ceiling.checkTarget(bindTarget(target))
   }
   expect(() => check('ASKED')).toThrow(
     'ASKED: the host\'s ceiling has no place that clients may ask for. Permit them there: add "ASKED:*:*" under permit: in agent.yaml',

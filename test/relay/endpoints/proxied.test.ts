@@ -240,7 +240,7 @@ describe('addresses', () => {
     ],
     ['PROXY:proxy:target:443', 'PROXY:proxy:target:443', ['TCP:proxy:8080', 'TCP:target:443']],
   ])('%s has the scope %s', (text, scope, legs) => {
-    const bound = bindTarget(text).read
+    const bound = bindTarget(text)
     expect(bound.scope.text).toBe(scope)
     expect(bound.legs?.map(leg => leg.scope.text)).toEqual(legs)
   })

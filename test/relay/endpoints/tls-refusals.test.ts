@@ -66,7 +66,7 @@ test('what socat users write is understood', () => {
     'OPENSSL:www.example.com:https,no-sni=0,snihost=mock.example.com,min-version=TLS1.2,alpn=h2;http/1.1',
     'OPENSSL:host:443,verify=0,commonname=other.test,retry=3,interval=1,bind=127.0.0.1',
   ]) {
-    expect(bindTarget(text).read.scope.keyword).toBe('OPENSSL')
+    expect(bindTarget(text).scope.keyword).toBe('OPENSSL')
   }
 })
 
@@ -74,8 +74,8 @@ test('a ceiling permits it on loopback and outward, and each of its files by its
   const listener = bindListen(
     'OPENSSL-LISTEN:8443,bind=127.0.0.1,cert=/etc/ssl/web.pem,key=/etc/ssl/web.key,verify=0',
   )
-  const client = bindTarget('OPENSSL:api.test:443,cafile=/etc/ssl/ca.pem').read
-  const plain = bindTarget('OPENSSL:api.test:443').read
+  const client = bindTarget('OPENSSL:api.test:443,cafile=/etc/ssl/ca.pem')
+  const plain = bindTarget('OPENSSL:api.test:443')
   const builtIn = openCeiling({ permit: [], forbid: [] })
   builtIn.checkTarget(plain)
   expect(() => builtIn.checkListen(listener)).toThrowError(
