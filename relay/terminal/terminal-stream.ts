@@ -31,6 +31,7 @@ export async function terminalStream(fd: number, { sitOutMs = 0 } = {}): Promise
     throw error
   })
   let isOver = false
+  let reading = false
   let looking: NodeJS.Timeout | undefined
   let held: (() => void) | undefined
 
@@ -49,7 +50,11 @@ export async function terminalStream(fd: number, { sitOutMs = 0 } = {}): Promise
   }
   const stream = new Duplex({
     allowHalfOpen: true,
-    read: () => void socket.resume(),
+    read() {
+      if (reading) return
+      reading = true
+      socket.resume()
+    },
     write: (chunk: Buffer, _encoding, done) => write(chunk, done),
     writev: (chunks, done) => write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done),
     destroy(error, done) {
@@ -63,7 +68,10 @@ export async function terminalStream(fd: number, { sitOutMs = 0 } = {}): Promise
   // more comes after all bytes.
   const onread: OnReadOpts = {
     buffer: shared,
-    callback: length => stream.push(Buffer.from(shared.subarray(0, length))),
+    callback(length) {
+      reading = stream.push(Buffer.from(shared.subarray(0, length)))
+      return reading
+    },
   }
   const join = () => {
     const joined = socketOver(fd, libc, onread)
@@ -92,7 +100,7 @@ export async function terminalStream(fd: number, { sitOutMs = 0 } = {}): Promise
       if (performance.now() > deadline) return over()
       if (!isHeldOpen(libc, fd)) return
       socket = join()
-      socket.resume()
+      if (reading) socket.resume()
       resumeHeld()
     }, lookEveryMs)
   }
@@ -116,7 +124,8 @@ function socketOver(fd: number, libc: Libc, onread: OnReadOpts): Socket {
   libc.socketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0, pair)
   const place = pair.readInt32LE(0)
   closeSync(pair.readInt32LE(4))
-  const socket = new Socket({ fd: place, allowHalfOpen: true, onread })
+  const options = { fd: place, allowHalfOpen: true, onread, pauseOnCreate: true }
+  const socket = new Socket(options)
   libc.dup3(fd, place, O_CLOEXEC)
   return socket
 }
