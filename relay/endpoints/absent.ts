@@ -52,7 +52,6 @@ export const absentKinds: readonly AbsentKind[] = [
   absent('EXEC', 'EXEC:<command-line>', { options: child }),
   absent('SYSTEM', 'SYSTEM:<shell-command>', { options: child }),
   absent('SHELL', 'SHELL:<shell-command>', { options: child }),
-  absent('READLINE', 'READLINE'),
   ...['SCTP', 'SCTP4', 'SCTP6'].flatMap(name => [
     absent(name, `${name}:<host>:<port>`, { aliases: [`${name}-CONNECT`], instead: newest }),
     absent(`${name}-LISTEN`, `${name}-LISTEN:<port>`, { aliases: [`${name}-L`], instead: newest }),

@@ -17,6 +17,7 @@ import { memoryKinds } from './memory.ts'
 import { pipeKinds } from './pipe.ts'
 import { proxiedKinds } from './proxied.ts'
 import { ptyKinds } from './pty.ts'
+import { readlineKinds } from './readline.ts'
 import { socksListenKinds } from './socks-listen.ts'
 import { stdioKinds } from './stdio.ts'
 import { tcpKinds } from './tcp.ts'
@@ -42,6 +43,7 @@ export const kinds: readonly EndpointKind[] = [
   ...pipeKinds,
   ...httpFileKinds,
   ...stdioKinds,
+  ...readlineKinds,
   ...memoryKinds,
 ]
 

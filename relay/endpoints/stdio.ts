@@ -12,7 +12,7 @@ import { termiosOptions } from '../terminal/termios-options.ts'
 import { wrongAddress } from './ip-parts.ts'
 
 /** Why no ceiling can permit them. */
-const byHand = 'it belongs to whoever starts the process by hand, and an agent is started by nobody'
+export const byHand = 'it belongs to whoever starts the process by hand, and an agent is started by nobody'
 
 const both: Uses = { reads: true, writes: true }
 const reading: Uses = { reads: true, writes: false }

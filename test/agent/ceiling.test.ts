@@ -169,7 +169,7 @@ test('a replaced ceiling holds from the next check on', () => {
   expect(refusal(() => rules.checkTarget(target('TCP:example.com:80')))).toContain('forbids')
 })
 
-test.each(['STDIO', 'STDIN', 'STDOUT', 'STDERR', 'FD:3'])(
+test.each(['STDIO', 'STDIN', 'STDOUT', 'STDERR', 'FD:3', 'READLINE'])(
   '%s is for no agent, whatever is permitted',
   text => {
     expect(refusal(() => ceiling().checkTarget(target(text)))).toMatch(
