@@ -11,6 +11,7 @@ import { connectionIds } from './connection-ids.ts'
 import { type RelayEgress, relayEgress } from './egress.ts'
 import { openPacer } from './pacer.ts'
 import { sameButLimits, toPlan } from './plan.ts'
+import { programsOf } from './programs.ts'
 import { openRefusals } from './refusals.ts'
 import { toReport } from './report.ts'
 import { type Cut, nothingCut } from './revocations.ts'
@@ -224,6 +225,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     const story = storyOf(cx.log, plan)
     const relay = openRelay(plan, {
       egress,
+      programs: programsOf(cx.log, plan),
       checkEgress: cx.ceiling,
       newConnectionId,
       barrier: () => barrier(slot),

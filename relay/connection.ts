@@ -194,7 +194,8 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
     far.over()
     if (tees && signal.aborted) await tees.finish()
     else if (tees) finishing(tees)
-    return end
+    const verdict = end.end === 'eof' ? far.channel.verdict?.() : undefined
+    return verdict ? { end: 'failed', error: verdict } : end
   }
 
   return {

@@ -1,8 +1,10 @@
+import type { X509Certificate } from 'node:crypto'
 import type { Duplex } from 'node:stream'
 import type { Address } from './address.ts'
 import type { RelayError } from './errors.ts'
 import type { Cidr } from './ip.ts'
 import type { OptionGroup } from './options.ts'
+import type { ProgramPolicy } from './programs/policy.ts'
 
 /** Who is at the other end of a channel, as far as the kernel and the handshake can tell. */
 export interface Peer {
@@ -16,6 +18,8 @@ export interface Peer {
   readonly many?: true
   /** Where it has reached us, where the kind knows: an IP and a port, or a path. Few ask, so it is a question. */
   readonly local?: () => { readonly address: string; readonly port?: number } | undefined
+  /** The certificate that vouches for `identity`. */
+  readonly certificate?: () => X509Certificate | undefined
 }
 
 /**
@@ -54,6 +58,8 @@ export interface Channel extends AsyncDisposable {
   readonly asked?: Asked
   /** A faster way to read, for kinds that have one. It promises something of writing too: see there. */
   readonly lender?: Lender
+  /** What it says of how it went, once it is disposed: a program that failed, for instance. Nothing is wrong if absent. */
+  verdict?(): RelayError | undefined
   /** Now, with RST where the kernel has one. May be called at any time, any number of times. */
   abort(reason: RelayError): void
 }
@@ -144,6 +150,8 @@ export interface OpenContext {
   readonly egress: EgressPolicy
   /** Whom a target is opened for, if anybody. */
   readonly client?: Peer
+  /** What programs may have that are started; `defaultPolicy` if absent. */
+  readonly programs?: ProgramPolicy
   /** How names become addresses; the system's resolver if absent. */
   readonly lookup?: Lookup
   /** The channel will only be read, or only be written: what has to say so when it opens, says no more than that. */

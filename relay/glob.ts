@@ -1,10 +1,10 @@
 type Step = { readonly char: string } | { readonly any: 'segment' | 'text' }
 
 /**
- * A matcher for text with `*` (anything but `/`) and `**` (anything); a backslash makes the next character
- * literal. Takes time proportional to pattern × text at worst, whatever the pattern.
+ * A matcher for text with `*` (anything but `/`, or but what `bounds` says) and `**` (anything); a backslash makes the
+ * next character literal. Takes time proportional to pattern × text at worst, whatever the pattern.
  */
-export function glob(pattern: string): (text: string) => boolean {
+export function glob(pattern: string, bounds = '/'): (text: string) => boolean {
   const steps = [...stepsOf(pattern)]
   return text => {
     let reached = closure(steps, new Set([0]))
@@ -13,7 +13,7 @@ export function glob(pattern: string): (text: string) => boolean {
       for (const at of reached) {
         const step = steps[at]
         if (step === undefined) continue
-        if ('char' in step ? step.char === char : step.any === 'text' || char !== '/') {
+        if ('char' in step ? step.char === char : step.any === 'text' || !bounds.includes(char)) {
           next.add('char' in step ? at + 1 : at)
         }
       }

@@ -15,6 +15,13 @@ export function canonicalIp(text: string): string | undefined {
   return isIPv4(text) ? text : parse(text)?.toString()
 }
 
+/** An IPv6 address with all of its digits, any other text as it is. */
+export function fullIp(text: string): string {
+  const ip = parse(text)
+  if (ip?.kind() !== 'ipv6') return text
+  return (ip as ipaddr.IPv6).parts.map(part => part.toString(16).padStart(4, '0')).join(':')
+}
+
 /** A network in CIDR form. */
 export interface Cidr {
   /** Canonical: `10.0.0.0/8`. */

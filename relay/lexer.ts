@@ -3,8 +3,11 @@ export type Token =
   | { readonly text: string; readonly end: number }
   | { readonly at: number; readonly why: string; readonly fix: string }
 
-/** What ends a piece, outside quotes and brackets. `!!` parts the two halves of a dual address. */
-export type Stop = ':' | ',' | '=' | '!!'
+/**
+ * What ends a piece, outside quotes and brackets. `!!` parts the two halves of a dual address, a space the words of a
+ * command line.
+ */
+export type Stop = ':' | ',' | '=' | '!!' | ' '
 
 const closers: Readonly<Record<string, string>> = { '(': ')', '[': ']', '{': '}' }
 

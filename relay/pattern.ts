@@ -1,6 +1,14 @@
 import { type Address, addressError, formatAddress, type Option, parseAddress } from './address.ts'
+import {
+  type CommandPattern,
+  commandPatternFor,
+  matchesCommand,
+  readCommandPattern,
+  shellBounds,
+} from './command-pattern.ts'
 import type { EndpointKind } from './endpoint.ts'
 import { absentKindOf, kindOf, suggestKeyword } from './endpoints/index.ts'
+import { flattened, goesUp } from './flattened.ts'
 import { glob, isOpen, literalGlob, splitHead } from './glob.ts'
 import {
   type HostPattern,
@@ -31,6 +39,7 @@ export interface Pattern {
 }
 
 type ArgPattern =
+  | CommandPattern
   | HostPattern
   | PortPattern
   | {
@@ -81,10 +90,8 @@ export function parsePattern(text: string, sense: Sense = 'permit'): Pattern {
       'Remove the comma and what follows',
     )
   }
-  const args =
-    shape === 'host-port'
-      ? readHostsAndPort(address, row.syntax, refuse)
-      : readTexts(address, row.syntax, refuse)
+  const args = readArgs[shape](address, row.syntax, refuse)
+  if (shape === 'command-line' || shape === 'command') refuseNumbers(address, refuse)
   const host = agents === undefined ? {} : { host: wideGlob(agents.toLowerCase()) }
   const options = 'groups' in row ? ruledOptions(address, row, refuse) : address.options
   return { text, keyword: isAnyKind ? '*' : row.keyword, ...host, args, options }
@@ -133,8 +140,13 @@ function askedAt(at: number, asked: Asked): Asked {
 /** The very line that permits exactly this scope. */
 export function patternFor(scope: Address): string {
   const kind = kindOf(scope.keyword) ?? absentKindOf(scope.keyword)
-  const isText = kind !== undefined && shapeOf(kind.syntax) === 'text'
-  const args = isText ? scope.args.map(literalGlob) : scope.args.map(bracketed)
+  const literal = {
+    'host-port': bracketed,
+    'command-line': commandPatternFor,
+    command: literalGlob,
+    text: literalGlob,
+  }
+  const args = scope.args.map(kind ? literal[shapeOf(kind.syntax)] : bracketed)
   const options = scope.options.map(({ value, ...option }) =>
     value === undefined ? option : { ...option, value: literalGlob(value) },
   )
@@ -180,8 +192,39 @@ function ruledOptions(address: Address, { groups, ruled, keyword }: EndpointKind
   return [...options, ...implied.map(({ name }) => ({ name, at: 0 }))]
 }
 
-function shapeOf(syntax: string): 'host-port' | 'text' {
-  return syntax.includes('<port>') ? 'host-port' : 'text'
+type Shape = 'host-port' | 'text' | 'command-line' | 'command'
+
+function shapeOf(syntax: string): Shape {
+  if (syntax.includes('<port>')) return 'host-port'
+  if (syntax.includes('<command-line>')) return 'command-line'
+  return syntax.includes('<shell-command>') ? 'command' : 'text'
+}
+
+const readArgs: Record<Shape, (address: Address, syntax: string, refuse: Refuse) => ArgPattern[]> = {
+  'host-port': readHostsAndPort,
+  text: (address, syntax, refuse) => readTexts(address, syntax, refuse),
+  command: (address, syntax, refuse) => readTexts(oneText(address, refuse), syntax, refuse, shellBounds),
+  'command-line': (address, _, refuse) => {
+    const pattern = readCommandPattern(oneText(address, refuse).args[0]!)
+    if (pattern) return [pattern]
+    throw refuse('its command line is none', `Write e.g. \`${address.keyword}:/usr/bin/uptime\``)
+  },
+}
+
+function oneText(address: Address, refuse: Refuse): Address {
+  if (address.args.length === 1 && address.args[0] !== '') return address
+  const { args, keyword } = address
+  if (args.length === 0) throw refuse(`${keyword} has an argument`, `Write e.g. \`${keyword}:**\` for any`)
+  const why = `it has ${args.length} arguments instead of 1`
+  throw refuse(why, 'Write a colon of the command as `\\:`, or the whole of it in double quotes')
+}
+
+/** In a scope they are names where they have any, so that nobody gets around a line by a number. */
+function refuseNumbers({ options }: Address, refuse: Refuse): void {
+  const number = options.find(({ value = '' }) => /^\d+$/.test(value))
+  if (number && /^(su|user|setuid|uid|group|setgid|gid)\b/.test(number.name)) {
+    throw refuse(`\`${number.name}=${number.value}\` is a number`, 'Write the name of the account')
+  }
 }
 
 /** Every kind with a port has a scope of hosts and a port: a listener's host is where it is bound. */
@@ -199,13 +242,18 @@ function readHostsAndPort({ keyword, args }: Address, syntax: string, refuse: Re
   )
 }
 
-function readTexts({ keyword, args }: Address, syntax: string, refuse: Refuse): ArgPattern[] {
+function readTexts(
+  { keyword, args }: Address,
+  syntax: string,
+  refuse: Refuse,
+  bounds?: string,
+): ArgPattern[] {
   const takesOne = syntax.includes(':')
   if (args.length > 0 && !takesOne) throw refuse(`${keyword} takes no arguments`, `Write \`${keyword}\``)
   if (args.length === 0 && takesOne && !syntax.includes('[')) {
     throw refuse(`${keyword} has an argument`, `Write e.g. \`${keyword}:**\` for any`)
   }
-  return args.map(text => ({ is: 'text', literal: !isOpen(text), text, matches: glob(text) }))
+  return args.map(text => ({ is: 'text', literal: !isOpen(text), text, matches: glob(text, bounds) }))
 }
 
 function coversKind(pattern: string, scope: string, sense: Sense): boolean {
@@ -262,6 +310,8 @@ function matchArg(arg: ArgPattern, text: string, asked: Asked): Verdict {
       return matchNetwork(arg.cidr, text, asked)
     case 'name':
       return matchesName(arg, text) ? 'yes' : 'no'
+    case 'command-line':
+      return matchesCommand(arg, text, asked.sense) ? 'yes' : 'no'
     case 'text':
       return matchText(arg, text, asked.sense) ? 'yes' : 'no'
   }
@@ -283,16 +333,5 @@ function matchNetwork(cidr: Cidr, text: string, { ip, sense, scope, isBeyond }: 
 function matchText(arg: ArgPattern & { is: 'text' }, text: string, sense: Sense): boolean {
   const isExact = arg.matches(text)
   if (sense === 'forbid') return isExact || (text.startsWith('/') && arg.matches(flattened(text)))
-  // `/var/log/../../etc` begins like what a star permits, and is not there.
-  return isExact && (arg.literal || !/(^|[/\s])\.\.($|[/\s])/.test(text))
-}
-
-/** A path without `.`, `..` and doubled slashes. */
-function flattened(path: string): string {
-  const kept: string[] = []
-  for (const segment of path.split('/')) {
-    if (segment === '..') kept.pop()
-    else if (segment !== '' && segment !== '.') kept.push(segment)
-  }
-  return `/${kept.join('/')}`
+  return isExact && (arg.literal || !goesUp(text))
 }

@@ -9,6 +9,7 @@ import { openTaps, type Sink } from './layers/taps.ts'
 import type { Tees } from './layers/tee.ts'
 import { openWatcher, type Watcher, type WatchOptions } from './layers/watcher.ts'
 import { dialOnce } from './once.ts'
+import type { ProgramPolicy } from './programs/policy.ts'
 import type { PumpLimits } from './pump.ts'
 import { openScope } from './scope.ts'
 import type { TargetStatus } from './targets/target.ts'
@@ -76,6 +77,8 @@ export interface RelayContext {
   readonly checkEgress?: EgressPolicy
   readonly observer: RelayObserver
   readonly lookup?: Lookup
+  /** What programs may have that connections start; `defaultPolicy` if absent. */
+  readonly programs?: ProgramPolicy
   /** Why nothing may pass any more, if it may not; asked before each connection and each chunk: see `PumpLimits`. */
   readonly barrier?: PumpLimits['barrier']
   /** Is this source shut out, now? What changes here is for arrivals; `cutBanned` is for those that are there. */
@@ -120,7 +123,7 @@ const longestTrace = 16
 /** Starts a relay. It listens as soon as it can; what keeps it from listening is its state, and it tries again. */
 export function openRelay(
   plan: RelayPlan,
-  { egress, checkEgress, observer, lookup, barrier, isBanned, newConnectionId }: RelayContext,
+  { egress, checkEgress, observer, lookup, programs, barrier, isBanned, newConnectionId }: RelayContext,
 ): RunningRelay {
   const listening = openScope()
   const live = new Map<string, { readonly connection: LiveConnection; readonly done: Promise<void> }>()
@@ -131,7 +134,7 @@ export function openRelay(
   const limits: { -readonly [K in keyof PumpLimits]: PumpLimits[K] } = { barrier }
   const trace: { at: Date; state: string }[] = []
   const turnedAway = (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text)
-  const dialing = { egress, turnedAway, ...(lookup && { lookup }) }
+  const dialing = { egress, turnedAway, ...(lookup && { lookup }), ...(programs && { programs }) }
   const targets = openTargets(plan.targets, plan, {
     checking: { ...dialing, ...(checkEgress && { egress: checkEgress }), barrier },
     changed: target => observer.target?.(target, 'health'),

@@ -13,7 +13,6 @@ export interface AbsentKind {
   readonly instead?: string
 }
 
-const child = ['pty', 'stderr', 'setsid', 'pipes', 'chdir', 'env']
 const termios = [
   'raw',
   'rawer',
@@ -49,9 +48,6 @@ export const absentKinds: readonly AbsentKind[] = [
   absent('SERIAL', 'SERIAL:<path>', { options: termios }),
   absent('RFC2217', 'RFC2217:<host>:<port>'),
   absent('RFC2217-LISTEN', 'RFC2217-LISTEN:<port>'),
-  absent('EXEC', 'EXEC:<command-line>', { options: child }),
-  absent('SYSTEM', 'SYSTEM:<shell-command>', { options: child }),
-  absent('SHELL', 'SHELL:<shell-command>', { options: child }),
   ...['SCTP', 'SCTP4', 'SCTP6'].flatMap(name => [
     absent(name, `${name}:<host>:<port>`, { aliases: [`${name}-CONNECT`], instead: newest }),
     absent(`${name}-LISTEN`, `${name}-LISTEN:<port>`, { aliases: [`${name}-L`], instead: newest }),

@@ -15,6 +15,7 @@ import { fileKinds } from './files.ts'
 import { httpFileKinds } from './http-file.ts'
 import { memoryKinds } from './memory.ts'
 import { pipeKinds } from './pipe.ts'
+import { programKinds } from './program.ts'
 import { proxiedKinds } from './proxied.ts'
 import { ptyKinds } from './pty.ts'
 import { readlineKinds } from './readline.ts'
@@ -38,6 +39,7 @@ export const kinds: readonly EndpointKind[] = [
   ...ptyKinds,
   ...socksListenKinds,
   ...askedKinds,
+  ...programKinds,
   ...builtInKinds,
   ...fileKinds,
   ...pipeKinds,

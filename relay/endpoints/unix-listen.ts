@@ -64,10 +64,12 @@ export async function listenUnix(
       close()
     },
   })
+  const here = () => ({ address: local })
   let connected = 0
   accept = socket => {
     stopWaiting()
-    const channel = socketChannel(socket, { text: `${local}#${++connected}${whoseProgram(libc, socket)}` })
+    const text = `${local}#${++connected}${whoseProgram(libc, socket)}`
+    const channel = socketChannel(socket, { text, local: here })
     if (nearlyFull(socket, 'arrivals')) {
       channel.abort(new RelayError('exhausted', { what: scope.text }))
       cx.turnedAway?.('descriptors', channel.peer)

@@ -35,6 +35,7 @@ export function through(inner: Channel, stages: Stages): Channel {
     ...(asked && { asked }),
     ...(oneWay && { oneWay }),
     ...(idleMs !== undefined && { idleMs }),
+    ...(inner.verdict && { verdict: () => inner.verdict?.() }),
     ...(inner.cutsStream && { cutsStream: () => inner.cutsStream?.() }),
     ...(inner.mayLose && { mayLose: () => inner.mayLose?.() }),
     abort(reason) {

@@ -90,7 +90,11 @@ async function established({ inner, cx, what, withinMs, peer, handshake }: Hands
     await outOfOpenssl()
     if (tls.destroyed) throw tls.errored ?? hungUp()
     const identity = checkPeer(tls, peer, what)
-    return tlsChannel(tls, inner, { ...inner.peer, ...(identity !== undefined && { identity }) })
+    const certificate = () => tls.getPeerX509Certificate()
+    return tlsChannel(tls, inner, {
+      ...inner.peer,
+      ...(identity !== undefined && { identity, certificate }),
+    })
   } catch (thrown) {
     const error = inHandshake(thrown, what)
     // What TLS itself refuses it has told the far side, and a reset could overtake that.
