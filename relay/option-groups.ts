@@ -118,6 +118,9 @@ export const connectOptions = {
   name: 'connect',
   options: {
     connectTimeout: duration('connect-timeout', { summary: 'give up connecting after this long', min: 1 }),
+    fork: flag('fork', {
+      summary: 'as a first address: connect again and again, at each `interval`, and serve each connection',
+    }),
     bind: host('bind', { summary: 'the local address to connect from' }),
     sourceport: integer('sourceport', {
       aliases: ['sp'],

@@ -14,8 +14,8 @@ export interface CommandLine {
  * Reads the words behind `socat`. Throws a RelayError `usage` about an option. `addresses` are what follows the options;
  * how many there are is for the caller to judge.
  */
-export function readCommandLine(words: readonly string[]): CommandLine {
-  const settings = defaultSettings()
+export function readCommandLine(words: readonly string[], env?: NodeJS.ProcessEnv): CommandLine {
+  const settings = defaultSettings(env)
   const given = new Set<SocatOption>()
   let at = 0
   for (; at < words.length; at++) {

@@ -6,8 +6,10 @@ import type { RelayError } from '#relay/errors.ts'
  * `Connection refused` and its like.
  */
 export function errorText(error: RelayError): string {
-  const { what, why, fix } = error
+  const { what, fix } = error
   const system = systemWords(error)
+  // Where the reason is the table's for this errno, it stands in there, in brackets or as the errno itself.
+  const why = system ? error.why.replace(/ \([^()]*\)$/, '') : error.why
   const because = system ? (why ? `${system} (${why})` : system) : why
   return [because ? `${what}: ${because}` : what, fix].filter(part => part !== '').join('. ')
 }

@@ -273,7 +273,8 @@ function onlyOne(before: SocatSettings['direction'], now: 'forward' | 'backward'
 /** Socat's `timeval`, in milliseconds. */
 function seconds(option: string, text: string): number {
   if (!/^(\d{1,10}(\.\d*)?|\.\d+)$/.test(text)) throw notANumber(option)
-  return Math.round(Number(text) * 1_000)
+  const ms = Number(text) * 1_000
+  return ms > 0 ? Math.max(1, Math.round(ms)) : 0
 }
 
 const notANumber = (option: string) => usage(`missing numerical value of option "${option}"`, '')

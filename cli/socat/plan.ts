@@ -29,7 +29,7 @@ export function toPlan(
 ): SocatPlan {
   const [first, second] = addresses.map(text => {
     return bindHalves(parseTarget(text), half => {
-      const address = withVersion(half, settings.ipVersion)
+      const address = withVersion(half, settings.ipVersion ?? settings.listenVersion)
       return bindAddress(settings.sloppy ? withoutUnsupported(address, dropped) : address)
     })
   }) as [Endpoint, Endpoint]

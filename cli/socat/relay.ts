@@ -1,6 +1,7 @@
 import { ownEgress } from '#relay/egress.ts'
 import type { RelayError } from '#relay/errors.ts'
 import { type Connection, openRelay, type RelayState } from '#relay/relay.ts'
+import { longestTimerMs } from '#relay/timer.ts'
 import { descriptorLines } from './descriptors.ts'
 import { openDump } from './dump.ts'
 import { errorText } from './error-text.ts'
@@ -8,7 +9,7 @@ import { preferring } from './ip-version.ts'
 import type { Messages } from './messages.ts'
 import { toPlan } from './plan.ts'
 import type { SocatSettings } from './settings.ts'
-import { socketName } from './socket-name.ts'
+import { isPlace, socketName } from './socket-name.ts'
 
 /**
  * Runs the relay between two addresses until it is over or `stopped` is aborted. Answers the exit code; what happened
@@ -34,7 +35,7 @@ export async function runRelay(
   const onState = (state: RelayState) => {
     if (state.name === 'ready') {
       ;[local = ''] = state.local
-      if (plan.listen.acceptor) messages.say('N', `listening on ${socketName(local)}`)
+      if (plan.listen.acceptor && isPlace(local)) messages.say('N', `listening on ${socketName(local)}`)
       if (forks) messages.started()
     } else if (state.name === 'rejected' && state.retryAt) {
       messages.say('I', `${errorText(state.error)}; another try at ${state.retryAt.toISOString()}`)
@@ -46,7 +47,7 @@ export async function runRelay(
     }
   }
   const accepting = ({ source }: Connection) => {
-    if (!plan.listen.acceptor) return
+    if (!plan.listen.acceptor || !isPlace(local)) return
     messages.say('N', `accepting connection from ${socketName(source)} on ${socketName(local)}`)
   }
   /** A target that could not be opened is told of twice: then, and as the end of its connection. */
@@ -55,7 +56,7 @@ export async function runRelay(
   using dump = openDump(settings, turned)
   await using relay = openRelay(plan, {
     egress: ownEgress,
-    lookup: preferring(settings.ipVersion ?? 4),
+    lookup: preferring(settings.ipVersion ?? settings.lookupVersion ?? 4),
     newConnectionId: () => String(++connections),
     observer: {
       state: onState,
@@ -77,10 +78,13 @@ export async function runRelay(
     },
   })
   if (dump) relay.tap(dump.sink)
+  // Two pipes inside this process have nothing that would keep it alive.
+  const alive = setInterval(() => {}, longestTimerMs)
   const stop = () => end()
   stopped.addEventListener('abort', stop, { once: true })
   if (stopped.aborted) end()
   await over
+  clearInterval(alive)
   stopped.removeEventListener('abort', stop)
   if (stopped.aborted) await relay.abort(stopped.reason)
   return failures > 0 && !forks ? 1 : 0

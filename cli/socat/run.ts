@@ -10,7 +10,7 @@ import { defaultSettings } from './settings.ts'
 export async function run(words: readonly string[]): Promise<number> {
   let line: CommandLine
   try {
-    line = readCommandLine(words)
+    line = readCommandLine(words, process.env)
   } catch (error) {
     await using messages = openMessages(defaultSettings())
     return failed(messages, error)

@@ -29,12 +29,20 @@ export interface SocatSettings {
   idleMs?: number
   direction?: 'forward' | 'backward'
   lock?: { readonly path: string; readonly wait: boolean }
+  /** Where an address does not say it. */
   ipVersion?: 4 | 6
+  /** The same for listeners, and for names, as the environment has it. */
+  listenVersion?: 4 | 6
+  lookupVersion?: 4 | 6
 }
 
 /** What holds without any option. */
-export function defaultSettings(): SocatSettings {
+export function defaultSettings(env: NodeJS.ProcessEnv = {}): SocatSettings {
+  const listenVersion = version(env.SOCAT_DEFAULT_LISTEN_IP)
+  const lookupVersion = version(env.SOCAT_PREFERRED_RESOLVE_IP)
   return {
+    ...(listenVersion && { listenVersion }),
+    ...(lookupVersion && { lookupVersion }),
     level: 'E',
     log: { to: 'stderr' },
     programName: 'socat',
@@ -47,6 +55,8 @@ export function defaultSettings(): SocatSettings {
     halfCloseMs: 500,
   }
 }
+
+const version = (text: string | undefined) => (text === '4' ? 4 : text === '6' ? 6 : undefined)
 
 /** The next level that one more `-d` brings. */
 export function wordier(level: Level): Level {

@@ -5,3 +5,6 @@ export function socketName(text: string): string {
   const path = /^(\/.*?)(#\d+)?$/.exec(text)?.[1]
   return path === undefined ? text : `AF=1 "${path}"`
 }
+
+/** Is it something that one listens on, and not an address that connects? */
+export const isPlace = (local: string) => /^[[/\d]/.test(local)

@@ -10,6 +10,7 @@ import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
 import { askedKinds } from './asked.ts'
 import { builtInKinds } from './built-in.ts'
+import { dialledAgain, isDialledAgain } from './dial-again.ts'
 import { joinEndpoints } from './dual.ts'
 import { fileKinds } from './files.ts'
 import { httpFileKinds } from './http-file.ts'
@@ -73,7 +74,8 @@ export function bindAddress(text: string | Address): Endpoint {
   const kind = kindOf(address.keyword)
   if (!kind) throw unknownKeyword(address)
   checkOptions(address, [...kind.groups, streamOptions, privilegeOptions], ownersOf)
-  const endpoint = bindWithStreamOptions(kind, address)
+  const bound = bindWithStreamOptions(kind, address)
+  const endpoint = kind.role === 'target' && isDialledAgain(address) ? dialledAgain(bound) : bound
   if (address.host === undefined) return endpoint
   return { address, scope: { ...endpoint.scope, host: address.host } }
 }
@@ -172,6 +174,11 @@ function bindTargetAddress(address: Address): Endpoint {
           ? `Write \`${target.syntax}\`, or make it the relay's first address`
           : undefined,
     })
+  }
+  if (kind?.role === 'target' && isDialledAgain(address)) {
+    const why =
+      '`fork` makes one connection after the other, and a target is connected to once for each client'
+    throw misplaced(address, why, { fix: 'Leave out `fork`' })
   }
   return bindAddress(address)
 }

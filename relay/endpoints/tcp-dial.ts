@@ -83,7 +83,8 @@ function checked(
       throw new RelayError('reset', { what: target.scope.text, why: 'the far side was gone at once' })
     }
     if (ip !== allowed) cx.egress.check(target.scope, ip)
-    if (socket.remotePort === socket.localPort && socket.remoteAddress === socket.localAddress) {
+    const isMeant = target.options.sourceport === target.port
+    if (!isMeant && socket.remotePort === socket.localPort && socket.remoteAddress === socket.localAddress) {
       // Where nobody listens on a port of this very host, the kernel may pick that port for us and join us to ourselves.
       throw new RelayError('refused', { what: target.scope.text, why: 'nothing listens there' })
     }

@@ -109,7 +109,8 @@ async function connect(socket: Socket, ip: string, target: UdpTarget, cx: OpenCo
   const remote = socket.remoteAddress()
   if (remote.address !== ip) cx.egress.check(scope, canonicalIp(remote.address))
   const local = socket.address()
-  if (remote.port === local.port && remote.address === local.address) {
+  const isMeant = (target.options.sourceport ?? target.options.bind?.port) === port
+  if (!isMeant && remote.port === local.port && remote.address === local.address) {
     // Where nobody listens on a port of this very host, the kernel may pick that port for us and join us to ourselves.
     throw new RelayError('refused', { what: scope.text, why: 'nothing listens there' })
   }

@@ -103,7 +103,7 @@ describe('refusals', () => {
       bindTarget,
       'TCP4:a:80,fork',
       'usage',
-      'address `TCP4:a:80,fork`, character 11: option `fork` is not one of TCP4; TCP-LISTEN, TCP4-LISTEN, TCP6-LISTEN have it. Remove it, or use that kind of address',
+      'address `TCP4:a:80,fork`: `fork` makes one connection after the other, and a target is connected to once for each client. Leave out `fork`',
     ],
     [
       bindListen,

@@ -134,6 +134,27 @@ describe('fleetcat socat', () => {
     await sloppy.says(listening)
   })
 
+  test('a connecting address with fork serves connection after connection', async () => {
+    await using server = startProgram(fleetcat('-d', '-d', 'TCP4-LISTEN:0,bind=127.0.0.1,fork', 'STATUS'))
+    const [, port] = await server.says(listening)
+    const address = `TCP4:127.0.0.1:${port},fork,interval=0.05`
+    await using client = startProgram(fleetcat('-u', address, 'STDOUT'))
+    await client.says(/host: [\s\S]*host: [\s\S]*host: /)
+    client.kill('SIGTERM')
+    expect((await client.ended).code).toBe(143)
+  })
+
+  test('talks to itself where its own port is the one that is asked for', async () => {
+    const { stdout } = await run(fleetcat('-', 'UDP4:127.7.7.7:4711,bind=127.7.7.7,sp=4711'), { input: 'me' })
+    expect(stdout).toBe('me')
+  })
+
+  test('the environment says which IP version listens where the address does not', async () => {
+    const env = { SOCAT_DEFAULT_LISTEN_IP: '6' }
+    await using relay = startProgram(fleetcat('-d', '-d', 'TCP-LISTEN:0', 'ECHO'), { env })
+    await relay.says(/listening on AF=10 \[::\]:\d+/)
+  })
+
   test('-6 listens on IPv6 where the address does not say', async () => {
     await using relay = startProgram(fleetcat('-d', '-d', '-6', 'TCP-LISTEN:0', 'ECHO'))
     await relay.says(/listening on AF=10 \[::\]:\d+/)
