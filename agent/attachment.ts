@@ -26,6 +26,8 @@ export interface Attachment extends Writer {
   leave(reason: string): Promise<void>
   /** Ends it now. */
   abandon(reason: RelayError): void
+  /** Tells the controller why, and ends it. */
+  refuse(reason: RelayError): void
 }
 
 export interface AttachContext {
@@ -74,7 +76,7 @@ export function attach(cx: AttachContext): Promise<Attachment | End> {
   function welcome(value: Welcome) {
     clearTimeout(patience)
     signal.removeEventListener('abort', onAbort)
-    const mine: Attachment = { welcome: value, ended: ended.promise, write, leave, abandon: lose }
+    const mine: Attachment = { welcome: value, ended: ended.promise, write, leave, abandon: lose, refuse }
     attachment = mine
     guarded(() => {
       welcomed(mine)
@@ -98,6 +100,13 @@ export function attach(cx: AttachContext): Promise<Attachment | End> {
     call.end()
     hangUp()
     await gone.promise
+  }
+
+  function refuse(reason: RelayError) {
+    ended.resolve({ how: 'lost', error: reason })
+    call.write({ message: { $case: 'goodbye', value: { reason: reason.message } } })
+    call.end()
+    hangUp()
   }
 
   /** The other side ends the call in its own time, but not in any time. */

@@ -23,6 +23,7 @@ import { openRoster } from './roster.ts'
 import { type Rules, rule } from './rules.ts'
 import { openSession } from './session.ts'
 import { openSteadyClock } from './steady-clock.ts'
+import { openTombstones } from './tombstones.ts'
 
 /** Where an agent of this data directory keeps its identity. */
 export { identityDirectory } from './identity.ts'
@@ -83,6 +84,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   )
 
   const bans = openBans()
+  const tombstones = starting.use(await openTombstones(dataDir, log))
   const roster = starting.use(openRoster({ due: () => outbox.connectionsChanged() }))
   const reconciler: Reconciler = starting.use(
     openReconciler({
@@ -102,6 +104,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     everything: reconciler.cutEverything,
     banned: reconciler.cutBanned,
     bans,
+    tombstones,
     log,
   })
   const outbox = openOutbox({
@@ -147,6 +150,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       hello: () => ({ ...boot, hostLabels: hostLabels(ownerLabels(config)) }),
       reconciler,
       lease,
+      tombstones,
       revocations,
       dumps,
       outbox,

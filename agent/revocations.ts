@@ -5,10 +5,17 @@ import type { Logger } from '#telemetry/log.ts'
 import { toDuration } from '#wire/duration.ts'
 import { toProblem } from '#wire/problem.ts'
 import type { Bans } from './bans.ts'
+import type { Tombstones } from './tombstones.ts'
 
 export interface Cut {
   readonly listenersClosed: number
   readonly connectionsCut: number
+}
+
+/** It holds all the same, until this process ends; and then until the controller says again what is to run. */
+function notKept(thrown: unknown): RelayError {
+  const { code, why, fix } = RelayError.from(thrown, 'the memory of this host')
+  return new RelayError(code, { what: 'it is not on the disk of this host yet', why, fix })
 }
 
 export const nothingCut: Cut = { listenersClosed: 0, connectionsCut: 0 }
@@ -20,6 +27,7 @@ export interface Cutters {
   /** Those of sources that are shut out. */
   banned(reason: RelayError): Promise<Cut>
   readonly bans: Bans
+  readonly tombstones: Pick<Tombstones, 'has' | 'bury'>
   readonly log: Logger
 }
 
@@ -38,8 +46,8 @@ export interface Revocations {
 /** How many receipts are kept for an order that comes again. */
 const remembered = 10_000
 
-export function openRevocations({ relay, connection, everything, banned, bans, log }: Cutters): Revocations {
-  const relays = new Set<string>()
+export function openRevocations(cutters: Cutters): Revocations {
+  const { relay, connection, everything, banned, bans, tombstones, log } = cutters
   const receipts = new Map<string, Promise<Receipt>>()
   let struckOff = false
 
@@ -58,11 +66,12 @@ export function openRevocations({ relay, connection, everything, banned, bans, l
     })
   }
 
-  async function carryOut(order: RevokeOrder): Promise<Receipt> {
+  async function carryOut(order: RevokeOrder, kept: Promise<void>): Promise<Receipt> {
     const started = performance.now()
     const reason = new RelayError('revoked', { what: 'revoked', why: order.reason })
     const outcome = await cut(order, reason).catch(thrown => RelayError.from(thrown, 'the revocation'))
     const ms = performance.now() - started
+    const unkept = await kept.then(() => undefined, notKept)
     const failed = outcome instanceof RelayError ? outcome : undefined
     const { listenersClosed, connectionsCut } = outcome instanceof RelayError ? nothingCut : outcome
     const fields = {
@@ -84,22 +93,25 @@ export function openRevocations({ relay, connection, everything, banned, bans, l
       took: toDuration(ms),
       at: new Date(),
       problem: failed && toProblem(failed),
+      warning: unkept && toProblem(unkept),
     }
   }
 
   return {
-    has: relayId => struckOff || relays.has(relayId),
+    has: relayId => struckOff || tombstones.has(relayId),
     banned(all) {
       bans.replace(all)
       const why = 'its source is shut out'
       void banned(new RelayError('revoked', { what: 'the connection', why }))
     },
     obey(order) {
-      if (order.target?.$case === 'relayId') relays.add(order.target.value)
+      const isRelay = order.target?.$case === 'relayId'
+      const kept = isRelay ? tombstones.bury(String(order.target?.value)) : Promise.resolve()
+      kept.catch(() => {})
       if (order.target?.$case === 'agent') struckOff = true
       const known = receipts.get(order.revocationId)
       if (known) return known
-      const receipt = carryOut(order)
+      const receipt = carryOut(order, kept)
       receipts.set(order.revocationId, receipt)
       const [oldest] = receipts.keys()
       if (receipts.size > remembered && oldest !== undefined) receipts.delete(oldest)

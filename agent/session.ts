@@ -10,14 +10,16 @@ import type { Lease } from './lease.ts'
 import type { Outbox } from './outbox.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Revocations } from './revocations.ts'
+import type { Tombstones } from './tombstones.ts'
 
 export interface SessionContext {
   readonly agent: string
   /** Opened anew for each stream. */
   readonly dialler: Dialler
-  readonly hello: () => Omit<Hello, 'epoch' | 'revision' | 'clock'>
+  readonly hello: () => Omit<Hello, 'epoch' | 'revision' | 'seenRevision' | 'clock'>
   readonly reconciler: Pick<Reconciler, 'sync' | 'apply' | 'leaseChanged'>
   readonly lease: Pick<Lease, 'granted'>
+  readonly tombstones: Pick<Tombstones, 'seen' | 'advance'>
   readonly revocations: Pick<Revocations, 'obey' | 'banned'>
   readonly dumps: Pick<Dumps, 'begin'>
   readonly outbox: Outbox
@@ -51,7 +53,8 @@ export function openSession(cx: SessionContext): Session {
   const stopped = Promise.withResolvers<{ why: RelayError | undefined }>()
   const lossBackoff = openBackoff({ baseMs: 200, capMs: 10_000 })
   const rejectionBackoff = openBackoff({ baseMs: 4_000, capMs: 60_000 })
-  const seen = { epoch: 0n, revision: 0n }
+  /** Where to resume: what this process has been told. What this host has ever seen the tombstones know. */
+  const told = { epoch: 0n, revision: 0n }
   let current: Attachment | undefined
   let handingOver: Promise<unknown> | undefined
   const retiring = new Set<Attachment>()
@@ -64,7 +67,13 @@ export function openSession(cx: SessionContext): Session {
     try {
       return await attach({
         client: cx.dialler.open(),
-        hello: { ...cx.hello(), ...seen, clock: new Date() },
+        hello: {
+          ...cx.hello(),
+          epoch: cx.tombstones.seen.epoch,
+          revision: told.revision,
+          seenRevision: cx.tombstones.seen.revision,
+          clock: new Date(),
+        },
         signal: over.signal,
         welcomed,
         received,
@@ -78,10 +87,12 @@ export function openSession(cx: SessionContext): Session {
   function welcomed(attachment: Attachment) {
     const { welcome } = attachment
     if (over.signal.aborted) throw RelayError.from(over.signal.reason, 'the session')
+    const { seen } = cx.tombstones
     if (welcome.epoch < seen.epoch)
       throw olderController(`its epoch is ${welcome.epoch}, and this agent has seen ${seen.epoch}`)
-    if (welcome.epoch > seen.epoch) seen.revision = 0n
-    seen.epoch = welcome.epoch
+    if (welcome.epoch > told.epoch) told.revision = 0n
+    told.epoch = welcome.epoch
+    if (welcome.epoch > seen.epoch) remember(0n)
     current = attachment
     lastFailure = ''
     const { resumed, cluster, labels, clock } = welcome
@@ -104,14 +115,14 @@ export function openSession(cx: SessionContext): Session {
     const { revision } = order.value
     if (order.$case === 'apply') {
       // A stream that took over may repeat what the old one has delivered.
-      if (revision < seen.revision) return
+      if (revision < told.revision) return
       advance(revision, cx.reconciler.apply(order.value.changed, order.value.removed))
       return
     }
+    const { seen } = cx.tombstones
     if (revision < seen.revision) {
-      attachment.abandon(
-        olderController(`its revision is ${revision}, and this agent has seen ${seen.revision}`),
-      )
+      const why = olderController(`its revision is ${revision}, and this agent has seen ${seen.revision}`)
+      attachment.refuse(why)
       return
     }
     // Each is marked at once, so nothing of it can open while the others are cut.
@@ -130,13 +141,18 @@ export function openSession(cx: SessionContext): Session {
   }
 
   function advance(revision: bigint, work: Promise<unknown>): Promise<void> {
-    seen.revision = revision
-    const { epoch } = seen
-    const applied = Promise.all([applying, work]).then(() => {
-      if (seen.epoch === epoch) outbox.applied(revision)
+    told.revision = revision
+    const { epoch } = told
+    const applied = Promise.all([applying, work, remember(revision)]).then(() => {
+      if (told.epoch === epoch) outbox.applied(revision)
     })
     applying = applied
     return applied
+  }
+
+  /** Nothing waits for the disk but the word that all is applied; a disk that fails has been complained of. */
+  function remember(revision: bigint): Promise<void> {
+    return cx.tombstones.advance({ epoch: told.epoch, revision }).catch(() => {})
   }
 
   function warnOfClock(theirs: Date | undefined) {

@@ -23,6 +23,7 @@ export function greet(
 ): AgentSession | undefined {
   const { hosts, leases, locks, mirror, placement, revocations, sightings, boots, log, epoch } = parts
   const { name } = caller
+  warnOfNewer(parts, name, hello)
   const other = host.session
   if (other && other.bootId !== hello.bootId) {
     const late = boots.isLate(name, hello.bootId)
@@ -83,6 +84,18 @@ export function greet(
   )
   if (sameLabels) void sightings.note(host)
   return session
+}
+
+/** An agent that has seen more than there is here: this controller is a copy of an older day. It will refuse us. */
+function warnOfNewer({ alerts, epoch, mirror }: Parts, agent: string, hello: Hello): void {
+  const isNewer = hello.epoch > epoch || (hello.epoch === epoch && hello.seenRevision > mirror.rev)
+  if (!isNewer) return
+  alerts.raise(
+    'alert.older-controller',
+    agent,
+    { agent, epoch: hello.epoch, revision: hello.seenRevision, ours: { epoch, revision: mirror.rev } },
+    'an agent has seen a newer state than this controller has: was it restored from a backup without `fleetcat controller restore`?',
+  )
 }
 
 function noteHello(host: Host, hello: Hello, clock: Date): void {

@@ -63,6 +63,7 @@ export function checkReceipt(receipt: Receipt): void {
   texts('receipt', [receipt.revocationId], mostId)
   dates(`receipt for ${receipt.revocationId}`, [receipt.at])
   receipt.problem = cutProblem(receipt.problem)
+  receipt.warning = cutProblem(receipt.warning)
 }
 
 export function checkFrames(frames: readonly DumpFrame[]): void {

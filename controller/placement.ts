@@ -1,5 +1,6 @@
 import type { Desired } from '#gen/fleetcat/v1/agent.ts'
 import { type Relay, RelaySpec } from '#gen/fleetcat/v1/relay.ts'
+import { defaultLeaseMs, leaseMs } from '#wire/lease.ts'
 import { equalLabels, type Labels, labelsOfAgent } from './labels.ts'
 import type { Mirror, MirrorChange } from './mirror.ts'
 import { parseSelector, type Selector } from './selector.ts'
@@ -11,6 +12,8 @@ export interface Placement {
   runsOn(relay: Relay, agent: string): boolean
   agentsOf(relay: Relay): string[]
   desiredOf(agent: string): Desired[]
+  /** The longest lease of all that it has to run; the default if that is nothing. */
+  longestLeaseOn(agent: string): number
   /** How many relays it has to run. */
   countOn(agent: string): number
 }
@@ -113,6 +116,12 @@ export function openPlacement(mirror: Mirror, hostLabelsOf: (agent: string) => L
     for (const group of groups.values()) if (group.agents.has(agent)) yield group
   }
 
+  function* idsOn(agent: string): Iterable<string> {
+    if (!labels.has(agent)) return
+    yield* byName.get(agent) ?? []
+    for (const { relayIds } of groupsWith(agent)) yield* relayIds
+  }
+
   return {
     labelsOf: agent => labels.get(agent) ?? labelsNow(agent),
     agentsOf: relay => [...agentsOf(relay)],
@@ -125,9 +134,12 @@ export function openPlacement(mirror: Mirror, hostLabelsOf: (agent: string) => L
     },
     desiredOf(agent) {
       if (!labels.has(agent)) return []
-      const ids = [...(byName.get(agent) ?? [])]
-      for (const { relayIds } of groupsWith(agent)) ids.push(...relayIds)
-      return ids.map(id => toDesired(placed.get(id) as Relay))
+      return [...idsOn(agent)].map(id => toDesired(placed.get(id) as Relay))
+    },
+    longestLeaseOn(agent) {
+      let longest = defaultLeaseMs
+      for (const id of idsOn(agent)) longest = Math.max(longest, leaseMs(placed.get(id)?.spec ?? noLease))
+      return longest
     },
     countOn(agent) {
       if (!labels.has(agent)) return 0
@@ -137,6 +149,8 @@ export function openPlacement(mirror: Mirror, hostLabelsOf: (agent: string) => L
     },
   }
 }
+
+const noLease = { lease: undefined }
 
 /** The part of a relay that concerns the agent that runs it. */
 export function toDesired({ id, name, generation, spec }: Relay): Desired {

@@ -18,7 +18,7 @@ import {
 } from '#gen/fleetcat/v1/relay.ts'
 import { contains, parseCidr } from '#relay/ip.ts'
 import { toDuration } from '#wire/duration.ts'
-import { defaultLeaseMs, leaseMs } from '#wire/lease.ts'
+import { leaseMs } from '#wire/lease.ts'
 import { refusalFor } from './ability.ts'
 import { connectionsByRelay, type Host, type Hosts } from './hosts.ts'
 import { idleByNow } from './idleness.ts'
@@ -122,7 +122,7 @@ export function openViews({
   function agentState(name: string): AgentState {
     if (mirror.agents.get(name)?.value.revoked) return AgentState.REVOKED
     if (hosts.get(name)?.session) return AgentState.READY
-    const longest = Math.max(defaultLeaseMs, ...placement.desiredOf(name).map(leaseMs))
+    const longest = placement.longestLeaseOn(name)
     return isPast(leases.endsBy(name, longest)) ? AgentState.LAPSED : AgentState.UNREACHABLE
   }
 

@@ -16,6 +16,8 @@ export interface ReceiptItem {
   readonly ms: number | null
   readonly fencedBy: string | null
   readonly error: string | null
+  /** What is cut all the same, but not as safely as it should be. */
+  readonly warning: string | null
 }
 
 export interface RevocationItem {
@@ -69,6 +71,7 @@ function receiptItem({ agent, kind, receipt, fencedBy, problem }: Verdict): Rece
     ms: receipt?.took ? Math.round(toMilliseconds(receipt.took)) : null,
     fencedBy: time(fencedBy),
     error: problemText(problem ?? receipt?.problem),
+    warning: problemText(receipt?.warning),
   }
 }
 
@@ -78,7 +81,7 @@ export function verdictText(receipt: ReceiptItem): string {
     case 'cut': {
       const parts = [count(receipt.connectionsCut, 'connection'), count(receipt.listenersClosed, 'listener')]
       if (receipt.ms !== null) parts.push(`${receipt.ms} ms`)
-      return `cut (${parts.join(', ')})`
+      return `cut (${parts.join(', ')})${receipt.warning ? `; ${receipt.warning}` : ''}`
     }
     case 'fenced':
       return receipt.fencedBy ? fence(receipt.fencedBy) : 'fenced'

@@ -21,6 +21,7 @@ function openStream(address: string, more: Partial<AttachContext>) {
       capabilities: [],
       features: [],
       epoch: 0n,
+      seenRevision: 0n,
       revision: 0n,
       clock: new Date(),
     },

@@ -11,6 +11,7 @@ const receipt = (revocationId: string): Receipt => ({
   took: undefined,
   at: undefined,
   problem: undefined,
+  warning: undefined,
 })
 
 const kinds = (sent: AttachRequest[]) => sent.map(({ message }) => message?.$case)

@@ -5,6 +5,7 @@ import { openReconciler } from '#agent/reconciler.ts'
 import { openRevocations } from '#agent/revocations.ts'
 import { openRoster } from '#agent/roster.ts'
 import { rule } from '#agent/rules.ts'
+import type { Tombstones } from '#agent/tombstones.ts'
 import { Desired } from '#gen/fleetcat/v1/agent.ts'
 
 export const silent = pino({ level: 'silent' })
@@ -25,6 +26,25 @@ export const desired = (relayId: string, more: Partial<Desired> = {}): Desired =
   targets: ['MEMORY:nobody'],
   ...more,
 })
+
+/** What a host remembers that is never started again. */
+export function memoryTombstones(): Tombstones {
+  const dead = new Set<string>()
+  let seen = { epoch: 0n, revision: 0n }
+  return {
+    get seen() {
+      return seen
+    },
+    has: id => dead.has(id),
+    async bury(id) {
+      dead.add(id)
+    },
+    async advance(next) {
+      seen = next
+    },
+    async [Symbol.asyncDispose]() {},
+  }
+}
 
 export const memory = ['MEMORY:*', 'MEMORY-LISTEN:*']
 export const permit = (...lines: string[]) => lines.map(text => rule(text, 'the test'))
@@ -56,6 +76,7 @@ export function openHost({
     everything: reconciler.cutEverything,
     banned: reconciler.cutBanned,
     bans,
+    tombstones: memoryTombstones(),
     log: kept.log,
   })
   return {

@@ -17,7 +17,7 @@ import { channelOptions } from '#wire/channel.ts'
 import { toDuration } from '#wire/duration.ts'
 import { toStatus } from '#wire/status.ts'
 import { openController } from './controller.ts'
-import { desired, keptLog, memory, permit } from './resources.ts'
+import { desired, keptLog, memory, memoryTombstones, permit } from './resources.ts'
 
 /** An agent's inside with a session to a controller of the test, in the clear. */
 function openAgent(address: string, more: { pulseMs?: number } = {}) {
@@ -25,6 +25,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
   const { log } = kept
   const ceiling = openCeiling({ permit: permit(...memory), forbid: [] })
   const bans = openBans()
+  const tombstones = memoryTombstones()
   const roster = openRoster({ due: () => outbox.connectionsChanged() })
   const reconciler: Reconciler = openReconciler({
     agent: 'edge-1',
@@ -42,6 +43,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     everything: reconciler.cutEverything,
     banned: reconciler.cutBanned,
     bans,
+    tombstones,
     log,
   })
   let reports = 0
@@ -76,6 +78,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     }),
     reconciler,
     lease,
+    tombstones,
     revocations,
     dumps: { begin() {} },
     outbox,
@@ -503,5 +506,44 @@ describe('the lease', () => {
     second.welcome({ resumed: true })
     await until('the lease is renewed', () => second.heard.length > 0)
     expect(agent.reconciler.report('r-1')?.trace.map(({ state }) => state)).toEqual(['ready'])
+  })
+})
+
+describe('an older controller', () => {
+  test.each([
+    ['epoch', { epoch: 1n }, 9n],
+    ['revision', { epoch: 2n }, 4n],
+  ])('that shows itself by its %s is refused, and nothing of it opens', async (_, welcome, revision) => {
+    await using controller = await openController()
+    await using agent = openAgent(controller.address)
+    const first = await controller.visit(1)
+    first.welcome({ epoch: 2n })
+    first.sync(5n, [desired('r-1')])
+    await first.hears('applied')
+    first.hangUp()
+    const second = await controller.visit(2)
+    expect(second.hello).toMatchObject({ epoch: 2n, seenRevision: 5n })
+    second.welcome(welcome)
+    second.sync(revision, [desired('r-1'), desired('r-2')])
+    await until('it is refused', () => agent.kept.lines.some(({ why }) => /older/.test(String(why))))
+    expect([...agent.reconciler.relays()]).toEqual(['r-1'])
+  })
+
+  test('that was restored as it should be, with a higher epoch, is obeyed; what was revoked stays dead', async () => {
+    await using controller = await openController()
+    await using agent = openAgent(controller.address)
+    const first = await controller.visit(1)
+    first.welcome({ epoch: 1n })
+    first.sync(50n, [desired('r-1')])
+    await agent.session.synced
+    first.say(relayOrder('r-1'))
+    await first.hears('receipt')
+    first.hangUp()
+    const second = await controller.visit(2)
+    second.welcome({ epoch: 2n })
+    second.sync(4n, [desired('r-1'), desired('r-2')])
+    await second.hears('reports', value => value.reports.some(({ relayId }) => relayId === 'r-2'))
+    await until('both are judged', () => agent.reconciler.report('r-2')?.state === RelayState.READY)
+    expect(agent.reconciler.report('r-1')?.state).toBe(RelayState.REVOKED)
   })
 })

@@ -169,6 +169,7 @@ test('an operator who does not read holds up neither receipts nor reports, and c
       took: undefined,
       at: new Date(),
       problem: undefined,
+      warning: undefined,
     },
   })
   stream.send({

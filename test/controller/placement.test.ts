@@ -1,12 +1,9 @@
 import { expect, test } from 'vitest'
-import { openHosts } from '#controller/hosts.ts'
-import { openLeases } from '#controller/leases.ts'
 import { openMirror } from '#controller/mirror.ts'
 import { openPlacement } from '#controller/placement.ts'
 import { parseSelector } from '#controller/selector.ts'
 import { openMemoryStore } from '#controller/store/memory.ts'
 import { openTables } from '#controller/tables.ts'
-import { openViews } from '#controller/views.ts'
 import { Relay } from '#gen/fleetcat/v1/relay.ts'
 import { logTo } from '#telemetry/log.ts'
 import { seededRandom } from '#test/resources/random.ts'
@@ -83,27 +80,4 @@ test('a relay that is only being thought of is placed too', async () => {
   const { placement, agent, write } = await open(stack)
   await write([agent('a', { site: 'x' }), agent('b', {})])
   expect(placement.agentsOf(Relay.fromPartial({ id: 'r', spec: { selector: 'site=x' } }))).toEqual(['a'])
-})
-
-test('lists of a thousand agents with five hundred relays are made in a moment', async () => {
-  await using stack = new AsyncDisposableStack()
-  const { mirror, placement, agent, relay, write } = await open(stack)
-  await write(Array.from({ length: 1_000 }, (_, i) => agent(`a${i}`, { site: `s${i % 10}` })))
-  await write(
-    Array.from({ length: 500 }, (_, i) => relay(`r${i}`, `id-${i}`, { selector: `site=s${i % 10}` })),
-  )
-  const views = openViews({ mirror, hosts: openHosts(), leases: openLeases(new Date()), placement })
-  const timed = (act: () => void) => {
-    const began = performance.now()
-    act()
-    return performance.now() - began
-  }
-  const times = {
-    relays: timed(() => views.relays(undefined)),
-    states: timed(() => views.states()),
-    agents: timed(() => views.agents('')),
-    desired: timed(() => [...mirror.agents.keys()].map(placement.desiredOf)),
-  }
-  console.log('1,000 agents × 500 relays by selector, in milliseconds:', times)
-  for (const ms of Object.values(times)) expect(ms).toBeLessThan(150)
 })

@@ -3,6 +3,7 @@ import { openDialler } from '#agent/dial.ts'
 import { type Lease, openLease } from '#agent/lease.ts'
 import { openOutbox } from '#agent/outbox.ts'
 import { openSession } from '#agent/session.ts'
+import type { Tombstones } from '#agent/tombstones.ts'
 import type { ConnectionEvents, Desired } from '#gen/fleetcat/v1/agent.ts'
 import { RelayReport, RelayState } from '#gen/fleetcat/v1/relay.ts'
 import type { TlsIdentity } from '#identity/tls.ts'
@@ -110,6 +111,7 @@ export function simulateAgent(
     },
     lease,
     dumps: { begin() {} },
+    tombstones: forgetful(),
     revocations: {
       banned() {},
       async obey({ revocationId, target }) {
@@ -122,6 +124,7 @@ export function simulateAgent(
           took: toDuration(0),
           at: new Date(),
           problem: undefined,
+          warning: undefined,
         }
       },
     },
@@ -153,6 +156,19 @@ export function simulateAgent(
     async [Symbol.asyncDispose]() {
       lease[Symbol.dispose]()
       await session[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** A host that is never started again has nothing to remember on a disk. */
+function forgetful(): Pick<Tombstones, 'seen' | 'advance'> {
+  let seen = { epoch: 0n, revision: 0n }
+  return {
+    get seen() {
+      return seen
+    },
+    async advance(next) {
+      seen = next
     },
   }
 }

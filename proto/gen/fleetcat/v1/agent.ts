@@ -88,6 +88,8 @@ export interface Hello {
    * does not know, so the controller sends an agent only what the agent says it knows.
    */
   features: string[];
+  /** The newest that this agent has ever seen in this epoch, also before it started: an older controller is refused. */
+  seenRevision: bigint;
 }
 
 export interface Hello_HostLabelsEntry {
@@ -556,6 +558,7 @@ function createBaseHello(): Hello {
     revision: 0n,
     clock: undefined,
     features: [],
+    seenRevision: 0n,
   };
 }
 
@@ -593,6 +596,12 @@ export const Hello: MessageFns<Hello> = {
     }
     for (const v of message.features) {
       writer.uint32(74).string(v!);
+    }
+    if (message.seenRevision !== 0n) {
+      if (BigInt.asUintN(64, message.seenRevision) !== message.seenRevision) {
+        throw new globalThis.Error("value provided for field message.seenRevision of type uint64 too large");
+      }
+      writer.uint32(80).uint64(message.seenRevision);
     }
     return writer;
   },
@@ -685,6 +694,14 @@ export const Hello: MessageFns<Hello> = {
             message.features.push(reader.string());
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.seenRevision = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -719,6 +736,9 @@ export const Hello: MessageFns<Hello> = {
     message.revision = (object.revision !== undefined && object.revision !== null) ? BigInt(object.revision) : 0n;
     message.clock = object.clock ?? undefined;
     message.features = object.features?.map((e) => e) || [];
+    message.seenRevision = (object.seenRevision !== undefined && object.seenRevision !== null)
+      ? BigInt(object.seenRevision)
+      : 0n;
     return message;
   },
 };

@@ -325,7 +325,11 @@ export interface Receipt {
   /** From the order's arrival at the agent to the last descriptor closed. */
   took: Duration | undefined;
   at: Date | undefined;
-  problem: Problem | undefined;
+  problem:
+    | Problem
+    | undefined;
+  /** What is done all the same, but not as well as it should be: it is not on that host's disk yet. */
+  warning: Problem | undefined;
 }
 
 /** What is known of a revocation on one agent. */
@@ -2111,6 +2115,7 @@ function createBaseReceipt(): Receipt {
     took: undefined,
     at: undefined,
     problem: undefined,
+    warning: undefined,
   };
 }
 
@@ -2133,6 +2138,9 @@ export const Receipt: MessageFns<Receipt> = {
     }
     if (message.problem !== undefined) {
       Problem.encode(message.problem, writer.uint32(50).fork()).join();
+    }
+    if (message.warning !== undefined) {
+      Problem.encode(message.warning, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -2198,6 +2206,14 @@ export const Receipt: MessageFns<Receipt> = {
             message.problem = Problem.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.warning = Problem.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2222,6 +2238,9 @@ export const Receipt: MessageFns<Receipt> = {
     message.at = object.at ?? undefined;
     message.problem = (object.problem !== undefined && object.problem !== null)
       ? Problem.fromPartial(object.problem)
+      : undefined;
+    message.warning = (object.warning !== undefined && object.warning !== null)
+      ? Problem.fromPartial(object.warning)
       : undefined;
     return message;
   },
