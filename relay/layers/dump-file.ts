@@ -1,8 +1,7 @@
-import type { Address } from '../address.ts'
-import { formatAddress } from '../address.ts'
+import { type Address, formatAddress } from '../address.ts'
 import type { EgressPolicy } from '../endpoint.ts'
-import { checkPlaceOf, landing } from '../endpoints/landing.ts'
 import type { RelayError } from '../errors.ts'
+import { inPlace } from '../files/place.ts'
 import type { DumpFile, DumpFormat } from '../flow-settings.ts'
 import { formatDump } from './dump-format.ts'
 import { openRotatingFile } from './rotating-file.ts'
@@ -35,16 +34,10 @@ export async function openDump(
   let pieces = 0
   let bytesLost = 0
 
-  const place = async () => {
+  const place = async <T>(act: (name: string) => Promise<T>): Promise<T> => {
     egress.check(scope)
     for (let n = 1; n <= keep; n++) egress.checkForbidden?.(dumpScope(`${path}.${n}`))
-    try {
-      return await landing(scope, { egress })
-    } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown
-      await checkPlaceOf(scope, { egress })
-      return path
-    }
+    return inPlace(scope, { egress }, ({ name }) => act(name))
   }
 
   const lose = (source: string, length: number) => {
@@ -53,7 +46,7 @@ export async function openDump(
     lost(source)
   }
 
-  const file = await openRotatingFile({ path, maxBytes, keep, place, failed })
+  const file = await openRotatingFile({ path, maxBytes, keep, inPlace: place, failed })
 
   return {
     sink({ id, source }, direction, bytes, from) {

@@ -2,8 +2,8 @@ import { open, unlink } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Address } from '../address.ts'
 import type { OpenContext } from '../endpoint.ts'
-import { checkPlaceOf } from '../endpoints/landing.ts'
 import { RelayError } from '../errors.ts'
+import { inPlace } from '../files/place.ts'
 
 /** How often it is looked whether the file of another has gone. */
 const lookEveryMs = 200
@@ -26,8 +26,9 @@ export async function holdLock(
 ): Promise<AsyncDisposable> {
   const path = scope.args[0]!
   cx.egress.check(scope)
-  await checkPlaceOf(scope, cx)
-  while (!(await made(path, what))) {
+  for (;;) {
+    const made = await make(scope, what, cx)
+    if (made) return { [Symbol.asyncDispose]: () => unlink(made).catch(() => {}) }
     if (mode === 'try') {
       throw new RelayError('conflict', {
         what: `${what}: lock file ${path}`,
@@ -39,16 +40,22 @@ export async function holdLock(
       throw RelayError.from(cx.signal.reason, `${what}: the wait for ${path}`)
     })
   }
-  return { [Symbol.asyncDispose]: () => unlink(path).catch(() => {}) }
 }
 
-async function made(path: string, what: string): Promise<boolean> {
+/** Where it was made; undefined if there is one already. */
+async function make(
+  scope: Address,
+  what: string,
+  cx: Pick<OpenContext, 'egress'>,
+): Promise<string | undefined> {
   try {
-    await using file = await open(path, 'wx', 0o644)
-    await file.writeFile(`${process.pid}\n`)
-    return true
+    return await inPlace(scope, cx, async ({ name, path }) => {
+      await using file = await open(name, 'wx', 0o644)
+      await file.writeFile(`${process.pid}\n`)
+      return path
+    })
   } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === 'EEXIST') return false
-    throw RelayError.from(thrown, `${what}: lock file ${path}`)
+    if ((thrown as NodeJS.ErrnoException).code === 'EEXIST') return undefined
+    throw RelayError.from(thrown, `${what}: lock file ${scope.args[0]}`)
   }
 }

@@ -17,8 +17,8 @@ export interface RotatingFileOptions {
   readonly maxBytes: number
   /** How many are kept beside the newest. */
   readonly keep: number
-  /** Where the path leads now; rejects if the file may not be written. */
-  readonly place: () => Promise<string>
+  /** Does something with the file by a name that leads to it; rejects if it may not be written. */
+  readonly inPlace: <T>(act: (name: string) => Promise<T>) => Promise<T>
   /** Told once, until it is better: what has been appended since is lost. */
   readonly failed: (error: RelayError) => void
 }
@@ -39,7 +39,6 @@ const flags =
 
 interface OpenFile {
   readonly handle: FileHandle
-  readonly path: string
   size: number
 }
 
@@ -57,11 +56,10 @@ export async function openRotatingFile(options: RotatingFileOptions): Promise<Ro
   async function openFile(): Promise<OpenFile> {
     let handle: FileHandle | undefined
     try {
-      const place = await options.place()
-      handle = await open(place, flags, mode)
+      handle = await options.inPlace(name => open(name, flags, mode))
       const stats = await handle.stat()
       if (!stats.isFile()) throw new RelayError('usage', { what, why: 'it is no regular file' })
-      return { handle, path: place, size: stats.size }
+      return { handle, size: stats.size }
     } catch (thrown) {
       await handle?.close()
       throw RelayError.from(thrown, what)
@@ -75,15 +73,17 @@ export async function openRotatingFile(options: RotatingFileOptions): Promise<Ro
   }
 
   /** `wire.log.4` becomes `wire.log.5`, and so on down to `wire.log`, which becomes `wire.log.1`. */
-  const rotate = async ({ path }: OpenFile) => {
+  const rotate = async () => {
     await closeFile()
-    if (keep === 0) await unlink(path)
-    for (let n = keep; n > 0; n--) {
-      const older = n === 1 ? path : `${path}.${n - 1}`
-      await rename(older, `${path}.${n}`).catch(thrown => {
-        if (thrown.code !== 'ENOENT') throw thrown
-      })
-    }
+    await options.inPlace(async name => {
+      if (keep === 0) await unlink(name)
+      for (let n = keep; n > 0; n--) {
+        const older = n === 1 ? name : `${name}.${n - 1}`
+        await rename(older, `${name}.${n}`).catch(thrown => {
+          if (thrown.code !== 'ENOENT') throw thrown
+        })
+      }
+    })
   }
 
   /** As many as fit into one file, at least one. */
@@ -103,7 +103,7 @@ export async function openRotatingFile(options: RotatingFileOptions): Promise<Ro
     try {
       file ??= await openFile()
       if (file.size > 0 && file.size + bytes.length > maxBytes) {
-        await rotate(file)
+        await rotate()
         file = await openFile()
       }
       await file.handle.writeFile(bytes)
