@@ -28,7 +28,9 @@ const collectors = ['127.0.0.0/8', '[::1]', 'localhost'].flatMap(host => [
 ])
 const targets = ['TCP', 'UDP', 'UDP-SENDTO', 'UDP-DATAGRAM', 'OPENSSL'].map(kind => `${kind}:*:*`)
 const inside = ['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE']
-const defaults = [...listeners, ...collectors, ...targets, ...inside].map(text => rule(text, builtIn))
+/** What every host agrees to open unless its owner forbids it. */
+export const defaultLines: readonly string[] = [...listeners, ...collectors, ...targets, ...inside]
+const defaults = defaultLines.map(text => rule(text, builtIn))
 
 export function openCeiling(rules: Rules): Ceiling {
   let { permit, forbid } = rules
