@@ -1,6 +1,6 @@
 import { Desired } from '#gen/fleetcat/v1/agent.ts'
 import type { RelayLimits as LimitsMessage } from '#gen/fleetcat/v1/relay.ts'
-import { bindListen, bindTarget, checkAsked, checkCheckable } from '#relay/endpoints/index.ts'
+import { bindListen, bindTarget, checkCheckable } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { RelayLimits, RelayPlan } from '#relay/relay.ts'
 import { limitMs } from '#wire/duration.ts'
@@ -17,7 +17,7 @@ export function toPlan(desired: Desired): RelayPlan {
       fix: 'Name at least one',
     })
   if (desired.health) for (const target of targets) checkCheckable(target)
-  const plan = {
+  return {
     id: relayId,
     name,
     listen: bindListen(listen),
@@ -26,8 +26,6 @@ export function toPlan(desired: Desired): RelayPlan {
     ...toSharing(`relay/${name}`, desired),
     ...given('flow', toFlow(desired, bindTarget)),
   }
-  checkAsked(plan.listen, plan.targets, plan.flow?.tee)
-  return plan
 }
 
 /** Do both ask for the same but for what can change under a running relay: its limits, and how its targets share? */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Admission, openAdmission, type RefusalCause } from './admission.ts'
+import { checkAsked } from './asking.ts'
 import { type Connection, type EndCause, type LiveConnection, openConnection } from './connection.ts'
 import type { Channel, EgressPolicy, Endpoint, Listener, Lookup, Peer } from './endpoint.ts'
 import { RelayError } from './errors.ts'
@@ -278,6 +279,7 @@ export function openRelay(
     if (closed) {
       throw new RelayError('usage', { what, why: `${closed.address.text} cannot be a target` })
     }
+    checkAsked(plan.listen, plan.targets, plan.flow?.tee)
     if (!admission) applyLimits(plan.limits)
   }
 

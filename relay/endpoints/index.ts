@@ -1,4 +1,5 @@
 import { type Address, parseAddress, parseTarget, shown, type Target } from '../address.ts'
+import { checkAsked } from '../asking.ts'
 import type { Endpoint, EndpointKind } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { streamOptions } from '../layers/stream-options.ts'
@@ -125,29 +126,6 @@ export function bindAll({
   checkAsked(bindListen(listen), targets.map(bindTarget), tee.map(bindTarget))
   if (health) for (const target of targets) checkCheckable(target)
 }
-
-/**
- * Where clients say themselves where they want to go there is one target that hears them, and nowhere else. Throws a
- * RelayError `usage`.
- */
-export function checkAsked(
-  listen: Endpoint,
-  targets: readonly Endpoint[],
-  copies: readonly Endpoint[] = [],
-): void {
-  const asks = partsOf(listen).some(part => part.asks)
-  const asked = [...targets, ...copies].flatMap(partsOf).find(({ goesWhereAsked }) => goesWhereAsked)
-  if (asks && (listen.halves || targets.length !== 1 || !targets[0]!.goesWhereAsked)) {
-    const why = 'its clients say where they want to go, and no other target hears them'
-    throw misplaced(listen.address, why, { fix: 'Write `ASKED` as its one target' })
-  }
-  if (asked && (!asks || copies.flatMap(partsOf).includes(asked))) {
-    const why = 'it goes where each client asks to, and nobody asks here'
-    throw misplaced(asked.address, why, { fix: 'Write it as the one target of a `SOCKS-LISTEN:<port>`' })
-  }
-}
-
-const partsOf = (endpoint: Endpoint): readonly Endpoint[] => endpoint.halves?.flatMap(partsOf) ?? [endpoint]
 
 /** Throws a RelayError `usage` for a target that health checks make no sense for. */
 export function checkCheckable(target: string): void {

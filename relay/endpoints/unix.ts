@@ -3,6 +3,8 @@ import type { EndpointKind, OpenContext } from '../endpoint.ts'
 import { connectOptions, listenOptions, namedOptions, retryOptions, socketOptions } from '../option-groups.ts'
 import { refused } from '../option-types.ts'
 import { type OptionGroup, type OptionValues, readOptions } from '../options.ts'
+import { present } from './presented.ts'
+import { sendProxyOptions } from './proxy-protocol-options.ts'
 import { retrying } from './retrying.ts'
 import { modeOf, type SocketFileOptions } from './socket-file.ts'
 import { dialUnix } from './unix-dial.ts'
@@ -51,7 +53,7 @@ const unixListenOptions = {
   },
 } as const satisfies OptionGroup
 
-const dialGroups = [unixOptions, unixConnectOptions, retryOptions] as const
+const dialGroups = [unixOptions, unixConnectOptions, sendProxyOptions, retryOptions] as const
 const abstractListenGroups = [unixOptions, unixListenOptions, retryOptions] as const
 const listenGroups = [...abstractListenGroups, namedOptions] as const
 
@@ -85,7 +87,8 @@ function dialKind(
       const options = readOptions(address, dialGroups)
       const scope = scopeOf(address, keyword, name)
       const target = { scope, name, connectTimeoutMs: options.connectTimeout }
-      const dialer = { dial: (cx: OpenContext) => retrying(options, cx, () => dialUnix(target, cx)) }
+      const dial = async (cx: OpenContext) => present(await dialUnix(target, cx), options.sendProxy, cx)
+      const dialer = { dial: (cx: OpenContext) => retrying(options, cx, () => dial(cx)) }
       return { address, scope, dialer }
     },
   }

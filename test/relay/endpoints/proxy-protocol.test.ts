@@ -77,6 +77,15 @@ describe('a relay that tells its target who the client is', () => {
     expect(words).toBe('hello')
   })
 
+  test('a server on a Unix socket learns of the client too', async () => {
+    await using scratch = await openScratch()
+    const path = join(scratch.path, 'out')
+    await using server = await openTestRelay({ listen: `UNIX-LISTEN:${path},fork`, targets: ['ECHO'] })
+    await using relay = await openTestRelay({ targets: [`UNIX-CONNECT:${path},proxy-protocol=v1`] })
+    expect(await exchange(relay.port, 'hello')).toMatch(/^PROXY TCP4 127\.0\.0\.1 .*\r\nhello$/s)
+    expect(server.opened).toHaveLength(1)
+  })
+
   test('a client without an address is an unknown one', async () => {
     await using server = await openServer(socket => socket.pipe(socket))
     await using scratch = await openScratch()
@@ -190,6 +199,7 @@ stream { server { listen 127.0.0.1:${passing}; proxy_pass 127.0.0.1:${behind.por
 })
 
 test.each([
+  ['TCP-LISTEN:80,proxy-protocol=0.0.0.0/0', 'anybody could then say to be anybody'],
   ['TCP-LISTEN:80,proxy-protocol=v2', 'it is neither an IP address nor a CIDR'],
   ['TCP:db:80,proxy-protocol=10.0.0.0/8', 'it is no version of the PROXY protocol'],
   ['TCP:db:80,send-proxy', 'it needs a value'],

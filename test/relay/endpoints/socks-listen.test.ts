@@ -374,6 +374,15 @@ test.each([
   expect(() => bindAll({ listen, targets })).toThrow(message)
 })
 
+test('a relay by hand is refused likewise', async () => {
+  await using relay = startRelay({
+    listen: 'SOCKS-LISTEN:0,bind=127.0.0.1,fork',
+    targets: ['TCP:127.0.0.1:80'],
+  })
+  await until('it is rejected', () => relay.relay.state.name === 'rejected')
+  expect(relay.relay.state).toMatchObject({ error: { fix: 'Write `ASKED` as its one target' } })
+})
+
 test.each([
   ['ASKED:db', 'it has 1 arguments instead of none or 2. Write `ASKED[:<host>:<port>]`'],
   ['ASKED:db:80,allow-to=db:81', 'it says twice where it may go. Write all of it as `allow-to=`'],
