@@ -318,7 +318,7 @@ describe('with socat', () => {
     ]
     await using client = startProgram(command, { input: 'hello' })
     await using channel = await served(listener)
-    expect(channel.peer).toEqual({ text: `${at('app.sock')}#1 (uid 65534, pid ${client.pid})` })
+    expect(channel.peer).toMatchObject({ text: `${at('app.sock')}#1 (uid 65534, pid ${client.pid})` })
   })
 
   needing('socat')('at either end, by path and by abstract name, words arrive', async () => {
