@@ -17,7 +17,8 @@ const mostInMessage = 128 * 1024
 const perFrame = 256
 const lastWordsMs = 5_000
 
-const directions = { forward: Direction.FORWARD, backward: Direction.BACKWARD }
+const numbers = { forward: Direction.FORWARD, backward: Direction.BACKWARD }
+const words = { [Direction.FORWARD]: 'forward', [Direction.BACKWARD]: 'backward' } as const
 
 /**
  * Shows one dump over one call, until the controller answers it, or there is no more to show. One message at a time is
@@ -81,30 +82,18 @@ export function showDump(order: DumpOrder, { open, watch, connections }: DumpsCo
     schedule()
   }
 
-  function frameOf(event: WatchEvent): DumpFrame | undefined {
+  function frameOf(event: WatchEvent): DumpFrame {
     if (event.is === 'lost') return DumpFrame.fromPartial({ at: new Date(), skipped: BigInt(event.bytes) })
-    const direction = directions[event.direction]
-    if (order.direction !== Direction.UNSPECIFIED && direction !== order.direction) return undefined
-    const { connectionId, bytes, at, from } = event
+    const { connectionId, direction, bytes, at, from } = event
     const { source = '', target = '' } = connections.get(connectionId) ?? {}
-    const data = Buffer.from(bytes)
-    return {
-      connectionId,
-      source,
-      target,
-      direction,
-      at: new Date(at),
-      from: BigInt(from),
-      data,
-      skipped: 0n,
-    }
+    const about = { connectionId, source, target, direction: numbers[direction], at: new Date(at) }
+    return { ...about, from: BigInt(from), data: bytes, skipped: 0n }
   }
 
   async function carry(watcher: Watcher): Promise<void> {
     watching.add(watcher)
     for await (const event of watcher) {
       const frame = frameOf(event)
-      if (!frame) continue
       batch.push(frame)
       size += frame.data.length + perFrame
       schedule()
@@ -127,8 +116,12 @@ export function showDump(order: DumpOrder, { open, watch, connections }: DumpsCo
   void write({ $case: 'dumpId', value: order.dumpId })
   if (refusal) void finish(refusal)
   else {
-    const connectionId = order.connectionId || undefined
-    leave = watch(order.relayId, { connectionId, watches: watcher => void carry(watcher), ended: finish })
+    leave = watch(order.relayId, {
+      connectionId: order.connectionId || undefined,
+      direction: words[order.direction as keyof typeof words],
+      watches: watcher => void carry(watcher),
+      ended: finish,
+    })
   }
   return { cancel: () => call.cancel(), gone: gone.promise }
 }

@@ -1,4 +1,5 @@
 import { RelayError } from '#relay/errors.ts'
+import type { Direction } from '#relay/flow-settings.ts'
 import type { Watcher } from '#relay/layers/watcher.ts'
 import type { Connection, RunningRelay } from '#relay/relay.ts'
 
@@ -6,6 +7,8 @@ import type { Connection, RunningRelay } from '#relay/relay.ts'
 export interface Onlooker {
   /** Set: only this one, and it is over with it. */
   readonly connectionId?: string | undefined
+  /** Set: only this way. */
+  readonly direction?: Direction | undefined
   /** What passes, from now on. Called again when the relay was opened anew; what was watched before has ended then. */
   watches(watcher: Watcher): void
   /** There is nothing more to see. Called at most once, and not after it has left. */
@@ -34,8 +37,8 @@ export function openWatchers(runningRelay: (relayId: string) => RunningRelay | u
     if (all?.delete(onlooker) && all.size === 0) present.delete(relayId)
   }
 
-  function show({ connectionId, watches }: Onlooker, relay: RunningRelay): void {
-    watches(relay.watch({ room, ...(connectionId && { connectionId }) }))
+  function show({ connectionId, direction, watches }: Onlooker, relay: RunningRelay): void {
+    watches(relay.watch({ room, ...(connectionId && { connectionId }), ...(direction && { direction }) }))
   }
 
   function end(relayId: string, fits: (onlooker: Onlooker) => boolean, why: RelayError): void {

@@ -19,6 +19,8 @@ export type WatchEvent =
 export interface WatchOptions {
   /** Only that connection; all of the relay if absent. */
   readonly connectionId?: string
+  /** Only this way; both if absent. */
+  readonly direction?: Direction
   /** How many bytes may wait for the watcher; what comes when there is no room is lost to it. 1 MiB if absent. */
   readonly room?: number
 }
@@ -32,7 +34,8 @@ export interface Watcher extends AsyncIterable<WatchEvent>, Disposable {
 /** What keeping an event costs beside its bytes. */
 const overhead = 256
 
-export function openWatcher({ connectionId, room = 1_048_576 }: WatchOptions, ended: () => void) {
+export function openWatcher(options: WatchOptions, ended: () => void) {
+  const { connectionId, direction: only, room = 1_048_576 } = options
   const waiting: WatchEvent[] = []
   let free = room
   let lost = 0
@@ -50,6 +53,7 @@ export function openWatcher({ connectionId, room = 1_048_576 }: WatchOptions, en
 
   const sink: Sink = ({ id }, direction, bytes, from) => {
     if (over || (connectionId !== undefined && id !== connectionId)) return
+    if (only !== undefined && direction !== only) return
     const cost = bytes.length + overhead
     if (cost > free) {
       lost += bytes.length

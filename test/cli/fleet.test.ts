@@ -349,6 +349,11 @@ describe('who may', () => {
       const vera = (words: string[], stdin = '') => fleetcat(words, { home: theirs, stdin })
       expect(await vera(['login', '-'], `${token.token}\n`)).toMatchObject({ code: 0 })
       expect(await vera(['list'])).toMatchObject({ code: 0 })
+      expect(await vera(['diff', '-f', '-'], (await run('export')).stdout)).toMatchObject({ code: 0 })
+      expect(await vera(['dump', 'web'])).toMatchObject({
+        code: 3,
+        stderr: expect.stringMatching(/^fleetcat: looking at what passes .*: vera has the role viewer/),
+      })
       expect((await vera(['whoami'])).stdout).toContain('vera, viewer')
       expect(await vera(['create', 'mine', listen, target()])).toMatchObject({
         code: 3,
