@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { DumpOrder, SendDumpRequest } from '#gen/fleetcat/v1/agent.ts'
 import { Direction, DumpFrame } from '#gen/fleetcat/v1/relay.ts'
 import type { RelayError } from '#relay/errors.ts'
@@ -26,7 +25,7 @@ const words = { [Direction.FORWARD]: 'forward', [Direction.BACKWARD]: 'backward'
  */
 export function showDump(order: DumpOrder, { open, watch, connections }: DumpsContext, refusal?: RelayError) {
   const gone = Promise.withResolvers<void>()
-  const watching = new Set<Watcher>()
+  const watching = new Map<Watcher, Promise<void>>()
   let batch: DumpFrame[] = []
   let emptied = Promise.withResolvers<void>()
   let size = 0
@@ -46,7 +45,7 @@ export function showDump(order: DumpOrder, { open, watch, connections }: DumpsCo
     clearTimeout(timer)
     clearTimeout(patience)
     leave()
-    for (const watcher of watching) watcher[Symbol.dispose]()
+    for (const watcher of watching.keys()) watcher[Symbol.dispose]()
     written()
     emptied.resolve()
     client.close()
@@ -91,7 +90,6 @@ export function showDump(order: DumpOrder, { open, watch, connections }: DumpsCo
   }
 
   async function carry(watcher: Watcher): Promise<void> {
-    watching.add(watcher)
     for await (const event of watcher) {
       const frame = frameOf(event)
       batch.push(frame)
@@ -104,9 +102,8 @@ export function showDump(order: DumpOrder, { open, watch, connections }: DumpsCo
 
   async function finish(why: RelayError): Promise<void> {
     patience = setTimeout(() => call.cancel(), lastWordsMs)
-    // What has passed by now is on its way from the watcher to the batch.
-    await nextTurn()
-    for (const watcher of watching) watcher[Symbol.dispose]()
+    for (const watcher of watching.keys()) watcher.close()
+    for (const carried of watching.values()) await carried
     await writing
     if (batch.length > 0) await send()
     await write({ $case: 'end', value: toProblem(why) })
@@ -119,7 +116,7 @@ export function showDump(order: DumpOrder, { open, watch, connections }: DumpsCo
     leave = watch(order.relayId, {
       connectionId: order.connectionId || undefined,
       direction: words[order.direction as keyof typeof words],
-      watches: watcher => void carry(watcher),
+      watches: watcher => void watching.set(watcher, carry(watcher)),
       ended: finish,
     })
   }

@@ -322,7 +322,7 @@ export function openRelay(
 
   /** When all connections are over: what they have said last is dumped too. */
   const stopLooking = async () => {
-    for (const watcher of watchers) watcher[Symbol.dispose]()
+    for (const watcher of watchers) watcher.close()
     await dumping?.[Symbol.asyncDispose]()
     dumping = undefined
   }

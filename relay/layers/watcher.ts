@@ -25,10 +25,15 @@ export interface WatchOptions {
   readonly room?: number
 }
 
-/** The events, in order; they end with the relay, or when it is disposed. What it has not taken by then is gone. */
+/**
+ * The events, in order. After `close`, or when the relay has ended, those that wait come yet, and then they end; when it
+ * is disposed they end at once.
+ */
 export interface Watcher extends AsyncIterable<WatchEvent>, Disposable {
   /** All bytes that were lost to it so far. */
   readonly lost: number
+  /** Nothing more is to be seen. */
+  close(): void
 }
 
 /** What keeping an event costs beside its bytes. */
@@ -43,12 +48,16 @@ export function openWatcher(options: WatchOptions, ended: () => void) {
   let over = false
   let wake: (() => void) | undefined
 
-  const end = () => {
+  const close = () => {
     if (over) return
     over = true
-    waiting.length = 0
     wake?.()
     ended()
+  }
+  const end = () => {
+    close()
+    waiting.length = 0
+    lostSince = 0
   }
 
   const sink: Sink = ({ id }, direction, bytes, from) => {
@@ -84,6 +93,7 @@ export function openWatcher(options: WatchOptions, ended: () => void) {
     get lost() {
       return lost
     },
+    close,
     [Symbol.asyncIterator]: () => ({
       async next() {
         for (;;) {

@@ -181,9 +181,11 @@ test('of one connection nothing else is shown, but its last bytes are; one way o
 test('a controller that does not read slows no relay, and hears later how much it missed', async () => {
   await using host = await open()
   await host.reconciler.sync([host.relay(1n)])
-  const dump = await host.begin('slow', { direction: Direction.FORWARD })
-  dump.pause()
   await using client = await host.client()
+  await until('it is there', () => host.roster.live.size > 0)
+  const [connectionId] = host.roster.live.keys()
+  const dump = await host.begin('slow', { connectionId: connectionId!, direction: Direction.FORWARD })
+  dump.pause()
   const size = 32 * 1024 * 1024
   let back = 0
   client.on('data', ({ length }) => {
@@ -191,9 +193,12 @@ test('a controller that does not read slows no relay, and hears later how much i
   })
   client.write(Buffer.alloc(size))
   await until('all has come back', () => back === size)
+  client.end()
+  await until('it is over', () => host.roster.live.size === 0)
   dump.resume()
+  await until('it has ended', () => dump.end)
   const count = () => dump.frames.reduce((sum, { data, skipped }) => sum + data.length + Number(skipped), 0)
-  await until('every byte is shown or counted', () => count() === size)
+  expect(count()).toBe(size)
   const shown = dump.frames.reduce((sum, { data }) => sum + data.length, 0)
   expect(shown).toBeGreaterThan(0)
   expect(shown).toBeLessThan(8 * 1024 * 1024)
