@@ -50,7 +50,7 @@ export async function dialProgram(target: ProgramTarget, cx: OpenContext): Promi
   const start = {
     what,
     command: commandFor(launch),
-    directory: directoryOf(options, policy),
+    directory: launch.directory,
     environment: environmentFor(target, policy, mark, cx),
     mark,
     policy,
@@ -94,14 +94,18 @@ function launchOf(target: ProgramTarget, policy: ProgramPolicy, what: string): L
     throw new RelayError('not-found', { what, why, fix: 'Write `group=` too' })
   }
   const name = program.is === 'words' ? program.program : shellOf(target, policy)
-  const found = findProgram(name, path, directoryOf(options, policy))
+  const directory = directoryOf(options, policy)
+  const found = findProgram(name, path, directory)
   const file = checkStartable(found, name, path, what)
   const words = program.is === 'words' ? program.words : ['-c', program.command]
+  // A shell is called by its name alone, a program as it is written.
+  const shown = program.is === 'words' ? name : basename(name)
   return {
     what,
     file,
-    argv: [`${options.login ? '-' : ''}${basename(name)}`, ...words],
     path,
+    directory,
+    argv: [`${options.login ? '-' : ''}${shown}`, ...words],
     rights,
     user:
       options.user === undefined
@@ -114,6 +118,7 @@ function launchOf(target: ProgramTarget, policy: ProgramPolicy, what: string): L
     gid,
     umask: options.umask,
     limits: limitsOf(options),
+    beyondStdio: (options.fdin ?? 0) > 2 || (options.fdout ?? 1) > 2,
     ctty: options.ctty ?? false,
   }
 }

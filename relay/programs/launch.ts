@@ -7,16 +7,20 @@ export interface Launch {
   /** The address, for errors. */
   readonly what: string
   readonly file: string
-  /** As the program will see it, its own name first. */
-  readonly argv: readonly [name: string, ...words: string[]]
   /** The PATH of its environment. */
   readonly path: string
+  /** Where it starts. */
+  readonly directory: string
+  /** As the program will see it, its own name first. */
+  readonly argv: readonly [name: string, ...words: string[]]
   readonly rights: 'confined' | 'own'
   readonly user?: { readonly uid: number; readonly gid: number; readonly isKnown: boolean } | undefined
   readonly gid?: number | undefined
   readonly umask?: number | undefined
   /** As `prlimit` names them. */
   readonly limits: Readonly<Record<string, number>>
+  /** It gets more descriptors than 0, 1 and 2. */
+  readonly beyondStdio: boolean
   /** Its standard input becomes the terminal that controls it. */
   readonly ctty: boolean
 }
@@ -38,7 +42,7 @@ const setOwnName = 'const [file, ...argv] = process.argv.slice(1); process.execv
  */
 export function commandFor(launch: Launch): Command {
   const { file, argv, limits, umask, ctty } = launch
-  const [name, ...words] = argv
+  const [shown, ...words] = argv
   const before = [
     ...privileges(launch),
     ...(ctty ? [tool('setsid', 'util-linux', launch), '--ctty'] : []),
@@ -46,28 +50,28 @@ export function commandFor(launch: Launch): Command {
     ...(umask === undefined ? [] : ['/bin/sh', '-c', setUmask, umask.toString(8).padStart(3, '0')]),
   ]
   const [first, ...more] = before
-  if (first === undefined) return { file, argv0: name, args: words }
+  if (first === undefined) return { file, argv0: shown, args: words }
   return { file: first, args: [...more, ...named(launch)] }
 }
 
 /**
- * What ends the chain looks for the program by its name and hands on that name. Where the search would find another file,
- * Node itself does it, which can name a program as it likes but takes its time.
+ * What ends the chain looks for the program by the name that it hands on. Where that would find another file, Node itself
+ * starts it, which can name a program as it likes but takes its time.
  */
-function named({ file, argv, path, limits, what }: Launch): readonly string[] {
-  const [name] = argv
-  const found = name.includes('/') ? undefined : findProgram(name, path, '/')
-  if (!name.startsWith('-') && found !== undefined && sameFile(found, file)) return argv
-  if (limits.as !== undefined) {
-    const why = `\`limit-as\` leaves no room for what gives a program the name \`${name}\``
-    throw new RelayError('unsupported', { what, why, fix: `Write \`path=\` with the directory of ${file}` })
+function named({ file, argv, path, directory, limits, beyondStdio, what }: Launch): readonly string[] {
+  const [shown, ...words] = argv
+  if (sameFile(findProgram(shown, path, directory), file)) return argv
+  const obstacle = limits.as !== undefined ? '`limit-as`' : beyondStdio ? 'a descriptor above 2' : undefined
+  if (obstacle !== undefined) {
+    const why = `${obstacle} does not go together with a name that the program does not have in its PATH, \`${shown}\``
+    throw new RelayError('unsupported', { what, why, fix: 'Leave out `login`, or the one or the other' })
   }
-  return [process.execPath, '--no-warnings', '-e', setOwnName, '--', file, ...argv]
+  return [process.execPath, '--no-warnings', '-e', setOwnName, '--', file, shown, ...words]
 }
 
-function sameFile(one: string, other: string): boolean {
+function sameFile(one: string | undefined, other: string): boolean {
   try {
-    return one === other || realpathSync(one) === realpathSync(other)
+    return one !== undefined && realpathSync(one) === realpathSync(other)
   } catch {
     return false
   }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Channel, OpenContext } from '../endpoint.ts'
 import { type ErrorCode, RelayError } from '../errors.ts'
 import { beginGuarding } from './guardian.ts'
+import { keepDescriptors } from './keep-descriptors.ts'
 import type { Command } from './launch.ts'
 import type { ProgramPolicy } from './policy.ts'
 import { type ProcessTree, processTree } from './process-tree.ts'
@@ -44,7 +45,10 @@ const atOnce: ReadonlySet<ErrorCode> = new Set(['revoked', 'expired', 'lapsed', 
 /** Starts a program behind the wiring, which it takes over. Rejects with a RelayError, and then nothing runs. */
 export async function startProgram(start: Start, wiring: Wiring, cx: OpenContext): Promise<Channel> {
   const { what, policy } = start
-  if (policy.rights === 'confined') beginGuarding()
+  if (policy.rights === 'confined') {
+    beginGuarding()
+    await keepDescriptors(what)
+  }
   let child: ChildProcess
   try {
     child = await spawned(start, wiring)
