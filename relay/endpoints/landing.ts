@@ -23,19 +23,22 @@ export function checkLanding(scope: Address, real: string, { egress }: Pick<Open
 }
 
 /** The same for a path at which something will be made. Its directory need not be there. */
-export function checkPlaceOf(scope: Address, cx: Pick<OpenContext, 'egress'>): Promise<void> {
-  return checkPlaceIn(scope.args[0]!, path => at(scope, path), cx)
+export async function checkPlaceOf(scope: Address, cx: Pick<OpenContext, 'egress'>): Promise<void> {
+  checkLanding(scope, await realPlace(scope.args[0]!), cx)
 }
 
-/** The same for a path that is elsewhere in the scope; `scopeAt` is the scope with another in its place. */
+/** What is forbidden there, for a path that is elsewhere in the scope; `scopeAt` is the scope with another in its place. */
 export async function checkPlaceIn(
   path: string,
   scopeAt: (path: string) => Address,
   { egress }: Pick<OpenContext, 'egress'>,
 ): Promise<void> {
-  const parent = await realpath(dirname(path)).catch(() => dirname(path))
-  const real = join(parent, basename(path))
+  const real = await realPlace(path)
   if (real !== path) egress.checkForbidden?.(scopeAt(real))
+}
+
+async function realPlace(path: string): Promise<string> {
+  return join(await realpath(dirname(path)).catch(() => dirname(path)), basename(path))
 }
 
 /** The same scope at another path. */

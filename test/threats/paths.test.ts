@@ -74,6 +74,15 @@ describe('a line with stars', () => {
     expect(await readFile(at('secret/file'), 'utf8')).toBe('secret')
   })
 
+  test('does not permit to make sockets and lock files where links inside of it lead', async () => {
+    await symlink('../secret', at('permitted/directory'))
+    const egress = ceiling(`UNIX-LISTEN:${root}/permitted/**`, `OPEN:${root}/permitted/**,creat`, 'ECHO')
+    const listener = bindAddress(`UNIX-LISTEN:${root}/permitted/directory/socket`)
+    await expect(listener.acceptor!.listen(openContext({ egress }))).rejects.toMatchObject(denied)
+    await expect(get(`ECHO,lockfile=${root}/permitted/directory/lock`, egress)).rejects.toMatchObject(denied)
+    expect(await readdir(at('secret'))).toEqual(['file'])
+  })
+
   test('permits where links of its own fixed part lead, for its writer knows them', async () => {
     await symlink(at('permitted'), at('by-another-name'))
     const egress = ceiling(`OPEN:${root}/by-another-name/**`)

@@ -4,6 +4,8 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { bindAddress } from '#relay/endpoints/index.ts'
+import { loadLibc } from '#relay/native/libc.ts'
+import { conformance } from '#test/conformance/endpoint.ts'
 import { openContext } from '#test/resources/contexts.ts'
 import { needing } from '#test/resources/needs.ts'
 import { run } from '#test/resources/program.ts'
@@ -114,6 +116,26 @@ test('a terminal is set as the address says for as long as it is used', async ()
 
 needing('bash')('what is no terminal cannot be set as one', async () => {
   expect((await shell('$R -,raw ECHO', '')).stderr).toMatch(/^rejected: STDIO: it is no terminal/)
+})
+
+conformance('FD', {
+  resets: false,
+  async open() {
+    const pair = Buffer.alloc(8)
+    ;(await loadLibc('a test')).socketpair(1, 1, 0, pair)
+    const [near, far] = await Promise.all(
+      [0, 4].map(at => bindAddress(`FD:${pair.readInt32LE(at)}`).dialer!.dial(openContext())),
+    )
+    return {
+      near: near!,
+      far: far!,
+      async [Symbol.asyncDispose]() {
+        await near![Symbol.asyncDispose]()
+        await far![Symbol.asyncDispose]()
+      },
+    }
+  },
+  unreachable: () => ({ endpoint: bindAddress('FD:987654'), code: 'not-found' }),
 })
 
 describe('refusals', () => {
