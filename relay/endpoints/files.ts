@@ -139,8 +139,9 @@ async function dialFile(
     const why = 'it is a Unix socket, and those are connected to'
     throw new RelayError('usage', { what: scope.text, why, fix: `Write UNIX-CONNECT or GOPEN` })
   }
-  const { unlinkClose = false } = options
-  return fileChannel(found, { text: scope.text }, { uses, termios: options, unlinkClose }, cx)
+  const { unlinkClose = false, ignoreeof } = options
+  const manners = { uses, termios: options, unlinkClose, follows: ignoreeof }
+  return fileChannel(found, { text: scope.text }, manners, cx)
 }
 
 /** What is not there is made, as far as the ceiling agrees: it could not be asked before that was known. */

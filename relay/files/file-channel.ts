@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import type { Channel, OpenContext, Peer } from '../endpoint.ts'
 import { nearlyFullAt } from '../endpoints/sockets.ts'
 import { RelayError } from '../errors.ts'
+import { through } from '../layers/through.ts'
 import { applyTermios, type TermiosOptions } from '../terminal/apply-termios.ts'
 import { terminalStream } from '../terminal/terminal-stream.ts'
 import { kindOfDescriptor, plainChannel, type Uses } from './descriptor.ts'
@@ -15,15 +16,18 @@ export interface FileChannelOptions {
   readonly uses: Uses
   readonly termios: TermiosOptions
   readonly unlinkClose: boolean
+  /** At its end more is waited for. */
+  readonly follows?: boolean | undefined
 }
 
 /** The channel of a file that was just opened. It takes the descriptor over, and closes it when it rejects. */
 export async function fileChannel(
   file: OpenFile,
   peer: Peer,
-  { uses, termios, unlinkClose }: FileChannelOptions,
+  options: FileChannelOptions,
   cx: OpenContext,
 ): Promise<Channel> {
+  const { uses, termios, unlinkClose, follows } = options
   try {
     if (nearlyFullAt(file.fd, 'all')) throw noDescriptors(peer)
     await applyTermios(file.fd, termios, peer.text)
@@ -31,7 +35,9 @@ export async function fileChannel(
     closeSync(file.fd)
     throw error
   }
-  const channel = plainChannel(await streamOf(file.fd, uses, peer, cx), peer, uses)
+  const stream = await streamOf(file.fd, options, () => cx.turnedAway?.('disk-full', peer))
+  const plain = plainChannel(stream, peer, uses)
+  const channel = follows && !(stream instanceof FileStream) ? through(plain, { endsLast: true }) : plain
   if (!unlinkClose) return channel
   return {
     ...channel,
@@ -42,7 +48,11 @@ export async function fileChannel(
   }
 }
 
-async function streamOf(fd: number, { reads, writes }: Uses, peer: Peer, cx: OpenContext): Promise<Duplex> {
+async function streamOf(
+  fd: number,
+  { uses: { reads, writes }, follows }: FileChannelOptions,
+  lost: () => void,
+): Promise<Duplex> {
   const both = (stream: Duplex) =>
     reads && writes ? stream : joinedStream(reads ? stream : undefined, writes ? stream : undefined)
   switch (kindOfDescriptor(fd)) {
@@ -51,12 +61,7 @@ async function streamOf(fd: number, { reads, writes }: Uses, peer: Peer, cx: Ope
     case 'stream':
       return both(new Socket({ fd, readable: reads, writable: writes, allowHalfOpen: true }))
     default:
-      return new FileStream(fd, {
-        reads,
-        writes,
-        owned: true,
-        lost: () => cx.turnedAway?.('disk-full', peer),
-      })
+      return new FileStream(fd, { reads, writes, follows, owned: true, lost })
   }
 }
 

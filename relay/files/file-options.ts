@@ -69,6 +69,10 @@ export const fileOptions = {
       summary: 'each write waits until the disk has it, and what the file system knows of it',
     }),
     dsync: flag('dsync', { aliases: ['o-dsync'], summary: 'each write waits until the disk has it' }),
+    ignoreeof: flag('ignoreeof', {
+      aliases: ['ignoreof'],
+      summary: 'at its end wait for more, as `tail -f` does; it ends when the other side has ended',
+    }),
     flockEx: flag('flock-ex', {
       aliases: ['flock', 'lock'],
       summary: 'wait until nobody else has the file locked, and lock it (flock)',

@@ -6,6 +6,8 @@ export interface FileStreamOptions {
   readonly writes: boolean
   /** The stream closes the descriptor when it is destroyed. */
   readonly owned: boolean
+  /** At its end more is waited for, until the other side has ended. */
+  readonly follows?: boolean | undefined
   /** See `FileStream.mayLose`: told of each datagram that found no room. */
   readonly lost?: (() => void) | undefined
 }
@@ -15,6 +17,8 @@ type Done = (error?: Error | null) => void
 const readSize = 64 * 1024
 /** How long to wait when a device has nothing to say: Node can be told of that for pipes and sockets only. */
 const waitMs = 10
+/** How often a file is looked at that may grow. */
+const followMs = 100
 
 /**
  * What a descriptor holds, from where it stands and on: of a regular file, a disk, or a device that never makes
@@ -52,9 +56,11 @@ export class FileStream extends Duplex {
     this.#busy++
     read(this.#fd, buffer, 0, readSize, null, (error, count) => {
       if (this.#over()) return
-      if (error?.code === 'EAGAIN') this.#later(() => this._read())
+      if (error?.code === 'EAGAIN') this.#later(waitMs, () => this._read())
       else if (error) this.destroy(error)
-      else this.push(count === 0 ? null : buffer.subarray(0, count))
+      else if (count > 0) this.push(buffer.subarray(0, count))
+      else if (this.#options.follows && !this.writableFinished) this.#later(followMs, () => this._read())
+      else this.push(null)
     })
   }
 
@@ -95,7 +101,7 @@ export class FileStream extends Duplex {
     this.#busy++
     write(this.#fd, bytes, 0, bytes.length, null, (error, count) => {
       if (this.#over()) done(error)
-      else if (error?.code === 'EAGAIN') this.#later(() => this.#writeBytes(bytes, done))
+      else if (error?.code === 'EAGAIN') this.#later(waitMs, () => this.#writeBytes(bytes, done))
       else if (error) done(error)
       else this.#writeBytes(bytes.subarray(count), done)
     })
@@ -110,7 +116,7 @@ export class FileStream extends Duplex {
     this.#busy++
     writev(this.#fd, all as Buffer[], null, (error, count = 0) => {
       if (this.#over()) done(error)
-      else if (error?.code === 'EAGAIN') this.#later(() => this.#writeDatagrams(datagrams, done))
+      else if (error?.code === 'EAGAIN') this.#later(waitMs, () => this.#writeDatagrams(datagrams, done))
       else if (error && !isFull(error)) done(error)
       else this.#account(datagrams, count, done)
     })
@@ -140,11 +146,11 @@ export class FileStream extends Duplex {
     return true
   }
 
-  #later(act: () => void): void {
+  #later(afterMs: number, act: () => void): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
       act()
-    }, waitMs)
+    }, afterMs)
     this.#timers.add(timer)
   }
 }

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { mkdir, readFile, rename, stat, symlink, unlink, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, readFile, rename, stat, symlink, unlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -90,6 +90,20 @@ describe('a file', () => {
     for (const channel of opened) channel.abort(new RelayError('revoked', { what: 'it' }))
     await Promise.all(opened.map(channel => channel[Symbol.asyncDispose]()))
     expect(opened.every(({ stream }) => stream.closed)).toBe(true)
+  })
+
+  test('with ignoreeof goes on where it grows, until the other side has ended', async () => {
+    await writeFile(at('log'), 'one\n')
+    await using channel = await dial(`OPEN:${at('log')},rdonly,ignoreeof`)
+    let read = ''
+    channel.stream.on('data', bytes => {
+      read += bytes
+    })
+    await until('it is read', () => read === 'one\n')
+    await appendFile(at('log'), 'two\n')
+    await until('what was added is read', () => read === 'one\ntwo\n')
+    channel.stream.end()
+    await new Promise(resolve => channel.stream.once('end', resolve))
   })
 
   test('that is moved away while it is written goes on being written, by its descriptor', async () => {
