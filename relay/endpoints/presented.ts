@@ -18,7 +18,10 @@ const headerMs = 5_000
 /** Nobody else may say who their clients are, and who may has to. The others are reset and told of. */
 export function onlyFrom(trusted: readonly Cidr[], cx: OpenContext): (peer: Peer) => boolean {
   return peer => {
-    const isTrusted = peer.ip !== undefined && trusted.some(network => contains(network, peer.ip!))
+    const { ip } = peer
+    // Who has left already is nobody any more.
+    if (ip === undefined) return false
+    const isTrusted = trusted.some(network => contains(network, ip))
     if (!isTrusted) cx.turnedAway?.('untrusted-proxy', peer)
     return isTrusted
   }

@@ -260,15 +260,18 @@ describe('what is refused at the door', () => {
 
   test('a client that never comes to its point is cut after its time, and takes no room', async () => {
     await using proxy = await openTestRelay({
-      listen: 'SOCKS-LISTEN:0,bind=127.0.0.1,fork,accept-timeout=150ms',
+      listen: 'SOCKS-LISTEN:0,bind=127.0.0.1,fork,accept-timeout=400ms',
       targets: ['ASKED'],
       limits: { maxConnections: 1 },
     })
     await using server = await openEchoServer()
+    const address = `SOCKS5:127.0.0.1:127.0.0.1:${server.port},socksport=${proxy.port}`
+    await (await dial(address))[Symbol.asyncDispose]()
+    await until('somebody has come in time', () => proxy.closed.length === 1)
     await using slow = await openClient(proxy.port)
     slow.write(socks5Greeting([0]))
     await once(slow.resume(), 'data')
-    await using _served = await dial(`SOCKS5:127.0.0.1:127.0.0.1:${server.port},socksport=${proxy.port}`)
+    await using _served = await dial(address)
     expect(await failureOf(slow)).toBe('ECONNRESET')
     await until('it is counted', () => proxy.failed.length === 1)
     expect(proxy.failed[0]).toMatchObject({ code: 'timed-out' })
