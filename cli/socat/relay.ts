@@ -2,6 +2,7 @@ import { ownEgress } from '#relay/egress.ts'
 import type { RelayError } from '#relay/errors.ts'
 import { type Connection, openRelay, type RelayState } from '#relay/relay.ts'
 import { longestTimerMs } from '#relay/timer.ts'
+import { version } from '#wire/version.ts'
 import { descriptorLines } from './descriptors.ts'
 import { openDump } from './dump.ts'
 import { errorText } from './error-text.ts'
@@ -56,6 +57,7 @@ export async function runRelay(
   using dump = openDump(settings, turned)
   await using relay = openRelay(plan, {
     egress: ownEgress,
+    programs: { rights: 'own', version },
     lookup: preferring(settings.ipVersion ?? settings.lookupVersion ?? 4),
     newConnectionId: () => String(++connections),
     observer: {

@@ -173,6 +173,24 @@ describe('fleetcat socat', () => {
     expect(text.stderr).toMatch(/^> .*\nhi\n$/)
   })
 
+  test('starts programs as its user would: with its environment, in its directory, with its stderr', async () => {
+    await using scratch = await openScratch()
+    const program = 'SYSTEM:echo $MINE; pwd; echo complaint >&2; echo $SOCAT_SOCKADDR'
+    const { stdout, stderr, code } = await run(fleetcat('-u', program, '-'), {
+      env: { MINE: 'all mine' },
+      cwd: scratch.path,
+    })
+    expect(stdout).toBe(`all mine\n${scratch.path}\n\n`)
+    expect(stderr).toBe('complaint\n')
+    expect(code).toBe(0)
+  })
+
+  test('ends with 1 when its program does not end with 0', async () => {
+    const { code, stderr } = await run(fleetcat('-', 'EXEC:\'sh -c "exit 3"\''))
+    expect(stderr).toMatch(/E .*exited with status 3/)
+    expect(code).toBe(1)
+  })
+
   test('-D lists the descriptors', async () => {
     const { stderr } = await run(fleetcat('-D', 'ECHO', 'TIME'))
     expect(stderr).toMatch(/FD {2}what\n +0: /)
