@@ -24,12 +24,17 @@ export async function dialOnce(endpoint: Endpoint, cx: OpenContext): Promise<Lis
 
 /**
  * A dialer made of a listener, for a relay whose target is waited for, as in `socat - TCP-LISTEN:…`: it listens, and the
- * first to come is its channel. `waiting` is told where.
+ * first to come is its channel; it fails with the first who does not get through the door. `waiting` is told where.
  */
 export function acceptOnce(acceptor: Acceptor, waiting: (local: string) => void): Dialer {
   return {
     async dial(cx) {
-      await using listener = await acceptor.listen(cx)
+      let refusal: RelayError | undefined
+      const failed = (error: RelayError) => {
+        refusal ??= error
+        stopped()
+      }
+      await using listener = await acceptor.listen({ ...cx, failed })
       waiting(listener.local)
       const stopped = () => void listener[Symbol.asyncDispose]()
       cx.signal.addEventListener('abort', stopped, { once: true })
@@ -38,7 +43,7 @@ export function acceptOnce(acceptor: Acceptor, waiting: (local: string) => void)
       } finally {
         cx.signal.removeEventListener('abort', stopped)
       }
-      throw RelayError.from(cx.signal.reason, listener.local)
+      throw refusal ?? RelayError.from(cx.signal.reason, listener.local)
     },
   }
 }

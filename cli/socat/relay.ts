@@ -57,7 +57,7 @@ export async function runRelay(
   using dump = openDump(settings, turned)
   await using relay = openRelay(plan, {
     egress: ownEgress,
-    programs: { rights: 'own', version },
+    programs: { rights: 'own', version, prefix: prefixOf(settings.programName) },
     lookup: preferring(settings.ipVersion ?? settings.lookupVersion ?? 4),
     newConnectionId: () => String(++connections),
     observer: {
@@ -76,6 +76,8 @@ export async function runRelay(
       failed(error) {
         said.add(error)
         failed(error)
+        // Whoever came was the one to be served, though it did not get through the door.
+        if (!forks) end()
       },
     },
   })
@@ -90,4 +92,10 @@ export async function runRelay(
   stopped.removeEventListener('abort', stop)
   if (stopped.aborted) await relay.abort(stopped.reason)
   return failures > 0 && !forks ? 1 : 0
+}
+
+/** Socat names the variables of its programs after itself, and so may be told another name. */
+function prefixOf(programName: string): string {
+  const name = programName.toUpperCase().replace(/[^A-Z0-9]/g, '_')
+  return name === '' ? 'SOCAT' : name
 }

@@ -52,6 +52,17 @@ export function portArg(address: Address, text: string, least: 0 | 1): number {
 }
 
 /** The address's arguments, if there are as many as its syntax has, none of them empty. */
+/** `bind=127.0.0.1:4711` as the two options that it stands for, `bind=127.0.0.1,sourceport=4711`. */
+export function withBindPort(address: Address): Address {
+  const options = address.options.flatMap(option => {
+    const [, host = '', port] = /^(\[[^\]]*\]|[^:[]*):(\w+)$/.exec(option.value ?? '') ?? []
+    if (option.name !== 'bind' || port === undefined) return [option]
+    const sourceport = { name: 'sourceport', value: port, at: option.at }
+    return host === '' ? [sourceport] : [{ ...option, value: host }, sourceport]
+  })
+  return { ...address, options }
+}
+
 export function argsOf(address: Address, syntax: string, count: number): readonly string[] {
   if (address.args.length === count && address.args.every(arg => arg !== '')) return address.args
   throw wrongAddress(

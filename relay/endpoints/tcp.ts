@@ -1,7 +1,7 @@
 import type { Channel, Endpoint, EndpointKind, OpenContext } from '../endpoint.ts'
 import { connectOptions, listenOptions, retryOptions, socketOptions } from '../option-groups.ts'
 import { readOptions } from '../options.ts'
-import { agreedVersion, argsOf, hostArg, ipScope, portArg } from './ip-parts.ts'
+import { agreedVersion, argsOf, hostArg, ipScope, portArg, withBindPort } from './ip-parts.ts'
 import { present } from './presented.ts'
 import { acceptProxyOptions, sendProxyOptions } from './proxy-protocol-options.ts'
 import { retrying } from './retrying.ts'
@@ -33,7 +33,7 @@ function dialKind(version: 4 | 6 | undefined): EndpointKind {
       const [hostText, portText] = argsOf(address, `${keyword}:<host>:<port>`, 2)
       const host = hostArg(address, hostText!)
       const port = portArg(address, portText!, 1)
-      const options = readOptions(address, dialGroups)
+      const options = readOptions(withBindPort(address), dialGroups)
       const family = agreedVersion(address, version, options.pf, host)
       const scope = ipScope(address, keyword, host, port)
       const target = { scope, host, port, family, options }

@@ -1,7 +1,7 @@
 import type { Endpoint, EndpointKind } from '../endpoint.ts'
 import { connectOptions, listenOptions, retryOptions, socketOptions } from '../option-groups.ts'
 import { readOptions } from '../options.ts'
-import { agreedVersion, argsOf, hostArg, ipScope, portArg } from './ip-parts.ts'
+import { agreedVersion, argsOf, hostArg, ipScope, portArg, withBindPort } from './ip-parts.ts'
 import { acceptProxyOptions, sendProxyOptions } from './proxy-protocol-options.ts'
 import { retrying } from './retrying.ts'
 import { checkTlsOptions } from './tls-bind.ts'
@@ -34,7 +34,7 @@ export const tlsKinds: readonly EndpointKind[] = [
       const [hostText, portText] = argsOf(address, 'OPENSSL:<host>:<port>', 2)
       const host = hostArg(address, hostText!)
       const port = portArg(address, portText!, 1)
-      const options = readOptions(address, dialGroups)
+      const options = readOptions(withBindPort(address), dialGroups)
       checkTlsOptions(address, options, 'client')
       const family = agreedVersion(address, undefined, options.pf, host)
       const scope = ipScope(address, 'OPENSSL', host, port)

@@ -1,7 +1,7 @@
 import type { Option } from '../address.ts'
 import type { EndpointKind, OpenContext } from '../endpoint.ts'
 import { connectOptions, listenOptions, namedOptions, retryOptions, socketOptions } from '../option-groups.ts'
-import { refused } from '../option-types.ts'
+import { flag, refused } from '../option-types.ts'
 import { type OptionGroup, type OptionValues, readOptions } from '../options.ts'
 import { present } from './presented.ts'
 import { sendProxyOptions } from './proxy-protocol-options.ts'
@@ -45,10 +45,9 @@ const unixListenOptions = {
     maxChildren,
     backlog,
     acceptTimeout,
-    reuseaddr: refused('reuseaddr', {
+    reuseaddr: flag('reuseaddr', {
       aliases: ['so-reuseaddr'],
-      summary: 'bind while old connections of a port linger',
-      because: 'it does nothing for a Unix socket. Write `unlink-early` to replace what an earlier one left',
+      summary: 'does nothing for a Unix socket, in socat neither; `unlink-early` replaces what is left there',
     }),
   },
 } as const satisfies OptionGroup

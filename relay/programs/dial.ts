@@ -59,7 +59,7 @@ export async function dialProgram(target: ProgramTarget, cx: OpenContext): Promi
     mergesErrors: options.stderr ?? pty,
     ownSession: (isConfined || setsid) && !ctty,
     toolMakesSession: ctty,
-    onlyWritten: cx.uses === 'write',
+    uses: cx.uses,
     passesOn: signalsOf(options),
     stays: options.endClose ?? false,
   }
@@ -153,13 +153,13 @@ function directoryOf({ chdir }: ProgramOptions, { rights }: ProgramPolicy): stri
 
 function environmentFor(
   { options }: ProgramTarget,
-  { rights, version }: ProgramPolicy,
+  { rights, version, prefix }: ProgramPolicy,
   mark: string,
   { client }: OpenContext,
 ): Record<string, string> {
   const { path, env: variables = [], user, pty: terminal = false } = options
   const account = user === undefined ? undefined : accountOf(user)
-  const told = { ...toldOf(client, version), [markName]: mark }
+  const told = { ...toldOf(client, version, prefix), [markName]: mark }
   return environmentOf({ rights, account, path, variables, terminal, told })
 }
 

@@ -14,6 +14,8 @@ export interface ProgramPolicy {
    * cannot be had. `own`: as socat starts it, with all that whoever runs this process has.
    */
   readonly rights: 'confined' | 'own'
+  /** What the variables begin with that programs are told by, beside FLEETCAT; SOCAT if absent. */
+  readonly prefix?: string
   /** Of fleetcat, as programs are told it. */
   readonly version?: string
   /** Told what confined programs say on their standard error. Those of `own` rights write to ours. */

@@ -27,8 +27,8 @@ export interface Start {
   readonly ownSession: boolean
   /** A tool of the chain makes the session. */
   readonly toolMakesSession: boolean
-  /** Nobody waits for what it says. */
-  readonly onlyWritten: boolean
+  /** Of `write`, nobody waits for what it says. */
+  readonly uses: OpenContext['uses']
   readonly passesOn: readonly NodeJS.Signals[]
   /** At the end it is left alone. */
   readonly stays: boolean
@@ -93,13 +93,15 @@ function spawned(start: Start, { input, output }: Wiring): Promise<ChildProcess>
 
 type Descriptor = number | 'ignore' | 'inherit' | 'pipe'
 
-function descriptors({ fdin, fdout, mergesErrors, policy }: Start, input: number, output: number) {
-  const rest = policy.rights === 'own' ? 'inherit' : 'ignore'
+function descriptors({ fdin, fdout, mergesErrors, policy, uses }: Start, input: number, output: number) {
+  const isOwn = policy.rights === 'own'
+  const rest = isOwn ? 'inherit' : 'ignore'
   const list: Descriptor[] = [rest, rest, policy.said && policy.rights === 'confined' ? 'pipe' : rest]
   while (list.length <= Math.max(fdin, fdout)) list.push('ignore')
   if (mergesErrors) list[2] = output
-  list[fdin] = input
-  list[fdout] = output
+  // As with socat, what the relay does not use stays what it is for whoever runs the relay.
+  if (!isOwn || uses !== 'read') list[fdin] = input
+  if (!isOwn || uses !== 'write') list[fdout] = output
   return list
 }
 
@@ -142,7 +144,7 @@ function programChannel(child: ChildProcess, { stream }: Wiring, tree: ProcessTr
 
   async function end(): Promise<void> {
     // Both ways are over, or the only one that there is.
-    const isDone = stream.writableFinished && (stream.readableEnded || start.onlyWritten)
+    const isDone = stream.writableFinished && (stream.readableEnded || start.uses === 'write')
     stream.destroy()
     await closed
     if (!stays) await endProcesses(isDone && !cut)

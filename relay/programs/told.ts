@@ -6,15 +6,19 @@ import { fullIp } from '../ip.ts'
 const socatVersion = '1.7.4.4'
 
 /** What a program is told of this process and of its client, each with the name that socat gives it and with ours. */
-export function toldOf(client: Peer | undefined, version: string | undefined): Record<string, string> {
+export function toldOf(
+  client: Peer | undefined,
+  version: string | undefined,
+  prefix = 'SOCAT',
+): Record<string, string> {
   const pid = String(process.pid)
   const facts = { PID: pid, PPID: pid, ...(client && ofClient(client)) }
   const twice = Object.entries(facts).flatMap(([name, value]) =>
-    ['SOCAT', 'FLEETCAT'].map(program => [`${program}_${name}`, value.replaceAll('\0', '')]),
+    [prefix, 'FLEETCAT'].map(program => [`${program}_${name}`, value.replaceAll('\0', '')]),
   )
   return {
     ...Object.fromEntries(twice),
-    SOCAT_VERSION: socatVersion,
+    [`${prefix}_VERSION`]: socatVersion,
     ...(version !== undefined && { FLEETCAT_VERSION: version }),
   }
 }

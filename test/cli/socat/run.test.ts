@@ -125,13 +125,60 @@ describe('fleetcat socat', () => {
     await expect(readFile(lock)).rejects.toThrow('ENOENT')
   })
 
-  test('-s goes on without options that cannot be had here, and says so', async () => {
-    const address = 'TCP4-LISTEN:0,bind=127.0.0.1,tcpwrap=x,nodelay'
+  test('-s goes on without options that cannot be had here, but not without those that guard', async () => {
+    const address = 'TCP4-LISTEN:0,bind=127.0.0.1,ioctl-void=1,nodelay'
     const strict = await run(fleetcat(address, 'TIME'))
     expect(strict.code).toBe(1)
     await using sloppy = startProgram(fleetcat('-d', '-d', '-s', address, 'TIME'))
-    await sloppy.says(/W .*option `tcpwrap` is not supported/)
+    await sloppy.says(/W option `ioctl-void` of TCP4-LISTEN is left out/)
     await sloppy.says(listening)
+    const guarded = await run(fleetcat('-s', 'TCP4-LISTEN:0,bind=127.0.0.1,tcpwrap=x', 'TIME'))
+    expect(guarded.code).toBe(1)
+  })
+
+  test('a handshake that fails is the end of a listener that serves one', async () => {
+    await using pki = await openScratch()
+    const pem = join(pki.path, 'server.pem')
+    const subject = ['-subj', '/CN=localhost', '-keyout', pem, '-out', join(pki.path, 'cert.pem')]
+    await run([
+      'openssl',
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      ...subject,
+    ])
+    const tls = `OPENSSL-LISTEN:0,bind=127.0.0.1,cert=${join(pki.path, 'cert.pem')},key=${pem},verify=0`
+    for (const addresses of [
+      [tls, 'ECHO'],
+      ['ECHO', tls],
+    ]) {
+      await using relay = startProgram(fleetcat('-d', '-d', ...addresses))
+      const [, port] = await relay.says(listening)
+      await run(fleetcat('-u', 'STATUS', `TCP4:127.0.0.1:${port}`))
+      expect((await relay.ended).code).toBe(1)
+    }
+  })
+
+  test('programs see their variables under the name that -lp gives', async () => {
+    const program = 'SYSTEM:echo $WEB_VERSION $SOCAT_VERSION'
+    const { stdout } = await run(fleetcat('-lpweb', '-u', program, '-'))
+    expect(stdout).toBe('1.7.4.4\n')
+  })
+
+  test('a program that is only read keeps our input, and one that is only written our output', async () => {
+    const { stdout } = await run(fleetcat('SYSTEM:cat!!SYSTEM:cat', 'ECHO'), { input: 'all the way' })
+    expect(stdout).toBe('all the way')
+  })
+
+  test('comes from the port that bind= says', async () => {
+    await using relay = startProgram(fleetcat('-d', '-d', 'TCP4-LISTEN:0,bind=127.0.0.1', 'ECHO'))
+    const [, port] = await relay.says(listening)
+    await run(fleetcat('-u', 'TIME', `TCP4:127.0.0.1:${port},bind=127.9.9.9:4712`))
+    await relay.says(/accepting connection from AF=2 127\.9\.9\.9:4712 /)
   })
 
   test('a connecting address with fork serves connection after connection', async () => {

@@ -284,7 +284,6 @@ test.each([
   ['UNIX-LISTEN:', /instead of 1/],
   ['UNIX-CONNECT:/a:b', /it has 2 arguments instead of 1.*colon/],
   ['UNIX-LISTEN:/a,mode=rw', /no octal file mode/],
-  ['UNIX-LISTEN:/a,reuseaddr', /does nothing for a Unix socket. Write `unlink-early`/],
   ['UNIX-LISTEN:/a,range=10.0.0.0/8', /`range` is not one of UNIX-LISTEN; TCP-LISTEN/],
   ['UNIX-CONNECT:/a,bind=/b', /without a name of its own/],
   ['ABSTRACT-LISTEN:a,mode=600', /`mode` is not one of ABSTRACT-LISTEN; UNIX-LISTEN/],
