@@ -9,7 +9,8 @@ const family: string = randomUUID()
 /** Waits for the end of whoever holds the other end of its input, and then for that of all that bear the mark. */
 const script = `read -r _
 for round in 1 2 3 4 5 6 7 8 9 10; do
-  found=$(grep -las "${markName}=$0[.]" /proc/[0-9]*/environ) || exit 0
+  found=$(grep -las "${markName}=$0[.]" /proc/[0-9]*/environ)
+  [ -n "$found" ] || exit 0
   for each in $found; do each=\${each#/proc/}; kill -KILL "\${each%/environ}"; done
   sleep 0.1
 done`

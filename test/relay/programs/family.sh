@@ -11,7 +11,6 @@ setsid -f sh -c 'echo $$; exec sleep 1000'
 setsid -f sh -c 'sleep 1000 & echo $!; echo $$; trap "" TERM; wait'
 # Without the environment that it was started with.
 env -i sleep 1000 &
-echo $!
+echo bare $!
 echo $$
-echo complete
 while :; do sleep 1; done
