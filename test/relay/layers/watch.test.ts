@@ -141,3 +141,18 @@ test('it ends with the relay, and when it is disposed while somebody waits', asy
   using late = relay.relay.watch()
   expect(await take(late, 1)).toEqual([])
 })
+
+test('what has passed before its close, or the end of the relay, may still be taken; before its disposal, not', async () => {
+  await using relay = await openTestRelay({ targets: ['ECHO'] })
+  using closed = relay.relay.watch({ direction: 'forward' })
+  using ended = relay.relay.watch({ direction: 'backward', room: 300 })
+  using disposed = relay.relay.watch()
+  for (const words of ['one', 'two']) await exchange(relay.port, words)
+  closed.close()
+  disposed[Symbol.dispose]()
+  await exchange(relay.port, 'three')
+  await relay.relay.close()
+  expect(await take(closed, 3)).toEqual(['connection-1 forward 0 one', 'connection-2 forward 0 two'])
+  expect(await take(ended, 3)).toEqual(['connection-1 backward 0 one', { is: 'lost', bytes: 8 }])
+  expect(await take(disposed, 1)).toEqual([])
+})
