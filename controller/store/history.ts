@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { checkPrefix } from './keys.ts'
-import { type Rev, type Revision, StoreError } from './store.ts'
+import { type AuditRow, type Rev, type Revision, StoreError } from './store.ts'
 
 /** What an implementation keeps so that watches can be read from it, as deep as it goes. */
 export interface History {
@@ -8,7 +8,7 @@ export interface History {
   position(): Position | undefined
   /** The first revision after `after` that touched the prefix, with the events under the prefix only. */
   next(prefix: string, after: Rev): Revision | undefined
-  /** Rung after every commit, and when the store closes. */
+  /** Rung after every commit, after every row of the log, and when the store closes. */
   readonly bell: Bell
 }
 
@@ -64,6 +64,25 @@ export async function* follow(history: History, prefix: string, from: Rev, signa
       cursor = position.rev
       await history.bell.heard(signal)
     }
+  }
+}
+
+/** The rows of the log, in pages that are read when they are asked for. */
+export async function* followRows(
+  log: { bell: Bell; read(after: bigint, limit: number): AuditRow[]; isClosed(): boolean },
+  after: bigint,
+  signal: AbortSignal,
+): AsyncGenerator<AuditRow> {
+  let cursor = after
+  while (!signal.aborted && !log.isClosed()) {
+    const page = log.read(cursor, breath)
+    for (const row of page) {
+      cursor = row.seq
+      yield row
+      if (signal.aborted) return
+    }
+    if (page.length === breath) await setImmediate()
+    else if (page.length === 0 && !log.isClosed()) await log.bell.heard(signal)
   }
 }
 

@@ -1,7 +1,9 @@
-import { createBell, discardable, follow, type History } from './history.ts'
+import { type ChainEnds, hashOf, type Link, origin } from '#telemetry/audit/chain.ts'
+import { createBell, discardable, follow, followRows, type History } from './history.ts'
 import { checkKey, checkLimit, checkPrefix, compareKeys } from './keys.ts'
 import { type Clock, createSessions } from './session.ts'
 import {
+  type AuditDraft,
   type AuditRow,
   type Entry,
   type Revision,
@@ -26,7 +28,8 @@ export async function openMemoryStore(options: MemoryOptions = {}): Promise<Stor
   const entries = new Map<string, Entry>()
   let revisions: Revision[] = []
   let rows: AuditRow[] = []
-  let [rev, compacted, audited] = [0n, 0n, 0n]
+  let [rev, compacted] = [0n, 0n]
+  let ends: ChainEnds = { base: origin, head: origin }
   let closed = false
 
   const history: History = {
@@ -49,9 +52,20 @@ export async function openMemoryStore(options: MemoryOptions = {}): Promise<Stor
     compacted = upTo
     revisions = revisions.filter(revision => revision.rev > upTo)
   }
-  function append(drafts: readonly { at: number; bytes: Uint8Array }[]) {
-    for (const draft of drafts) rows.push({ seq: ++audited, ...draft })
+  function append(drafts: readonly AuditDraft[]) {
+    for (const draft of drafts) {
+      const row = { seq: ends.head.seq + 1n, ...draft }
+      const head: Link = { seq: row.seq, hash: hashOf(ends.head.hash, row) }
+      rows.push({ ...row, hash: head.hash })
+      ends = { ...ends, head }
+    }
+    if (drafts.length > 0) bell.ring()
   }
+  const read = (after: bigint, limit: number) =>
+    rows
+      .filter(row => row.seq > after)
+      .slice(0, limit)
+      .map(row => ({ ...row, bytes: new Uint8Array(row.bytes), hash: new Uint8Array(row.hash) }))
 
   return {
     async get(key) {
@@ -107,16 +121,23 @@ export async function openMemoryStore(options: MemoryOptions = {}): Promise<Stor
       async append(drafts) {
         open()
         append(copyRows(drafts))
-        return audited
+        return ends.head.seq
       },
       async read(after, limit) {
         open()
-        const found = rows.filter(row => row.seq > after).slice(0, checkLimit(limit))
-        return found.map(row => ({ ...row, bytes: new Uint8Array(row.bytes) }))
+        return read(after, checkLimit(limit))
       },
+      follow: (after, signal) => followRows({ bell, read, isClosed: () => closed }, after, signal),
       async trim(before) {
         open()
+        const last = rows.findLast(row => row.seq < before)
+        if (!last) return
+        ends = { ...ends, base: { seq: last.seq, hash: last.hash } }
         rows = rows.filter(row => row.seq >= before)
+      },
+      async ends() {
+        open()
+        return ends
       },
     },
     async [Symbol.asyncDispose]() {

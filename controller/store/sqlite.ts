@@ -1,7 +1,7 @@
 import { existsSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { createBell, follow, type History } from './history.ts'
+import { createBell, follow, followRows, type History } from './history.ts'
 import { checkKey, checkLimit, checkPrefix } from './keys.ts'
 import { type Clock, createSessions } from './session.ts'
 import { createGroupCommit } from './sqlite/commit.ts'
@@ -92,7 +92,22 @@ export async function openSqliteStore(directory: string, options: SqliteOptions 
         checkLimit(limit)
         return read(() => statements.audited(after, limit))
       },
-      trim: before => group.submit(() => statements.trim(before)),
+      follow: (after, signal) =>
+        followRows(
+          {
+            bell,
+            isClosed: () => closed,
+            read: (from, limit) => read(() => statements.audited(from, limit)),
+          },
+          after,
+          signal,
+        ),
+      trim: before => group.submit(state => statements.trim(state, before)),
+      async ends() {
+        if (closed) throw storeClosed()
+        const { audited, head, trimmed, base } = group.committed
+        return { base: { seq: trimmed, hash: base }, head: { seq: audited, hash: head } }
+      },
     },
     async [Symbol.asyncDispose]() {
       group.close()

@@ -1,4 +1,5 @@
 import { type ErrorCode, type ErrorParts, RelayError } from '#relay/errors.ts'
+import type { ChainEnds, ChainRow } from '#telemetry/audit/chain.ts'
 
 /** The store's clock: one more with every transaction that changes an entry. Nothing has revision 0. */
 export type Rev = bigint
@@ -117,15 +118,19 @@ export interface Session extends AsyncDisposable {
 
 /**
  * Rows that are only ever appended, numbered from 1 without a gap in the order of their commits; a number is never
- * used twice, not even after a trim.
+ * used twice, not even after a trim. Each holds a hash of itself and of the one before: see `hashOf`.
  */
 export interface AuditRows {
   /** Appends all or none; answers the number of the last row of the log. */
   append(rows: readonly AuditDraft[]): Promise<bigint>
   /** At most `limit` rows with a number above `after`, in order. */
   read(after: bigint, limit: number): Promise<AuditRow[]>
-  /** Discards the rows numbered below `before`. */
+  /** Every row above `after`: those of the past first, and then each new one. Ends as a watch does. */
+  follow(after: bigint, signal: AbortSignal): AsyncIterable<AuditRow>
+  /** Discards the rows numbered below `before`, and keeps the hash of the last of them. */
   trim(before: bigint): Promise<void>
+  /** Between which links the rows of this moment lie. */
+  ends(): Promise<ChainEnds>
 }
 
 export interface AuditDraft {
@@ -134,9 +139,7 @@ export interface AuditDraft {
   readonly bytes: Uint8Array
 }
 
-export interface AuditRow extends AuditDraft {
-  readonly seq: bigint
-}
+export type AuditRow = ChainRow
 
 /**
  * - `Unavailable`: the store cannot do it now (disk full, closed, not reachable). It did not happen.

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Op, Rev, Revision, Store } from '#controller/store/store.ts'
+import { checkChain } from '#telemetry/audit/chain.ts'
 
 export interface StoreOptions {
   readonly clock?: () => number
@@ -327,8 +328,50 @@ export function storeConformance(name: string, open: (options?: StoreOptions) =>
         ])
         expect(await store.audit.append([row(5)])).toBe(5n)
         const all = [1, 2, 3, 4, 5].map(i => ({ seq: BigInt(i), ...row(i) }))
-        expect(await store.audit.read(0n, 100)).toEqual(all)
-        expect(await store.audit.read(2n, 2)).toEqual(all.slice(2, 4))
+        const rows = await store.audit.read(0n, 100)
+        expect(rows).toMatchObject(all)
+        expect(await store.audit.read(2n, 2)).toEqual(rows.slice(2, 4))
+      })
+
+      it('are chained: each holds a hash of itself and of the one before', async () => {
+        await using store = await open()
+        const row = (i: number) => ({ at: 1_000 + i, bytes: text(`${i}`) })
+        const zeros = new Uint8Array(32)
+        expect(await store.audit.ends()).toEqual({
+          base: { seq: 0n, hash: zeros },
+          head: { seq: 0n, hash: zeros },
+        })
+        await Promise.all(Array.from({ length: 20 }, (_, i) => store.txn([], [], { audit: [row(i)] })))
+        const rows = await store.audit.read(0n, 100)
+        const check = checkChain(await store.audit.ends())
+        for (const each of rows) expect(check.add(each)).toBeUndefined()
+        expect(check.end()).toBeUndefined()
+        expect(check.last).toEqual({ seq: 20n, hash: rows.at(-1)!.hash })
+
+        await store.audit.trim(8n)
+        const { base, head } = await store.audit.ends()
+        expect(base).toEqual({ seq: 7n, hash: rows[6]!.hash })
+        const trimmed = checkChain({ base, head })
+        for (const each of await store.audit.read(0n, 100)) expect(trimmed.add(each)).toBeUndefined()
+        expect(trimmed.end()).toBeUndefined()
+      })
+
+      it('can be followed: those of the past, then each as it is appended', async () => {
+        await using store = await open()
+        const row = (i: number) => ({ at: i, bytes: text(`${i}`) })
+        await store.audit.append(Array.from({ length: 100 }, (_, i) => row(i)))
+        const stop = new AbortController()
+        const seen: bigint[] = []
+        const following = (async () => {
+          for await (const { seq } of store.audit.follow(2n, stop.signal)) {
+            seen.push(seq)
+            if (seq === 100n) await store.txn([], [put('a', '1')], { audit: [row(100)] })
+            if (seq === 101n) await store.audit.append([row(101)])
+            if (seq === 102n) stop.abort()
+          }
+        })()
+        await following
+        expect(seen).toEqual(Array.from({ length: 100 }, (_, i) => BigInt(i) + 3n))
       })
 
       it('keep their numbers when the old ones, or all, are trimmed', async () => {
@@ -365,6 +408,7 @@ export function storeConformance(name: string, open: (options?: StoreOptions) =>
           store.audit.append([]),
           store.audit.read(0n, 1),
           store.audit.trim(1n),
+          store.audit.ends(),
         ]
         for (const refused of later) await expect(refused).rejects.toMatchObject({ kind: 'Unavailable' })
         await store[Symbol.asyncDispose]()

@@ -6,7 +6,11 @@ import { commitFailed, unavailable } from './failure.ts'
 export interface State {
   rev: Rev
   compacted: Rev
+  /** The last row of the log, and the last that was trimmed. */
   audited: bigint
+  head: Uint8Array
+  trimmed: bigint
+  base: Uint8Array
 }
 
 export interface GroupCommit {
@@ -38,9 +42,11 @@ export function createGroupCommit(database: DatabaseSync, onCommit: () => void):
   const begin = database.prepare('BEGIN IMMEDIATE')
   const commit = database.prepare('COMMIT')
   const rollback = database.prepare('ROLLBACK')
-  const load = database.prepare('SELECT rev, compacted, audited FROM state')
+  const load = database.prepare('SELECT rev, compacted, audited, head, trimmed, base FROM state')
   load.setReadBigInts(true)
-  const save = database.prepare('UPDATE state SET rev = ?, compacted = ?, audited = ?')
+  const save = database.prepare(
+    'UPDATE state SET rev = ?, compacted = ?, audited = ?, head = ?, trimmed = ?, base = ?',
+  )
   const read = () => ({ ...(load.get() as unknown as State) })
 
   let committed = read()
@@ -69,12 +75,15 @@ export function createGroupCommit(database: DatabaseSync, onCommit: () => void):
   }
 
   function run(group: readonly Pending[]): unknown[] {
-    const before = committed.rev
+    const { rev, audited } = committed
     try {
       const state = write(() => begin.run() && read())
       const answers = write(() => {
         const done = group.map(({ work }) => work(state))
-        if (!same(state, committed)) save.run(state.rev, state.compacted, state.audited)
+        if (!same(state, committed)) {
+          const { rev, compacted, audited, head, trimmed, base } = state
+          save.run(rev, compacted, audited, head, trimmed, base)
+        }
         return done
       })
       confirm()
@@ -84,7 +93,7 @@ export function createGroupCommit(database: DatabaseSync, onCommit: () => void):
       recover()
       throw error
     } finally {
-      if (committed.rev !== before) onCommit()
+      if (committed.rev !== rev || committed.audited !== audited) onCommit()
     }
   }
 
@@ -136,7 +145,7 @@ export function createGroupCommit(database: DatabaseSync, onCommit: () => void):
 }
 
 function same(a: State, b: State): boolean {
-  return a.rev === b.rev && a.compacted === b.compacted && a.audited === b.audited
+  return a.rev === b.rev && a.compacted === b.compacted && a.audited === b.audited && a.trimmed === b.trimmed
 }
 
 function isUnknown(error: unknown): boolean {

@@ -35,6 +35,17 @@ export const migrations: readonly string[] = [
      at INTEGER NOT NULL,
      bytes BLOB NOT NULL
    ) STRICT;`,
+  `ALTER TABLE state ADD COLUMN head BLOB NOT NULL DEFAULT x'${'00'.repeat(32)}';
+   ALTER TABLE state ADD COLUMN trimmed INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE state ADD COLUMN base BLOB NOT NULL DEFAULT x'${'00'.repeat(32)}';
+   UPDATE state SET trimmed = audited;
+   DROP TABLE audit;
+   CREATE TABLE audit (
+     seq INTEGER PRIMARY KEY,
+     at INTEGER NOT NULL,
+     bytes BLOB NOT NULL,
+     hash BLOB NOT NULL
+   ) STRICT;`,
 ]
 
 /** Brings the schema up to the last of `steps`, each in a transaction of its own: it is done, or it left no trace. */

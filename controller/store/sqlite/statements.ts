@@ -1,4 +1,5 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
+import { hashOf, type Link } from '#telemetry/audit/chain.ts'
 import { discardable } from '../history.ts'
 import { endOfPrefix } from '../keys.ts'
 import type { AuditDraft, AuditRow, Entry, Op, Rev, Revision, TxnResult } from '../store.ts'
@@ -39,8 +40,9 @@ export function createStatements(database: DatabaseSync, keep: bigint) {
      WHERE rev = (SELECT rev FROM history WHERE rev > ?1 AND key >= ?2 AND key < ?3 ORDER BY rev LIMIT 1)
        AND key >= ?2 AND key < ?3 ORDER BY place`,
   )
-  const audit = prepare('INSERT INTO audit (seq, at, bytes) VALUES (?, ?, ?)')
-  const auditAfter = prepare('SELECT seq, at, bytes FROM audit WHERE seq > ? ORDER BY seq LIMIT ?')
+  const audit = prepare('INSERT INTO audit (seq, at, bytes, hash) VALUES (?, ?, ?, ?)')
+  const auditAfter = prepare('SELECT seq, at, bytes, hash FROM audit WHERE seq > ? ORDER BY seq LIMIT ?')
+  const lastBelow = prepare('SELECT seq, hash FROM audit WHERE seq < ? ORDER BY seq DESC LIMIT 1')
   const trim = prepare('DELETE FROM audit WHERE seq < ?')
 
   function prepare(sql: string): StatementSync {
@@ -85,7 +87,8 @@ export function createStatements(database: DatabaseSync, keep: bigint) {
   function append(state: State, rows: readonly AuditDraft[]): bigint {
     for (const { at, bytes } of rows) {
       state.audited++
-      audit.run(state.audited, at, bytes)
+      state.head = hashOf(state.head, { seq: state.audited, at, bytes })
+      audit.run(state.audited, at, bytes, state.head)
     }
     return state.audited
   }
@@ -107,11 +110,19 @@ export function createStatements(database: DatabaseSync, keep: bigint) {
       return rows[0] && { rev: rows[0].rev, events: rows.map(eventOf) }
     },
     audited(after: bigint, limit: number): AuditRow[] {
-      const rows = rowsOf<{ seq: bigint; at: bigint; bytes: Uint8Array }>(auditAfter, after, limit)
+      const rows = rowsOf<{ seq: bigint; at: bigint; bytes: Uint8Array; hash: Uint8Array }>(
+        auditAfter,
+        after,
+        limit,
+      )
       return rows.map(row => ({ ...row, at: Number(row.at) }))
     },
-    trim(before: bigint): void {
+    trim(state: State, before: bigint): void {
+      const [last] = rowsOf<Link>(lastBelow, before)
+      if (!last) return
       trim.run(before)
+      state.trimmed = last.seq
+      state.base = last.hash
     },
     transact,
     append,

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { openSqliteStore } from '#controller/store/sqlite.ts'
+import { checkChain } from '#telemetry/audit/chain.ts'
 import { temporaryDirectory } from './temporary-directory.ts'
 import { writingProcess } from './writing-process.ts'
 
@@ -26,6 +27,8 @@ async function expectWhole(path: string, answered: readonly string[]): Promise<v
   expect(right).toEqual(left)
 
   const rows = await store.audit.read(0n, 1_000_000)
+  const chain = checkChain(await store.audit.ends())
+  expect(rows.map(row => chain.add(row)).find(Boolean) ?? chain.end()).toBeUndefined()
   expect(rows.map(({ seq }) => seq)).toEqual(rows.map((_, i) => BigInt(i) + 1n))
   expect(rows.map(({ bytes }) => Buffer.from(bytes).toString()).sort()).toEqual([...left.keys()].sort())
 
