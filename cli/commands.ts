@@ -27,7 +27,7 @@ export const commands: readonly CommandRow[] = [
   },
   {
     name: 'controller',
-    syntax: '[options]',
+    syntax: '[backup|restore DIR]',
     summary: 'the controller of a fleet',
     group: start,
     load: () => import('./commands/controller.ts'),

@@ -31,10 +31,11 @@ const allowed: Record<string, readonly string[]> = {
   cli: ['proto/gen/', 'relay/', 'identity/', 'wire/', 'telemetry/'],
 }
 
-/** The commands that start an agent or a controller are the only ones of the CLI that import one. */
+/** The commands that start an agent or a controller, or copy its state, are the only ones of the CLI that import one. */
 const starters: Record<string, readonly string[]> = {
   'cli/commands/agent.ts': ['agent/main.ts'],
   'cli/commands/controller.ts': ['controller/main.ts'],
+  'cli/commands/controller-backup.ts': ['controller/backup/'],
   'cli/commands/up.ts': ['agent/main.ts', 'controller/main.ts'],
 }
 

@@ -5,6 +5,7 @@ import { note } from '../failure.ts'
 import { fleetcatHome } from '../home.ts'
 import { type ServiceOptions, withService } from '../service-options.ts'
 import { stopRequests } from '../signals.ts'
+import { backupCommand, restoreCommand } from './controller-backup.ts'
 
 interface Options extends ServiceOptions {
   readonly listen: string
@@ -13,13 +14,14 @@ interface Options extends ServiceOptions {
 }
 
 export function command(): Command {
-  return withService(
+  const service = withService(
     define(
       'controller',
       'Runs the controller of a fleet. Its first start makes the cluster and your admin context.',
       [
         'fleetcat controller --advertise fleet.example.com:7443',
         'fleetcat controller --listen 10.0.0.1:7443 --data /var/lib/fleetcat/controller',
+        'fleetcat controller backup /var/backups/fleetcat-monday',
       ],
     )
       .option('--listen <host:port>', 'its one port', '0.0.0.0:7443')
@@ -27,6 +29,7 @@ export function command(): Command {
       .option('--config <file>', 'controller.yaml: lifetimes of certificates and limits of the port'),
     '$FLEETCAT_HOME/controller',
   ).action(controller)
+  return service.addCommand(backupCommand()).addCommand(restoreCommand())
 }
 
 async function controller(options: Options): Promise<void> {

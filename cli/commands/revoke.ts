@@ -67,6 +67,14 @@ async function run(words: string[], options: Options): Promise<void> {
   const sources = named.filter(target => target.startsWith('source/'))
   if (sources.length < named.length && (options.relay || options.except))
     throw usage('fleetcat revoke', '--relay and --except are about sources', 'Revoke the rest by itself')
+  if (sources.length > 0) {
+    const { parseCidr } = await import('#relay/ip.ts')
+    for (const network of [
+      ...sources.map(source => source.slice('source/'.length)),
+      ...(options.except ?? []),
+    ])
+      parseCidr(network)
+  }
   const [{ withFleet }, { canAsk, confirm, preview }, { chosenRelays, isChoice }] = await Promise.all([
     import('../client.ts'),
     import('../revoking.ts'),

@@ -216,6 +216,7 @@ describe('a revocation', () => {
       ms: 4,
       fencedBy: null,
       error: null,
+      warning: null,
     })
     expect(item.receipts.map(({ verdict }) => verdict)).toEqual(['cut', 'fenced', 'refused', 'pending'])
     expect(item.receipts[1]?.fencedBy).toBe('2026-01-02T03:04:05.678Z')
@@ -224,10 +225,13 @@ describe('a revocation', () => {
   test('says each in words', () => {
     expect(item.receipts.map(verdictText)).toEqual([
       'cut (2 connections, 1 listener, 4 ms)',
-      expect.stringMatching(/^fenced by \d\d:\d\d:05$/),
+      expect.stringMatching(/^fenced since \d\d:\d\d:05$/),
       'refused: not cut: why',
       'pending',
     ])
+    const later = new Date(Date.now() + 3_600_000)
+    const fenced = { ...item.receipts[1]!, fencedBy: later.toISOString() }
+    expect(verdictText(fenced)).toMatch(/^fenced by \d\d:\d\d:\d\d$/)
   })
 })
 

@@ -64,7 +64,7 @@ test('an agent without a word from the controller closes its relays by the end o
 
   controller.kill('SIGCONT')
   await until('the relay is back', async () => (await relayOf(fleet)).status.state === 'ready', 20_000)
-})
+}, 90_000)
 
 test('a revoke of a host that is out of reach says by when it has let go, and waiting for it ends then', async () => {
   await using target = await openServer(socket => socket.pipe(socket))
@@ -94,7 +94,7 @@ test('a revoke of a host that is out of reach says by when it has let go, and wa
     const { items } = await fleet.json(['revocations'])
     return items[0].receipts[0].verdict === 'cut'
   })
-})
+}, 90_000)
 
 test('a host that was stopped for longer than its lease carries not one byte more', async () => {
   let carried = 0
@@ -121,4 +121,4 @@ test('a host that was stopped for longer than its lease carries not one byte mor
   expect(user.heard()).toBe('before')
   expect(carried).toBe('before'.length)
   await until('the relay is back', async () => (await relayOf(fleet)).status.state === 'ready', 20_000)
-})
+}, 90_000)
