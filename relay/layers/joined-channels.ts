@@ -16,6 +16,7 @@ export function joinChannels(read: Channel, write: Channel): Channel {
     framing: read.framing,
     peer: { ...read.peer, text: `${read.peer.text}!!${write.peer.text}` },
     ...(idleMs !== undefined && { idleMs }),
+    verdict: () => read.verdict?.() ?? write.verdict?.(),
     ...(write.cutsStream && { cutsStream: () => write.cutsStream?.() }),
     ...(write.mayLose && { mayLose: () => write.mayLose?.() }),
     abort(reason) {

@@ -27,7 +27,7 @@ export interface Start {
   readonly ownSession: boolean
   /** A tool of the chain makes the session. */
   readonly toolMakesSession: boolean
-  /** Of `write`, nobody waits for what it says. */
+  /** Of `write`, nobody waits for what it says; of `read`, it is told nothing. */
   readonly uses: OpenContext['uses']
   readonly passesOn: readonly NodeJS.Signals[]
   /** At the end it is left alone. */
@@ -94,14 +94,13 @@ function spawned(start: Start, { input, output }: Wiring): Promise<ChildProcess>
 type Descriptor = number | 'ignore' | 'inherit' | 'pipe'
 
 function descriptors({ fdin, fdout, mergesErrors, policy, uses }: Start, input: number, output: number) {
-  const isOwn = policy.rights === 'own'
-  const rest = isOwn ? 'inherit' : 'ignore'
+  const rest = policy.rights === 'own' ? 'inherit' : 'ignore'
   const list: Descriptor[] = [rest, rest, policy.said && policy.rights === 'confined' ? 'pipe' : rest]
   while (list.length <= Math.max(fdin, fdout)) list.push('ignore')
   if (mergesErrors) list[2] = output
-  // As with socat, what the relay does not use stays what it is for whoever runs the relay.
-  if (!isOwn || uses !== 'read') list[fdin] = input
-  if (!isOwn || uses !== 'write') list[fdout] = output
+  // As with socat, what the relay does not use stays what it is for whoever runs the relay; others get nothing there.
+  if (uses !== 'read') list[fdin] = input
+  if (uses !== 'write') list[fdout] = output
   return list
 }
 
@@ -144,7 +143,8 @@ function programChannel(child: ChildProcess, { stream }: Wiring, tree: ProcessTr
 
   async function end(): Promise<void> {
     // Both ways are over, or the only one that there is.
-    const isDone = stream.writableFinished && (stream.readableEnded || start.uses === 'write')
+    const { uses } = start
+    const isDone = (stream.writableFinished || uses === 'read') && (stream.readableEnded || uses === 'write')
     stream.destroy()
     await closed
     if (!stays) await endProcesses(isDone && !cut)

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { bindAddress, bindListen } from '#relay/endpoints/index.ts'
+import { bindAddress, bindListen, bindTarget } from '#relay/endpoints/index.ts'
 import { openContext } from '#test/resources/contexts.ts'
 import { openFolder } from '#test/resources/folder.ts'
 import { needing } from '#test/resources/needs.ts'
@@ -219,6 +219,19 @@ describe('in a relay', () => {
     await until('it is done', () => relay.states.includes('done'))
     expect((await run(['cat', file])).stdout).toBe('from the first\n')
     expect(relay.closed).toMatchObject([{ cause: 'eof' }])
+  })
+
+  test('a half of a dual address is told nothing, or is not heard', async () => {
+    await using folder = await openFolder()
+    const file = join(folder.path, 'kept')
+    const target = bindTarget(`SYSTEM:cat; echo said!!SYSTEM:cat >${file}; echo lost; exit 4`)
+    await using relay = await openTestRelay({ targets: [target] })
+    await using client = await openClient(relay.port)
+    client.end('kept')
+    expect((await receive(client)).toString()).toBe('said\n')
+    await until('it is over', () => relay.closed.length === 1)
+    expect((await run(['cat', file])).stdout).toBe('kept')
+    expect(relay.closed[0]?.error?.message).toContain('exited with status 4')
   })
 
   test('a hundred of them leave no descriptor and no process behind', async () => {
