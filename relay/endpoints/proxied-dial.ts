@@ -6,7 +6,7 @@ import { talkOver } from '../proxies/talk.ts'
 import type { Ask } from './proxied-ask.ts'
 import { readSecretFile } from './secret-file.ts'
 import { defaultConnectTimeoutMs, dialTcp, type TcpTarget } from './tcp-dial.ts'
-import { checkReads } from './tls-dial.ts'
+import { checkReads } from './tls-reads.ts'
 import { addressesOf } from './udp-names.ts'
 
 export interface Destination {

@@ -8,7 +8,7 @@ import { askHttp, askSocks4, askSocks5 } from './proxied-ask.ts'
 import { dialThroughProxy, type ProxiedTarget } from './proxied-dial.ts'
 import { httpProxyOptions, socks4Options, socks5Options } from './proxy-options.ts'
 import { retrying } from './retrying.ts'
-import { readScopes } from './tls-files.ts'
+import { readScopes } from './tls-reads.ts'
 
 const reaching = [socketOptions, connectOptions, retryOptions] as const
 const socks4Groups = [socks4Options, ...reaching] as const

@@ -11,8 +11,7 @@ import { acceptProxyOptions } from './proxy-protocol-options.ts'
 import { retrying } from './retrying.ts'
 import { handshakeMs, listenScreened } from './screened-listen.ts'
 import { readSecretFile, secretStamp } from './secret-file.ts'
-import { checkReads } from './tls-dial.ts'
-import { readScopes } from './tls-files.ts'
+import { checkReads, readScopes } from './tls-reads.ts'
 
 const socksListenOptions = {
   name: 'socks-listen',

@@ -2,7 +2,6 @@ import { isIP } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Address } from '../address.ts'
 import type { Channel, OpenContext } from '../endpoint.ts'
-import { RelayError } from '../errors.ts'
 import { tlsClient } from '../layers/tls.ts'
 import type { OptionValues } from '../options.ts'
 import { present } from './presented.ts'
@@ -12,6 +11,7 @@ import type { TlsOptionValues } from './tls-bind.ts'
 import { contextOptions } from './tls-context.ts'
 import { fileStamp, readMaterial, type TlsFiles } from './tls-files.ts'
 import type { tlsClientOptions } from './tls-options.ts'
+import { checkReads } from './tls-reads.ts'
 
 export interface TlsTarget {
   readonly tcp: TcpTarget
@@ -47,17 +47,6 @@ export function tlsDialer({ tcp, reads, options }: TlsTarget): (cx: OpenContext)
     present(inner, options.sendProxy, cx)
     const layer = tlsClient({ ...client, context }, Math.max(1, deadline - performance.now()))
     return await layer(inner, cx)
-  }
-}
-
-/** Throws the ceiling's refusal of a file, and says for which address it was. */
-export function checkReads(reads: readonly Address[], cx: OpenContext, what: string): void {
-  for (const file of reads) {
-    try {
-      cx.egress.check(file)
-    } catch (thrown) {
-      throw RelayError.from(thrown, file.text).within(`${what}: reading ${file.args[0]}`)
-    }
   }
 }
 

@@ -2,7 +2,6 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { userInfo } from 'node:os'
-import type { Address } from '../address.ts'
 import { RelayError } from '../errors.ts'
 
 /** The files that an address names. */
@@ -24,20 +23,6 @@ export interface TlsMaterial {
 
 /** More than any chain or bundle of authorities needs. */
 const largestFile = 1_048_576 * 4
-
-/**
- * The files as the ceiling sees them. Their contents never leave this host, but whoever names a key speaks with the
- * voice of its owner; so the host's owner has to permit each.
- */
-export function readScopes({ cert, key, cafile, dhparams }: TlsFiles): readonly Address[] {
-  const paths = [cert, key, cafile, dhparams].filter(path => path !== undefined)
-  return [...new Set(paths)].map(path => ({
-    keyword: 'OPEN',
-    args: [path],
-    options: [{ name: 'rdonly', at: 0 }],
-    text: `OPEN:${path},rdonly`,
-  }))
-}
 
 /** Changes whenever one of the files does. */
 export async function fileStamp({ cert, key, cafile, dhparams }: TlsFiles): Promise<string> {

@@ -7,8 +7,8 @@ import { handshakeMs, listenScreened } from './screened-listen.ts'
 import type { TcpListenTarget } from './tcp-listen.ts'
 import type { TlsOptionValues } from './tls-bind.ts'
 import { contextOptions, withoutResumption } from './tls-context.ts'
-import { checkReads } from './tls-dial.ts'
 import { readMaterial } from './tls-files.ts'
+import { checkReads } from './tls-reads.ts'
 
 export interface TlsListenTarget {
   readonly tcp: TcpListenTarget

@@ -1,14 +1,12 @@
-import type { Endpoint, EndpointKind } from '../endpoint.ts'
+import type { Dialer, EndpointKind } from '../endpoint.ts'
 import { connectOptions, listenOptions, retryOptions, socketOptions } from '../option-groups.ts'
 import { readOptions } from '../options.ts'
 import { agreedVersion, argsOf, hostArg, ipScope, portArg, withBindPort } from './ip-parts.ts'
 import { acceptProxyOptions, sendProxyOptions } from './proxy-protocol-options.ts'
 import { retrying } from './retrying.ts'
 import { checkTlsOptions } from './tls-bind.ts'
-import { tlsDialer } from './tls-dial.ts'
-import { readScopes } from './tls-files.ts'
-import { listenTls } from './tls-listen.ts'
 import { tlsClientOptions, tlsOptions } from './tls-options.ts'
+import { readScopes } from './tls-reads.ts'
 
 const dialGroups = [
   tlsOptions,
@@ -39,8 +37,16 @@ export const tlsKinds: readonly EndpointKind[] = [
       const family = agreedVersion(address, undefined, options.pf, host)
       const scope = ipScope(address, 'OPENSSL', host, port)
       const reads = readScopes(options)
-      const dial = tlsDialer({ tcp: { scope, host, port, family, options }, reads, options })
-      const dialer: Endpoint['dialer'] = { dial: cx => retrying(options, cx, () => dial(cx)) }
+      const target = { tcp: { scope, host, port, family, options }, reads, options }
+      let dial: Dialer['dial'] | undefined
+      const dialer: Dialer = {
+        async dial(cx) {
+          // Node's TLS takes longer to load than all the rest of the table.
+          const { tlsDialer } = await import('./tls-dial.ts')
+          dial ??= tlsDialer(target)
+          return retrying(options, cx, () => dial!(cx))
+        },
+      }
       return { address, scope, reads, dialer }
     },
   },
@@ -66,7 +72,12 @@ export const tlsKinds: readonly EndpointKind[] = [
         address,
         scope,
         reads,
-        acceptor: { listen: cx => retrying(options, cx, () => listenTls(target, cx)) },
+        acceptor: {
+          async listen(cx) {
+            const { listenTls } = await import('./tls-listen.ts')
+            return retrying(options, cx, () => listenTls(target, cx))
+          },
+        },
         admission: { range, allow, deny, maxChildren },
       }
     },

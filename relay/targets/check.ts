@@ -1,4 +1,4 @@
-import { type IncomingMessage, request } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Channel, Endpoint, OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { openScope } from '../scope.ts'
@@ -41,11 +41,13 @@ export async function check(
 const hostOf = ({ args }: Endpoint['address']) => args.at(-2) ?? 'localhost'
 
 /** The status of the answer to a GET. Whatever comes after it is not read. */
-function ask(
+async function ask(
   channel: Channel,
   { path, host }: { path: string; host: string },
   signal: AbortSignal,
 ): Promise<number> {
+  // Most relays check nothing.
+  const { request } = await import('node:http')
   const { promise, resolve, reject } = Promise.withResolvers<number>()
   const onAbort = () => {
     channel.abort(signal.reason)
@@ -61,7 +63,7 @@ function ask(
   })
   asked.on('error', reject)
   asked.end()
-  return promise.finally(() => signal.removeEventListener('abort', onAbort))
+  return await promise.finally(() => signal.removeEventListener('abort', onAbort))
 }
 
 function explained(thrown: unknown, what: string): RelayError {
