@@ -186,6 +186,8 @@ function ruledOptions(address: Address, { groups, ruled, keyword }: EndpointKind
     const why = `\`${idle.name}\` makes no difference to what ${keyword} may do`
     throw refuse(why, `Remove it: a line for ${keyword} may have ${ruled.join(', ')}`)
   }
+  // Without a path nothing is opened, and nothing made.
+  if (address.args.length === 0) return options
   const implied = groups
     .flatMap(group => Object.values(group.options))
     .filter(({ name, always }) => always && ruled.includes(name) && !options.some(o => o.name === name))
