@@ -34,7 +34,11 @@ export interface Command {
 
 /** What an operator writes never becomes part of these. */
 const setUmask = 'umask "$0" && exec "$@"'
-const setOwnName = 'const [file, ...argv] = process.argv.slice(1); process.execve(file, argv, process.env)'
+/** Node ignores two signals, and programs inherit that; to have listened to one makes it ordinary again. */
+const setOwnName = `const [file, ...argv] = process.argv.slice(1)
+const heard = () => {}
+for (const name of ['SIGPIPE', 'SIGXFSZ']) process.on(name, heard).off(name, heard)
+process.execve(file, argv, process.env)`
 
 /**
  * The program behind those that prepare its process, each of which becomes the next by `exec`: they cost a millisecond
