@@ -5,8 +5,15 @@ import { needing } from '../resources/needs.ts'
 import { freePort } from '../resources/ports.ts'
 import { follow, permitted, readPage } from './guide.ts'
 
-needing('curl', 'bash')('a health endpoint over HTTP, as the guide has it', async () => {
-  const page = readPage('11-http-health-endpoint', { 9100: String(await freePort()) })
+needing(
+  'curl',
+  'bash',
+  'setpriv',
+)('a health endpoint over HTTP, as the guide has it', async () => {
+  const page = readPage('11-http-health-endpoint', {
+    9100: String(await freePort()),
+    9101: String(await freePort()),
+  })
   await using fleet = await openFleet()
   await fleet.startController()
   await fleet.startAgent('edge-1', permitted(page))
@@ -23,4 +30,5 @@ needing('curl', 'bash')('a health endpoint over HTTP, as the guide has it', asyn
     uptime: expect.any(Number),
     load: [expect.any(Number), expect.any(Number), expect.any(Number)],
   })
+  expect(stdout).toMatch(/HTTP\/1\.0 200 OK\n\n.* up .*load average/)
 })
