@@ -3,15 +3,20 @@ import type { Endpoint } from '#relay/endpoint.ts'
 import { bindAddress, bindHalves } from '#relay/endpoints/index.ts'
 import { acceptOnce } from '#relay/once.ts'
 import type { RelayPlan } from '#relay/relay.ts'
+import { type SharedDialer, shareDialer } from '#relay/shared.ts'
 import { usage } from '../failure.ts'
 import { withVersion } from './ip-version.ts'
+import { withoutNofork } from './nofork.ts'
 import type { SocatSettings } from './settings.ts'
 import { withoutUnsupported } from './sloppy.ts'
 
 export interface SocatPlan {
   readonly plan: RelayPlan
-  /** The relay's target is the first address, and its client comes to the second. */
-  readonly turned: boolean
+  /**
+   * The relay's target is the first address, which all share who come to the second. Whoever runs the plan opens it first,
+   * and disposes it.
+   */
+  readonly shared?: SharedDialer
   /** It goes on after a connection. */
   readonly forks: boolean
 }
@@ -29,7 +34,8 @@ export function toPlan(
 ): SocatPlan {
   const [first, second] = addresses.map(text => {
     return bindHalves(parseTarget(text), half => {
-      const address = withVersion(half, settings.ipVersion ?? settings.listenVersion)
+      const forked = withoutNofork(half, dropped)
+      const address = withVersion(forked, settings.ipVersion ?? settings.listenVersion)
       return bindAddress(settings.sloppy ? withoutUnsupported(address, dropped) : address)
     })
   }) as [Endpoint, Endpoint]
@@ -41,20 +47,17 @@ export function toPlan(
       'Leave out `fork` at the second',
     )
   }
-  const target = turned ? first : second
   const { direction } = settings
+  const shared = turned && first.dialer ? shareDialer(first.dialer) : undefined
+  const target = shared ? { ...first, dialer: shared } : awaited(second, listening)
   return {
-    turned,
+    ...(shared && { shared }),
     forks: turned || isForking(first),
     plan: {
       id: 'socat',
       name: 'socat',
       listen: turned ? second : first,
-      targets: [
-        target.dialer || !target.acceptor
-          ? target
-          : { ...target, dialer: acceptOnce(target.acceptor, listening) },
-      ],
+      targets: [target],
       limits: { idleTimeoutMs: settings.idleMs || Infinity, halfCloseMs: settings.halfCloseMs },
       ...(direction && { flow: { unidirectional: turned ? opposite[direction] : direction } }),
       giveUp: true,
@@ -62,9 +65,14 @@ export function toPlan(
   }
 }
 
+/** What waits for somebody as what is dialled. */
+function awaited(endpoint: Endpoint, listening: (local: string) => void): Endpoint {
+  const { dialer, acceptor } = endpoint
+  return dialer || !acceptor ? endpoint : { ...endpoint, dialer: acceptOnce(acceptor, listening) }
+}
+
 const opposite = { forward: 'backward', backward: 'forward' } as const
 
-/** Socat shares one first address among all that come to the second; here it is opened for each of them. */
 function isForking({ acceptor, address }: Endpoint): boolean {
   return acceptor !== undefined && address.options.some(({ name, value }) => name === 'fork' && value !== '0')
 }

@@ -22,7 +22,7 @@ export async function runRelay(
   messages: Messages,
   stopped: AbortSignal,
 ): Promise<number> {
-  const { plan, forks, turned } = toPlan(addresses, settings, {
+  const { plan, forks, shared } = toPlan(addresses, settings, {
     listening: local => messages.say('N', `listening on ${socketName(local)}`),
     dropped: reason => messages.say('W', reason),
   })
@@ -54,11 +54,18 @@ export async function runRelay(
   /** A target that could not be opened is told of twice: then, and as the end of its connection. */
   const said = new WeakSet<RelayError>()
   let connections = 0
-  using dump = openDump(settings, turned)
-  await using relay = openRelay(plan, {
+  using dump = openDump(settings, shared !== undefined)
+  await using _ = shared
+  const opening = {
     egress: ownEgress,
     programs: { rights: 'own', version, prefix: prefixOf(settings.programName) },
     lookup: preferring(settings.ipVersion ?? settings.lookupVersion ?? 4),
+  } as const
+  const { direction } = settings
+  const uses = direction && (direction === 'forward' ? 'read' : 'write')
+  await shared?.open({ ...opening, signal: stopped, ...(uses && { uses }) })
+  await using relay = openRelay(plan, {
+    ...opening,
     newConnectionId: () => String(++connections),
     observer: {
       state: onState,

@@ -3,7 +3,7 @@ import { type Address, formatAddress, type Option } from '../address.ts'
 import type { EndpointKind } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { listenOptions, namedOptions } from '../option-groups.ts'
-import { duration, flag, refused, valued } from '../option-types.ts'
+import { always, duration, flag, refused, valued } from '../option-types.ts'
 import { type OptionGroup, type OptionValues, readOptions } from '../options.ts'
 import { termiosOptions } from '../terminal/termios-options.ts'
 import { dialPty, listenPty } from './pty-listen.ts'
@@ -48,8 +48,14 @@ const ptyOptions = {
       summary: 'a conversation for each opening of the link; without it one terminal, and done',
     },
     maxChildren,
-    openpty: refused('openpty', { summary: 'how the terminal is opened', because: fixedWay }),
-    ptmx: refused('ptmx', { summary: 'how the terminal is opened', because: fixedWay }),
+    openpty: always('openpty', {
+      summary: 'how the terminal is opened; always so, whichever is written',
+      because: fixedWay,
+    }),
+    ptmx: always('ptmx', {
+      summary: 'how the terminal is opened; always so, whichever is written',
+      because: fixedWay,
+    }),
     umask: refused('umask', {
       summary: 'permissions that it shall not have',
       because: 'the kernel makes terminals without regard to a umask. Write `mode=`',

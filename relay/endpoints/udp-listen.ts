@@ -8,6 +8,7 @@ import { startTimer } from '../timer.ts'
 import { openArrivals } from './arrivals.ts'
 import { type Datagrams, openDatagrams, roomPerPort } from './datagrams.ts'
 import { hostPort, type IpVersion } from './ip-parts.ts'
+import { mayComeFrom } from './tcp-kernel.ts'
 import { openAllowance, openFlowTable, openShutPeers } from './udp-flows.ts'
 import { bindingOf } from './udp-names.ts'
 import type { multicastOptions, udpBindOptions, udpFlowOptions, udpOptions } from './udp-options.ts'
@@ -127,6 +128,7 @@ export async function listenUdp(target: UdpListenTarget, cx: OpenContext): Promi
   }
 
   socket.on('message', (datagram, from) => {
+    if (!mayComeFrom(from.port, options)) return
     const key = per === 'peer' ? `${from.address} ${from.port}` : String(count++)
     const flow = flows.heard(key) ?? begin(key, from)
     flow?.receive(datagram)
@@ -167,6 +169,7 @@ export async function receiveUdp(
     { peer, room: { left: roomPerPort }, nullEof: options.nullEof, oneWay: 'source' },
   )
   socket.on('message', (datagram, from) => {
+    if (!mayComeFrom(from.port, options)) return
     if (cx.hears?.(ipOf(from.address)) ?? true) datagrams.receive(datagram)
   })
   socket.on('error', error => datagrams.fail(error))

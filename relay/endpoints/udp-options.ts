@@ -66,10 +66,8 @@ export const multicastOptions = {
 } as const satisfies OptionGroup
 
 const { connectTimeout, pf: targetPf } = connectOptions.options
-const { fork, maxChildren, acceptTimeout, range, allow, deny, ipv6only, tcpwrap } = listenOptions.options
-const { pf } = listenOptions.options
-
-const anyPort = 'whoever sends datagrams writes the port on them. Write `range=`, `allow=` or `deny=`'
+const { fork, maxChildren, acceptTimeout, range, allow, deny, ipv6only, tcpwrap, pf, sourceport, lowport } =
+  listenOptions.options
 
 /** What a UDP socket that begins the conversation may be told. */
 export const udpTargetOptions = {
@@ -110,12 +108,8 @@ export const udpBindOptions = {
     ipv6only,
     pf,
     tcpwrap,
-    sourceport: refused('sourceport', {
-      aliases: ['sp'],
-      summary: 'the port that a sender must have',
-      because: anyPort,
-    }),
-    lowport: refused('lowport', { summary: 'senders must have a port below 1024', because: anyPort }),
+    sourceport,
+    lowport,
   },
 } as const satisfies OptionGroup
 

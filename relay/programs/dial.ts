@@ -45,6 +45,7 @@ export async function dialProgram(target: ProgramTarget, cx: OpenContext): Promi
   const launch = launchOf(target, policy, what)
   checkOtherName(scope, launch, cx)
   const { fdin = 0, fdout = 1, pty = false, setsid = false, ctty = false } = options
+  checkUsed(options, cx.uses, what)
   const isConfined = policy.rights === 'confined'
   const mark = newMark()
   const start = {
@@ -195,4 +196,16 @@ function checkOtherName(scope: Address, { file, argv: [, ...words] }: Launch, { 
   const real = realpathSync(file)
   if (real === file) return
   egress.checkForbidden?.({ ...scope, args: [joinCommandLine([real, ...words])] })
+}
+
+/** A descriptor that is named is one that somebody means to use. */
+function checkUsed({ fdin, fdout }: ProgramTarget['options'], uses: OpenContext['uses'], what: string): void {
+  const [name, why] =
+    uses === 'write' && fdout !== undefined
+      ? ['fdout', 'the program is only written to here']
+      : uses === 'read' && fdin !== undefined
+        ? ['fdin', 'the program is only read here']
+        : []
+  if (name === undefined) return
+  throw new RelayError('usage', { what: `${what}: option \`${name}\``, why, fix: 'Leave it out' })
 }

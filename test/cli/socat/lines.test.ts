@@ -39,7 +39,7 @@ const lines: readonly (readonly [line: string, refused?: RegExp])[] = [
   ["socat TCP4-LISTEN:1234,reuseaddr,fork EXEC:'/bin/cat',pipes"],
   ["socat - EXEC:'ssh -l user server',pty,setsid,ctty"],
   ["socat - SYSTEM:'while read x; do echo \\$x; done'"],
-  ['socat EXEC:"/usr/bin/tail -f /var/log/syslog",nofork STDOUT', /nofork/],
+  ['socat EXEC:"/usr/bin/tail -f /var/log/syslog",nofork STDOUT'],
   // Unix sockets.
   ['socat UNIX-LISTEN:/tmp/app.sock,fork,unlink-early,mode=660,user=root,group=root TCP4:db:5432'],
   ['socat TCP4-LISTEN:6000,fork,range=127.0.0.1/32 UNIX-CONNECT:/tmp/.X11-unix/X0'],

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { needing } from '#test/resources/needs.ts'
 import { launcher, run, startProgram } from '#test/resources/program.ts'
 import { openScratch } from '#test/resources/scratch.ts'
+import { until } from '#test/resources/until.ts'
 
 const fleetcat = (...words: string[]) => [launcher, 'socat', ...words]
 
@@ -235,6 +236,28 @@ describe('fleetcat socat', () => {
   test('ends with 1 when its program does not end with 0', async () => {
     const { code, stderr } = await run(fleetcat('-', 'EXEC:\'sh -c "exit 3"\''))
     expect(stderr).toMatch(/E .*exited with status 3/)
+    expect(code).toBe(1)
+  })
+
+  test('all who come to a second address with fork share the first', async () => {
+    await using scratch = await openScratch()
+    const log = join(scratch.path, 'log')
+    const listen = 'TCP4-LISTEN:0,bind=127.0.0.1,fork,max-children=1'
+    await using relay = startProgram(fleetcat('-d', '-d', '-U', `OPEN:${log},creat,trunc`, listen))
+    const [, port] = await relay.says(listening)
+    for (const input of ['one\n', 'two\n'])
+      await run(fleetcat('-u', '-', `TCP4:127.0.0.1:${port}`), { input })
+    await until('both have been written', async () => (await readFile(log, 'utf8')) === 'one\ntwo\n')
+  })
+
+  test('nofork changes nothing that passes', async () => {
+    const { stdout } = await run(fleetcat('-d', '-', 'EXEC:cat,nofork'), { input: 'here' })
+    expect(stdout).toBe('here')
+  })
+
+  test('a descriptor of a program is not named in vain', async () => {
+    const { code, stderr } = await run(fleetcat('-u', '/dev/null', 'EXEC:cat,fdout=1'))
+    expect(stderr).toContain('the program is only written to here')
     expect(code).toBe(1)
   })
 

@@ -402,7 +402,7 @@ describe('what a PTY cannot have is refused', () => {
     ['@edge-1/PTY,link=modem', 'usage', 'no directory to start from'],
     ['PTY,link', 'usage', 'it needs a value'],
     ['PTY,umask=077', 'unsupported', 'option `umask` is not supported'],
-    ['PTY,ptmx', 'unsupported', 'option `ptmx` is not supported'],
+    ['PTY,ptmx=0', 'usage', 'pseudo-terminals are always opened through /dev/ptmx'],
     ['PTY,lnik=/tmp/m', 'usage', 'option `lnik` is not one of PTY'],
   ] as const)('%s', (text, code, why) => {
     expect(() => bindAddress(text)).toThrow(
