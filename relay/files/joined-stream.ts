@@ -17,13 +17,13 @@ export function joinedStream(
     readableHighWaterMark: 1,
     read: () => void reader?.resume(),
     write(chunk: Buffer, _encoding, done) {
-      if (!writer || writer.write(chunk)) done()
-      else writer.once('drain', done)
+      // Not before it has been written: who is not told of the end is not asked then whether all has gone either.
+      if (writer) writer.write(chunk, done)
+      else done()
     },
     final(done) {
-      if (!writer) done()
-      else if (endsWriter) writer.end(done)
-      else writer.write(Buffer.alloc(0), done)
+      if (writer && endsWriter) writer.end(done)
+      else done()
     },
     destroy(error, done) {
       let open = parts.length

@@ -26,18 +26,11 @@ export interface LastRead {
  */
 export function through(inner: Channel, stages: Stages): Channel {
   const stream = new ThroughStream(inner, stages)
-  const { framing, peer, asked, oneWay, idleMs } = inner
+  const { lender: _lender, ...rest } = inner
   const closed = new Promise<void>(resolve => stream.once('close', () => resolve()))
   return {
+    ...rest,
     stream,
-    framing,
-    peer,
-    ...(asked && { asked }),
-    ...(oneWay && { oneWay }),
-    ...(idleMs !== undefined && { idleMs }),
-    ...(inner.verdict && { verdict: () => inner.verdict?.() }),
-    ...(inner.cutsStream && { cutsStream: () => inner.cutsStream?.() }),
-    ...(inner.mayLose && { mayLose: () => inner.mayLose?.() }),
     abort(reason) {
       inner.abort(reason)
       stream.destroy()
