@@ -3,8 +3,8 @@ import type { OperatorServiceService } from '#gen/fleetcat/v1/operator.ts'
 import { fingerprintOf } from '#identity/keys.ts'
 import { identityOf } from '#identity/name.ts'
 import { RelayError } from '#relay/errors.ts'
-import type { Logger } from '#telemetry/log.ts'
-import { type Actor, actorFields } from './actor.ts'
+import { type Actor, strangerAt } from './actor.ts'
+import type { Alerts } from './alerts.ts'
 import type { Mirror } from './mirror.ts'
 import { type Role, roles } from './records.ts'
 import { parseTarget, type TargetKind } from './target.ts'
@@ -68,11 +68,11 @@ const least: Record<keyof OperatorServiceService, Role> = {
 export function openAccess({
   cluster,
   mirror,
-  log,
+  alerts,
 }: {
   cluster: string
   mirror: Mirror
-  log: Logger
+  alerts: Alerts
 }): Access {
   function known(call: Call, method: string, wanted: 'agent' | 'operator'): Caller {
     const raw = call.getAuthContext().sslPeerCertificate?.raw
@@ -82,10 +82,14 @@ export function openAccess({
     const identity = identityOf(certificate)
     const { kind, name } = identity
     if (identity.cluster !== cluster || kind !== wanted) {
-      log.warn(
-        { event: 'alert.wrong-kind', kind, name, method, peer: call.getPeer() },
-        'a call with the wrong kind of certificate',
-      )
+      const peer = call.getPeer()
+      alerts.raise(`${kind}/${name} ${method}`, {
+        by: kind === 'agent' || kind === 'operator' ? { kind, name, peer } : strangerAt(peer),
+        event: 'alert.wrong-kind',
+        outcome: 'alert',
+        fields: { kind, name, method, peer },
+        words: 'a call with the wrong kind of certificate',
+      })
       throw new RelayError('denied', {
         what: method,
         why: `a certificate of ${kind}/${name} does not serve for it`,
@@ -134,7 +138,6 @@ export function openAccess({
   function atLeast(caller: Caller, needed: Role, what: string): void {
     const role = mirror.operators.get(caller.name)?.value.role ?? 'viewer'
     if (roles.indexOf(role) >= roles.indexOf(needed)) return
-    log.warn({ event: 'access.denied', ...actorFields(caller), role, method: what }, 'a call was denied')
     throw new RelayError('denied', {
       what,
       why: `${caller.name} has the role ${role}, and this needs ${needed}`,

@@ -1,8 +1,7 @@
-import type { Logger } from '#telemetry/log.ts'
-
 /** On whose word something is changed, and from where the word came. */
 export interface Actor {
-  readonly kind: 'agent' | 'operator' | 'local'
+  /** `stranger`: who has no certificate, and whose name is not known. */
+  readonly kind: 'agent' | 'operator' | 'local' | 'stranger'
   readonly name: string
   /** `10.0.0.7:4000`; empty when the controller's own process asks. */
   readonly peer: string
@@ -11,14 +10,10 @@ export interface Actor {
 /** The user who started this process. */
 export const localActor: Actor = { kind: 'local', name: 'local', peer: '' }
 
+export const strangerAt = (peer: string): Actor => ({ kind: 'stranger', name: '', peer })
+
 /** Who and from where, as every log line of a change says it. */
 export function actorFields({ kind, name, peer }: Actor): { by: string; from?: string } {
-  return { by: kind === 'local' ? kind : `${kind}/${name}`, ...(peer && { from: peer }) }
-}
-
-/** One log line for each change that somebody asked for, when it is on disk. */
-export type Journal = (actor: Actor, event: string, fields: object, message: string) => void
-
-export function openJournal(log: Logger): Journal {
-  return (actor, event, fields, message) => log.info({ event, ...actorFields(actor), ...fields }, message)
+  const isNamed = kind === 'agent' || kind === 'operator'
+  return { by: isNamed ? `${kind}/${name}` : kind, ...(peer && { from: peer }) }
 }

@@ -1,26 +1,29 @@
-import type { Logger } from '#telemetry/log.ts'
+import type { Note } from './audit/note.ts'
 
-/** Warnings that somebody else can bring about as often as they like. */
+/** What somebody else can bring about as often as they like. */
 export interface Alerts extends Disposable {
   /**
-   * A line at once; what follows of the same event about the same peer is only counted, and said in one line each few
-   * seconds, so that nobody can fill the log or hide in it.
+   * Noted at once; what follows of the same event about the same peer is only counted, and noted together each few
+   * seconds, so that nobody can fill the logs or hide in them.
    */
-  raise(event: string, about: string, fields: Record<string, unknown>, words: string): void
+  raise(about: string, note: Note): void
 }
 
 interface Recent {
   timer: NodeJS.Timeout
   unsaid: number
-  say(count: number): void
+  last: Note
 }
 
 const everyMs = 10_000
 /** Of who comes after these, the events are counted together. */
-const mostPeers = 1_000
+const usualPeers = 1_000
 const others = 'others'
 
-export function openAlerts(log: Logger, pauseMs = everyMs): Alerts {
+export function openAlerts(
+  keep: (note: Note) => void,
+  { pauseMs = everyMs, mostPeers = usualPeers } = {},
+): Alerts {
   const recent = new Map<string, Recent>()
 
   function rest(key: string): NodeJS.Timeout {
@@ -28,30 +31,33 @@ export function openAlerts(log: Logger, pauseMs = everyMs): Alerts {
       const entry = recent.get(key)
       if (!entry) return
       if (entry.unsaid === 0) return void recent.delete(key)
-      entry.say(entry.unsaid)
+      tell(entry.last, entry.unsaid)
       entry.unsaid = 0
       entry.timer = rest(key)
-    }, pauseMs)
+    }, pauseMs).unref()
+  }
+
+  function tell(note: Note, count: number): void {
+    keep({ ...note, fields: { ...note.fields, count } })
   }
 
   return {
-    raise(event, about, fields, words) {
-      const own = `${event} ${about}`
-      const key = recent.has(own) || recent.size < mostPeers ? own : `${event} ${others}`
+    raise(about, note) {
+      const own = `${note.event} ${about}`
+      const key = recent.has(own) || recent.size < mostPeers ? own : `${note.event} ${others}`
       const entry = recent.get(key)
-      const say = (count: number) => log.warn({ event, ...fields, count }, words)
       if (entry) {
         entry.unsaid++
-        entry.say = say
+        entry.last = note
         return
       }
-      recent.set(key, { timer: rest(key), unsaid: 0, say })
-      say(1)
+      recent.set(key, { timer: rest(key), unsaid: 0, last: note })
+      tell(note, 1)
     },
     [Symbol.dispose]() {
-      for (const { timer, unsaid, say } of recent.values()) {
+      for (const { timer, unsaid, last } of recent.values()) {
         clearTimeout(timer)
-        if (unsaid > 0) say(unsaid)
+        if (unsaid > 0) tell(last, unsaid)
       }
       recent.clear()
     },

@@ -3,8 +3,9 @@ import type { Authority } from '#identity/ca.ts'
 import { readCsr } from '#identity/csr.ts'
 import { fingerprintOf } from '#identity/keys.ts'
 import { RelayError } from '#relay/errors.ts'
-import type { Logger } from '#telemetry/log.ts'
 import { failureOf } from '#wire/failure.ts'
+import type { Actor } from './actor.ts'
+import type { Alerts } from './alerts.ts'
 import type { Commit } from './commit.ts'
 import type { ControllerConfig } from './config.ts'
 import { type AgentRecord, keysWith, type OperatorRecord } from './records.ts'
@@ -25,31 +26,34 @@ export interface Credentials {
   keyHash(csrDer: Uint8Array): string
   sign(kind: 'agent' | 'operator', name: string, csrDer: Uint8Array): Promise<Signed>
   /** A new certificate for one who is let in already; the old key stays good until its own certificate ends. */
-  renew(
-    kind: 'agent' | 'operator',
-    name: string,
-    csrDer: Uint8Array,
-  ): Promise<{ certificatePem: string; authorityPem: string }>
+  renew(by: Member, csrDer: Uint8Array): Promise<{ certificatePem: string; authorityPem: string }>
 }
+
+/** One who has a certificate already. */
+type Member = Actor & { readonly kind: 'agent' | 'operator' }
 
 interface Parts {
   readonly authority: Authority
   readonly commit: Commit
   readonly tables: Tables
   readonly lifetimes: ControllerConfig['certificates']
-  readonly log: Logger
+  readonly alerts: Alerts
 }
 
-export function openCredentials({ authority, commit, tables, lifetimes, log }: Parts): Credentials {
+export function openCredentials({ authority, commit, tables, lifetimes, alerts }: Parts): Credentials {
   async function sign(kind: 'agent' | 'operator', name: string, csrDer: Uint8Array): Promise<Signed> {
     const publicKey = keyOf(csrDer)
     const hash = fingerprintOf(publicKey)
     const { row } = await tables.deadKeys.get(hash)
     if (row) {
-      log.warn(
-        { event: 'alert.dead-key', kind, name, of: row.value.name },
-        'a revoked key asked for a certificate',
-      )
+      alerts.raise(`${kind}/${name}`, {
+        by: { kind, name, peer: '' },
+        event: 'alert.dead-key',
+        outcome: 'alert',
+        target: `${kind}/${name}`,
+        fields: { kind, name, of: row.value.name },
+        words: 'a revoked key asked for a certificate',
+      })
       throw new RelayError('revoked', {
         what: `certificate for ${kind}/${name}`,
         why: `this key was revoked with ${row.value.kind}/${row.value.name} at ${row.value.at}`,
@@ -69,18 +73,22 @@ export function openCredentials({ authority, commit, tables, lifetimes, log }: P
   return {
     sign,
     keyHash: csrDer => fingerprintOf(keyOf(csrDer)),
-    async renew(kind, name, csrDer) {
+    async renew(by, csrDer) {
+      const { kind, name } = by
       for (;;) {
         const signed = await sign(kind, name, csrDer)
         const [condition, op] =
           kind === 'agent'
             ? await withKey(tables.agents, name, signed)
             : await withKey(tables.operators, name, signed)
-        if ((await commit([condition, signed.alive], [op])) === undefined) continue
-        log.info(
-          { event: 'certificate.renewed', kind, name, until: signed.key.notAfter },
-          'certificate renewed',
-        )
+        const done = await commit([condition, signed.alive], [op], {
+          by,
+          event: 'certificate.renewed',
+          target: `${kind}/${name}`,
+          fields: { kind, name, until: signed.key.notAfter },
+          words: 'certificate renewed',
+        })
+        if (done === undefined) continue
         return { certificatePem: signed.certificatePem, authorityPem: signed.authorityPem }
       }
     },

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { WatchDumpRequest, WatchDumpResponse } from '#gen/fleetcat/v1/operator.ts'
 import { DumpFormat } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
-import { type Actor, actorFields, type Journal } from './actor.ts'
+import { type Actor, actorFields } from './actor.ts'
+import type { Ledger } from './audit/ledger.ts'
 import { type Dump, type DumpLeg, mostAgents, openDump } from './dump.ts'
 import { dumpSubject } from './dump-subject.ts'
 import type { Hosts } from './hosts.ts'
@@ -25,10 +26,10 @@ interface Parts {
   readonly mirror: Mirror
   readonly hosts: Hosts
   readonly placement: Placement
-  readonly journal: Journal
+  readonly ledger: Ledger
 }
 
-export function openDumps({ mirror, hosts, placement, journal }: Parts): Dumps {
+export function openDumps({ mirror, hosts, placement, ledger }: Parts): Dumps {
   const open = new Map<string, { readonly caller: string; readonly dump: Dump }>()
 
   function checkRoom(caller: string): void {
@@ -55,7 +56,19 @@ export function openDumps({ mirror, hosts, placement, journal }: Parts): Dumps {
       open.set(dumpId, { caller: caller.name, dump })
       const began = performance.now()
       const about = { target, relay: relay.name, dump: dumpId, agents }
-      journal(caller, 'dump.began', about, 'an operator looks at what passes')
+      const note = { by: caller, target }
+      try {
+        // Nobody looks without its being on record.
+        await ledger.write({
+          ...note,
+          event: 'dump.began',
+          fields: about,
+          words: 'an operator looks at what passes',
+        })
+      } catch (thrown) {
+        open.delete(dumpId)
+        throw thrown
+      }
       signal.addEventListener('abort', dump.close)
       try {
         const format = relay.spec?.dump?.format ?? DumpFormat.UNSPECIFIED
@@ -66,7 +79,8 @@ export function openDumps({ mirror, hosts, placement, journal }: Parts): Dumps {
         open.delete(dumpId)
         const { bytes } = dump
         const ms = Math.round(performance.now() - began)
-        journal(caller, 'dump.ended', { ...about, bytes, ms }, 'an operator looks no longer')
+        const fields = { ...about, bytes, ms }
+        ledger.keep({ ...note, event: 'dump.ended', fields, words: 'an operator looks no longer' })
       }
     },
     answer(agent, dumpId) {

@@ -3,6 +3,7 @@ import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from
 import { getExtensionData, readTlsClientHello } from 'read-tls-client-hello'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { strangerAt } from './actor.ts'
 import type { Alerts } from './alerts.ts'
 import { sourceOf } from './crowd.ts'
 import { openStrangers } from './strangers.ts'
@@ -146,12 +147,13 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     if (socket.isSessionReused()) return turnAway(socket, 'resumed-session')
     const anonymous = socket.getPeerX509Certificate() === undefined
     if (!anonymous && !socket.authorized) {
-      alerts.raise(
-        'front.certificate-refused',
-        sourceOf(socket.remoteAddress),
-        { peer: socket.remoteAddress, why: String(socket.authorizationError) },
-        'a certificate that is not of this cluster, or has expired, was refused',
-      )
+      alerts.raise(sourceOf(socket.remoteAddress), {
+        by: strangerAt(peer),
+        event: 'front.certificate-refused',
+        outcome: 'refused',
+        fields: { peer: socket.remoteAddress, why: String(socket.authorizationError) },
+        words: 'a certificate that is not of this cluster, or has expired, was refused',
+      })
       return turnAway(socket, 'certificate-refused', String(socket.authorizationError))
     }
     awaitingCall.set(

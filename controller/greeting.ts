@@ -21,13 +21,13 @@ export function greet(
   gone: AbortSignal,
   fail: (thrown: unknown) => void,
 ): AgentSession | undefined {
-  const { hosts, leases, locks, mirror, placement, revocations, sightings, boots, log, epoch } = parts
+  const { hosts, leases, locks, mirror, placement, revocations, sightings, boots, comings, epoch } = parts
   const { name } = caller
-  warnOfNewer(parts, name, hello)
+  warnOfNewer(parts, caller, hello)
   const other = host.session
   if (other && other.bootId !== hello.bootId) {
     const late = boots.isLate(name, hello.bootId)
-    alertDuplicate(parts, name, late ? hello.bootId : other.bootId)
+    alertDuplicate(parts, caller, late ? hello.bootId : other.bootId)
     if (late) return void dismiss(stream)
     other.goodbye('fenced')
   } else other?.goodbye('handed-over')
@@ -72,30 +72,29 @@ export function greet(
   })
   host.session = session
   hosts.changed()
-  log.info(
-    {
-      event: 'agent.attached',
-      agent: name,
-      peer: host.peer,
-      version: hello.version,
-      resumed: resume !== undefined,
-    },
-    'agent attached',
-  )
+  comings.attached(name, host.peer, { version: hello.version, resumed: resume !== undefined })
   if (sameLabels) void sightings.note(host)
   return session
 }
 
 /** An agent that has seen more than there is here: this controller is a copy of an older day. It will refuse us. */
-function warnOfNewer({ alerts, epoch, mirror }: Parts, agent: string, hello: Hello): void {
+function warnOfNewer({ alerts, epoch, mirror }: Parts, { name: agent, peer }: Caller, hello: Hello): void {
   const isNewer = hello.epoch > epoch || (hello.epoch === epoch && hello.seenRevision > mirror.rev)
   if (!isNewer) return
-  alerts.raise(
-    'alert.older-controller',
-    agent,
-    { agent, epoch: hello.epoch, revision: hello.seenRevision, ours: { epoch, revision: mirror.rev } },
-    'an agent has seen a newer state than this controller has: was it restored from a backup without `fleetcat controller restore`?',
-  )
+  alerts.raise(agent, {
+    by: { kind: 'agent', name: agent, peer },
+    event: 'alert.older-controller',
+    outcome: 'alert',
+    target: `agent/${agent}`,
+    fields: {
+      agent,
+      epoch: hello.epoch,
+      revision: hello.seenRevision,
+      ours: { epoch, revision: mirror.rev },
+    },
+    words:
+      'an agent has seen a newer state than this controller has: was it restored from a backup without `fleetcat controller restore`?',
+  })
 }
 
 function noteHello(host: Host, hello: Hello, clock: Date): void {
@@ -114,9 +113,14 @@ function dismiss(stream: Stream): void {
   stream.end()
 }
 
-function alertDuplicate({ log }: Parts, agent: string, fenced: string): void {
-  log.warn(
-    { event: 'alert.duplicate-identity', agent, fenced },
-    'two processes use the identity of one agent: the one that was there first was fenced. If you did not copy its data directory, somebody else did',
-  )
+function alertDuplicate({ alerts }: Parts, { name: agent, peer }: Caller, fenced: string): void {
+  alerts.raise(`${agent} ${fenced}`, {
+    by: { kind: 'agent', name: agent, peer },
+    event: 'alert.duplicate-identity',
+    outcome: 'alert',
+    target: `agent/${agent}`,
+    fields: { agent, fenced },
+    words:
+      'two processes use the identity of one agent: the one that was there first was fenced. If you did not copy its data directory, somebody else did',
+  })
 }

@@ -1,8 +1,9 @@
 import type { AttachRequest, CertificateGrant, ConnectionEvents } from '#gen/fleetcat/v1/agent.ts'
-import type { Relay, RelayReport } from '#gen/fleetcat/v1/relay.ts'
+import { type Relay, type RelayReport, RelayState } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { failureOf } from '#wire/failure.ts'
 import { toProblem } from '#wire/problem.ts'
+import type { Note } from './audit/note.ts'
 import { checkConnections, checkReceipt, checkReports, dates } from './hearsay.ts'
 import { type Host, noteConnections, noteReport } from './hosts.ts'
 import type { Parts } from './parts.ts'
@@ -33,7 +34,7 @@ export function heed(
     case 'receipt':
       checkReceipt(said.value)
       revocations
-        .noteReceipt(host.name, said.value)
+        .noteReceipt(actorOf(host), said.value)
         .then(asked => {
           if (!asked) alertUnasked(parts, host.name, session, said.value.revocationId)
           if (revocations.hasLeft(host.name)) session.goodbye('removed')
@@ -49,7 +50,7 @@ export function heed(
       }
       host.renewing = true
       credentials
-        .renew('agent', host.name, said.value.csrDer)
+        .renew(actorOf(host), said.value.csrDer)
         .then(granted => ({ ...granted, problem: undefined }))
         .catch((thrown): CertificateGrant => {
           const problem = toProblem(failureOf(thrown, `renew the certificate of ${host.name}`))
@@ -78,8 +79,10 @@ function hearReports(parts: Parts, host: Host, session: AgentSession, reports: r
   for (const report of reports) {
     const relay = parts.mirror.relaysById.get(report.relayId)
     if (!relay) continue
-    if (isIts(parts, host, session, relay)) noteReport(host, report)
-    else {
+    if (isIts(parts, host, session, relay)) {
+      noteTurn(parts, host, relay, report)
+      noteReport(host, report)
+    } else {
       const words = 'an agent reported of a relay that is not its own; it was not counted'
       lied(parts, host.name, session, 'alert.foreign-report', { relay: relay.name }, words)
     }
@@ -101,6 +104,32 @@ function hearConnections(parts: Parts, host: Host, session: AgentSession, events
   noteConnections(host, { ...events, opened })
 }
 
+const actorOf = ({ name, peer }: Host) => ({ kind: 'agent' as const, name, peer })
+
+/** What an agent decided by itself, as the log of the fleet has it. */
+const turns: Partial<Record<RelayState, Pick<Note, 'event' | 'outcome' | 'words'>>> = {
+  [RelayState.REJECTED]: { event: 'relay.rejected', outcome: 'refused', words: 'an agent refused a relay' },
+  [RelayState.LAPSED]: {
+    event: 'relay.lapsed',
+    outcome: 'alert',
+    words: 'an agent closed a relay: it was out of reach for longer than the lease',
+  },
+  [RelayState.EXPIRED]: { event: 'relay.expired', words: 'an agent closed a relay: its time is over' },
+}
+
+function noteTurn({ comings }: Parts, host: Host, relay: Relay, report: RelayReport): void {
+  const turn = turns[report.state]
+  const before = host.reports.get(relay.id)
+  if (!turn || (before?.state === report.state && before.generation === report.generation)) return
+  const { generation, problem } = report
+  comings.turned(host.name, {
+    ...turn,
+    by: actorOf(host),
+    target: `relay/${relay.name}`,
+    fields: { relay: relay.name, id: relay.id, generation, problem },
+  })
+}
+
 function isIts({ placement }: Parts, host: Host, session: AgentSession, relay: Relay): boolean {
   return placement.runsOn(relay, host.name) || session.wasTold(relay.id) || host.reports.has(relay.id)
 }
@@ -116,14 +145,22 @@ const mostLies = 100
 
 /** A mistake may happen once; whoever goes on is sent away. */
 function lied(
-  { alerts }: Parts,
+  parts: Parts,
   agent: string,
   session: AgentSession,
   event: string,
   fields: Record<string, unknown>,
   words: string,
 ): void {
-  alerts.raise(event, agent, { agent, ...fields }, words)
+  const { peer } = parts.hosts.of(agent)
+  parts.alerts.raise(agent, {
+    by: { kind: 'agent', name: agent, peer },
+    event,
+    outcome: 'alert',
+    target: `agent/${agent}`,
+    fields: { agent, ...fields },
+    words,
+  })
   const told = (lies.get(session) ?? 0) + 1
   lies.set(session, told)
   if (told > mostLies) {

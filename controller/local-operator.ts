@@ -1,5 +1,6 @@
-import type { Logger } from '#telemetry/log.ts'
+import { localActor } from './actor.ts'
 import type { Admission } from './admission.ts'
+import type { Note } from './audit/note.ts'
 import type { Commit } from './commit.ts'
 import type { Credentials } from './credentials.ts'
 import type { Mirror } from './mirror.ts'
@@ -26,13 +27,11 @@ export function openLocalOperator({
   admission,
   commit,
   mirror,
-  log,
 }: {
   credentials: Credentials
   admission: Admission
   commit: Commit
   mirror: Mirror
-  log: Logger
 }): LocalOperator {
   return {
     letsIn({ name, role, keyHash }) {
@@ -47,14 +46,19 @@ export function openLocalOperator({
         const signed = await credentials.sign('operator', name, csr)
         const { ifs, ops } = await admission.operator({ name, role, tokenId: 'local' }, signed)
         const revoked = mirror.operators.get(name)?.value.revoked
-        if ((await commit(ifs, ops)) === undefined) continue
-        const fields = { operator: name, role, by: 'local', until: signed.key.notAfter }
-        if (revoked) {
-          log.warn(
-            { event: 'operator.reinstated', ...fields, revokedBy: revoked.by, revokedAt: revoked.at },
-            'an operator who was revoked is let in again: the user who runs this controller asked for it',
-          )
-        } else log.info({ event: 'operator.let-in', ...fields }, 'operator let in without a token')
+        const fields = { operator: name, role, until: signed.key.notAfter }
+        const about = { by: localActor, target: `operator/${name}` }
+        const note: Note = revoked
+          ? {
+              ...about,
+              event: 'operator.reinstated',
+              outcome: 'alert',
+              fields: { ...fields, revokedBy: revoked.by, revokedAt: revoked.at },
+              words:
+                'an operator who was revoked is let in again: the user who runs this controller asked for it',
+            }
+          : { ...about, event: 'operator.let-in', fields, words: 'operator let in without a token' }
+        if ((await commit(ifs, ops, note)) === undefined) continue
         return { certificatePem: signed.certificatePem, authorityPem: signed.authorityPem }
       }
     },

@@ -158,6 +158,7 @@ function fleetOffers(parts: Parts) {
     admit: access.operator,
     mirror,
     log,
+    refused: parts.refusals,
     closing,
   })
   return [

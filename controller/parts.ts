@@ -1,6 +1,7 @@
 import type { Logger } from '#telemetry/log.ts'
 import type { Access } from './access.ts'
 import type { Alerts } from './alerts.ts'
+import type { Comings } from './audit/comings.ts'
 import type { Boots } from './boots.ts'
 import type { Credentials } from './credentials.ts'
 import type { Dumps } from './dumps.ts'
@@ -12,6 +13,7 @@ import type { LocalOperator } from './local-operator.ts'
 import type { Locks } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
+import type { Refusals } from './refusals.ts'
 import type { Relays } from './relays.ts'
 import type { Revocations } from './revocations.ts'
 import type { Sightings } from './sightings.ts'
@@ -26,6 +28,8 @@ export interface Parts {
   readonly startedAt: Date
   readonly log: Logger
   readonly alerts: Alerts
+  readonly comings: Comings
+  readonly refusals: Refusals
   readonly store: Store
   readonly mirror: Mirror
   readonly hosts: Hosts

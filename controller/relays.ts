@@ -10,7 +10,8 @@ import { checkFlow } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
 import { leaseMs, longestLeaseMs, shortestLeaseMs } from '#wire/lease.ts'
 import { checkSharing } from '#wire/sharing.ts'
-import type { Actor, Journal } from './actor.ts'
+import type { Actor } from './actor.ts'
+import type { Note } from './audit/note.ts'
 import type { Commit } from './commit.ts'
 import type { Former } from './former.ts'
 import { newId } from './ids.ts'
@@ -41,14 +42,12 @@ export function openRelays({
   mirror,
   former,
   locks,
-  journal,
 }: {
   commit: Commit
   tables: Tables
   mirror: Mirror
   former: Former
   locks: Locks
-  journal: Journal
 }): Relays {
   function check(draft: RelayDraft | undefined): { draft: RelayDraft; spec: RelaySpec } {
     if (!draft?.spec) throw new RelayError('usage', { what: 'relay', why: 'it has no spec' })
@@ -113,13 +112,9 @@ export function openRelays({
     const done = await commit(
       [tables.relays.at(relay.name, before?.modRev ?? 0n)],
       [tables.relays.put(relay.name, relay), ...(before ? former.placementOps(before.value, relay) : [])],
+      noteOf(by, before ? 'changed' : 'created', relay),
     )
-    if (done !== undefined) note(by, before ? 'changed' : 'created', relay)
     return done !== undefined
-  }
-
-  function note(by: Actor, what: 'created' | 'changed', { name, id, generation, reason }: Relay): void {
-    journal(by, `relay.${what}`, { relay: name, id, generation, reason }, `relay ${what}`)
   }
 
   async function current(name: string) {
@@ -187,6 +182,18 @@ export function openRelays({
         if (dryRun || (await write(after, row, by))) return change(ChangeKind.UPDATED, before, after)
       }
     },
+  }
+}
+
+function noteOf(by: Actor, what: 'created' | 'changed', { name, id, generation, reason, spec }: Relay): Note {
+  const { listen, targets, agents, selector } = spec ?? RelaySpec.fromPartial({})
+  return {
+    by,
+    event: `relay.${what}`,
+    target: `relay/${name}`,
+    reason,
+    fields: { relay: name, id, generation, listen, targets, agents, selector },
+    words: `relay ${what}`,
   }
 }
 

@@ -2,8 +2,9 @@ import type { RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
 import type { LiftRequest, RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
 import { type Receipt, Revocation } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
-import { limitMs, toDuration } from '#wire/duration.ts'
-import type { Actor, Journal } from './actor.ts'
+import { limitMs, toDuration, toMilliseconds } from '#wire/duration.ts'
+import type { Actor } from './actor.ts'
+import type { Note } from './audit/note.ts'
 import type { Commit } from './commit.ts'
 import { newId } from './ids.ts'
 import { holds } from './locks.ts'
@@ -24,7 +25,7 @@ export interface Revocations {
   pendingFor(agent: string): RevokeOrder[]
   orderOf(revocation: Revocation): RevokeOrder
   /** An agent's word that it is done. Passed over when it was never asked of that agent: false. */
-  noteReceipt(agent: string, receipt: Receipt): Promise<boolean>
+  noteReceipt(agent: Actor, receipt: Receipt): Promise<boolean>
   /** It was revoked, and has confirmed that. */
   hasLeft(agent: string): boolean
 }
@@ -34,18 +35,23 @@ interface Parts {
   readonly tables: Tables
   readonly mirror: Mirror
   readonly revocable: Revocable
-  readonly journal: Journal
 }
 
 const longestLockMs = 10 * 365 * 86_400_000
 
-export function openRevocations({ commit, tables, mirror, revocable, journal }: Parts): Revocations {
+export function openRevocations({ commit, tables, mirror, revocable }: Parts): Revocations {
   /** Other labels may have brought the relay to one more agent between the plan and the order. */
-  async function widened(revocation: Revocation, late: readonly string[]): Promise<Revocation> {
+  async function widened(revocation: Revocation, late: readonly string[], by: Actor): Promise<Revocation> {
     const agents = [...new Set([...revocation.agents, ...late])]
     if (agents.length === revocation.agents.length) return revocation
     const wider = { ...revocation, agents }
-    await commit([], [tables.revocations.put(revocation.id, wider)])
+    await commit([], [tables.revocations.put(revocation.id, wider)], {
+      by,
+      event: 'revocation.widened',
+      target: revocation.target,
+      fields: { id: revocation.id, agents: agents.length },
+      words: 'more agents are asked',
+    })
     return wider
   }
 
@@ -85,10 +91,15 @@ export function openRevocations({ commit, tables, mirror, revocable, journal }: 
     const done = await commit(
       [tables.revocations.at(row.name, row.modRev)],
       [tables.revocations.put(row.name, locked)],
+      {
+        by,
+        event: 'locked',
+        target: locked.target,
+        fields: { target: locked.target, id: locked.id, until: locked.lockUntil },
+        words: 'locked for longer',
+      },
     )
     if (done === undefined) return undefined
-    const { id, target } = locked
-    journal(by, 'locked', { target, id, until: locked.lockUntil }, 'locked for longer')
     return { revocation: locked, unchanged: false }
   }
 
@@ -153,13 +164,11 @@ export function openRevocations({ commit, tables, mirror, revocable, journal }: 
           except: [...except],
         })
         if (dryRun) return { revocation, unchanged: false }
-        const done = await commit(plan.ifs, [...plan.ops, tables.revocations.put(revocation.id, revocation)])
+        const ops = [...plan.ops, tables.revocations.put(revocation.id, revocation)]
+        const done = await commit(plan.ifs, ops, noteOf(revocation, by))
         if (done === undefined) continue
         if (plan.askedLate && mirror.lastRelabelling > planned)
-          revocation = await widened(revocation, plan.askedLate())
-        const { id, targetId, lockUntil } = revocation
-        const asked = revocation.agents.length
-        journal(by, 'revoked', { target, targetId, id, agents: asked, reason, lockUntil }, 'revoked')
+          revocation = await widened(revocation, plan.askedLate(), by)
         return { revocation, unchanged: false }
       }
     },
@@ -186,9 +195,16 @@ export function openRevocations({ commit, tables, mirror, revocable, journal }: 
         const done = await commit(
           [tables.revocations.at(row.name, row.modRev)],
           [tables.revocations.put(row.name, lifted)],
+          {
+            by,
+            event: 'lifted',
+            target: revocation.target,
+            reason,
+            fields: { target: revocation.target, id },
+            words: 'revocation lifted',
+          },
         )
         if (done === undefined) continue
-        journal(by, 'lifted', { target: revocation.target, id, reason }, 'revocation lifted')
         return { revocation: lifted, unchanged: false }
       }
     },
@@ -221,9 +237,10 @@ export function openRevocations({ commit, tables, mirror, revocable, journal }: 
 
     async noteReceipt(agent, receipt) {
       const revocation = mirror.revocations.get(receipt.revocationId)?.value
-      if (!revocation?.agents.includes(agent)) return false
-      const key = `${revocation.id}/${agent}`
-      await commit([tables.receipts.at(key, 0n)], [tables.receipts.put(key, receipt)])
+      if (!revocation?.agents.includes(agent.name)) return false
+      const key = `${revocation.id}/${agent.name}`
+      const ops = [tables.receipts.put(key, receipt)]
+      await commit([tables.receipts.at(key, 0n)], ops, noteOfReceipt(revocation, agent, receipt))
       return true
     },
 
@@ -231,5 +248,27 @@ export function openRevocations({ commit, tables, mirror, revocable, journal }: 
       const open = (id: string) => mirror.revocations.get(id)?.value.target === `agent/${agent}`
       return mirror.agents.get(agent)?.value.revoked !== undefined && !mirror.unanswered(agent).some(open)
     },
+  }
+}
+
+function noteOf(revocation: Revocation, by: Actor): Note {
+  const { id, target, targetId, reason, lockUntil, relayIds, except, agents } = revocation
+  const fields = { target, targetId, id, agents: agents.length, lockUntil, relayIds, except }
+  return { by, event: 'revoked', target, reason, fields, words: 'revoked' }
+}
+
+function noteOfReceipt({ id, target }: Revocation, by: Actor, receipt: Receipt): Note {
+  const { listenersClosed, connectionsCut, took, problem, warning } = receipt
+  const ms = took && toMilliseconds(took)
+  const verdict = problem ? 'refused' : 'cut'
+  return {
+    by,
+    event: 'receipt',
+    target,
+    outcome: problem ? 'refused' : 'done',
+    fields: { id, verdict, listenersClosed, connectionsCut, ms, problem, warning },
+    words: problem
+      ? 'an agent could not do what a revocation asks'
+      : 'an agent has done what a revocation asks',
   }
 }

@@ -2,9 +2,10 @@ import { join } from 'node:path'
 import type { Authority } from '#identity/ca.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { openAccess } from './access.ts'
-import { openJournal } from './actor.ts'
 import { openAdmission } from './admission.ts'
 import { openAlerts } from './alerts.ts'
+import { openComings } from './audit/comings.ts'
+import { openLedger } from './audit/ledger.ts'
 import { openBoots } from './boots.ts'
 import { openCluster } from './cluster.ts'
 import { openCommit } from './commit.ts'
@@ -22,6 +23,7 @@ import { openLocks } from './locks.ts'
 import { openMirror } from './mirror.ts'
 import type { Parts } from './parts.ts'
 import { openPlacement } from './placement.ts'
+import { openRefusals } from './refusals.ts'
 import { openRelays } from './relays.ts'
 import { openRevocable } from './revocable.ts'
 import { openRevocations } from './revocations.ts'
@@ -52,26 +54,28 @@ export async function openState(
   const { authority } = found
   const { name: cluster, epoch } = found.cluster
   const mirror = held.use(await openMirror(store, log))
-  const alerts = held.use(openAlerts(log))
+  const ledger = openLedger(store, log)
+  const alerts = held.use(openAlerts(ledger.keep))
+  const refusals = openRefusals(alerts)
   const hosts = openHosts()
   const startedAt = new Date()
   const leases = openLeases(startedAt)
   // Those on disk: what is placed by others would be forgotten by a crash, and nobody would know whom to ask.
   const hostLabels = (agent: string) => mirror.seen.get(agent)?.value.hostLabels ?? {}
   const placement = openPlacement(mirror, hostLabels)
-  const commit = openCommit(store, mirror)
+  const commit = openCommit(store, mirror, log)
   const former = held.use(openFormer({ commit, tables, mirror, placement, log }))
   const sightings = openSightings({ commit, tables, mirror, former, log })
   const views = openViews({ mirror, hosts, leases, placement })
-  const journal = openJournal(log)
+  const comings = held.use(openComings({ ledger, leases, placement, mirror, log }))
   const locks = held.use(openLocks(mirror))
-  const relays = openRelays({ commit, tables, mirror, former, locks, journal })
+  const relays = openRelays({ commit, tables, mirror, former, locks })
   const revocable = openRevocable({ tables, mirror, hosts, former })
-  const revocations = openRevocations({ commit, tables, mirror, revocable, journal })
-  const dumps = openDumps({ mirror, hosts, placement, journal })
+  const revocations = openRevocations({ commit, tables, mirror, revocable })
+  const dumps = openDumps({ mirror, hosts, placement, ledger })
   const fleetFile = openFleetFile({ mirror, relays, revocations })
-  const credentials = openCredentials({ authority, commit, tables, lifetimes: config.certificates, log })
-  const access = openAccess({ cluster, mirror, log })
+  const credentials = openCredentials({ authority, commit, tables, lifetimes: config.certificates, alerts })
+  const access = openAccess({ cluster, mirror, alerts })
   let addresses: readonly string[] = []
   const advertised = () => ({ addresses, pin: authority.pin })
   const admission = openAdmission(tables, former)
@@ -83,10 +87,9 @@ export async function openState(
     credentials,
     admission,
     locks,
-    journal,
     advertised,
   })
-  const localOperator = openLocalOperator({ credentials, admission, commit, mirror, log })
+  const localOperator = openLocalOperator({ credentials, admission, commit, mirror })
   held.use(openFanOut({ mirror, hosts, locks, revocations }))
   held.use(openHousekeeping({ commit, tables, mirror, log }))
 
@@ -97,6 +100,8 @@ export async function openState(
     startedAt,
     log,
     alerts,
+    comings,
+    refusals,
     store,
     mirror,
     hosts,

@@ -6,7 +6,7 @@ import { RelayError } from '#relay/errors.ts'
 import { toMilliseconds } from '#wire/duration.ts'
 import { failureOf } from '#wire/failure.ts'
 import { checkLabel } from '#wire/labels.ts'
-import type { Actor, Journal } from './actor.ts'
+import type { Actor } from './actor.ts'
 import type { Admission } from './admission.ts'
 import type { Commit } from './commit.ts'
 import type { Credentials, Signed } from './credentials.ts'
@@ -33,7 +33,6 @@ interface Parts {
   readonly credentials: Credentials
   readonly admission: Admission
   readonly locks: Locks
-  readonly journal: Journal
   /** What goes into a token: where to find us, and the pin of our CA. */
   advertised(): { addresses: readonly string[]; pin: string }
 }
@@ -49,7 +48,6 @@ export function openTokens({
   credentials,
   admission,
   locks,
-  journal,
   advertised,
 }: Parts): Tokens {
   function check(request: CreateTokenRequest): {
@@ -134,16 +132,17 @@ export function openTokens({
         createdAt: new Date(now).toISOString(),
         revoked: false,
       }
-      if ((await commit([tables.tokens.at(id, 0n)], [tables.tokens.put(id, record)])) === undefined) {
+      const { name, labels, expiresAt } = record
+      const done = await commit([tables.tokens.at(id, 0n)], [tables.tokens.put(id, record)], {
+        by,
+        event: 'token.created',
+        target: `token/${id}`,
+        fields: { id, tokenFor: kind, name, role, labels, uses, expiresAt },
+        words: 'join token made',
+      })
+      if (done === undefined) {
         throw new RelayError('internal', { what: `token ${id}`, why: 'its random id is taken' })
       }
-      const { name, labels, expiresAt } = record
-      journal(
-        by,
-        'token.created',
-        { id, tokenFor: kind, name, role, labels, uses, expiresAt },
-        'join token made',
-      )
       return { token: text, view: view(record) }
     },
 
@@ -160,10 +159,14 @@ export function openTokens({
           })
         if (row.value.revoked) return view(row.value)
         const record = { ...row.value, revoked: true }
-        if ((await commit([tables.tokens.at(id, row.modRev)], [tables.tokens.put(id, record)])) === undefined)
-          continue
-        journal(by, 'token.revoked', { id, tokenFor: record.kind, name: record.name }, 'join token revoked')
-        return view(record)
+        const done = await commit([tables.tokens.at(id, row.modRev)], [tables.tokens.put(id, record)], {
+          by,
+          event: 'token.revoked',
+          target: `token/${id}`,
+          fields: { id, tokenFor: record.kind, name: record.name },
+          words: 'join token revoked',
+        })
+        if (done !== undefined) return view(record)
       }
     },
 
@@ -189,14 +192,22 @@ export function openTokens({
         const done = await commit(
           [tables.tokens.at(token.id, row?.modRev ?? 0n), ...ifs],
           [...ops, tables.tokens.put(token.id, used)],
+          {
+            by: { kind: token.kind, name, peer },
+            event: 'enrolled',
+            target: `${token.kind}/${name}`,
+            fields: {
+              kind: token.kind,
+              name,
+              role: token.role,
+              tokenId: token.id,
+              again,
+              until: signed.key.notAfter,
+            },
+            words: 'enrolled',
+          },
         )
         if (done === undefined) continue // somebody else used it in between: look again
-        journal(
-          { kind: token.kind, name, peer },
-          'enrolled',
-          { kind: token.kind, name, tokenId: token.id, again },
-          'enrolled',
-        )
         return {
           cluster,
           name,

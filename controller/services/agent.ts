@@ -36,6 +36,7 @@ export function agentService(parts: Parts): UntypedServiceImplementation {
       try {
         attach(parts, stream, () => parts.access.agent(stream, 'attach'))
       } catch (thrown) {
+        parts.refusals(stream, 'attach', thrown)
         stream.emit('error', refusal('attach', thrown, parts.log))
       }
     },
@@ -79,10 +80,7 @@ function attach(parts: Parts, stream: Stream, admit: () => Caller): void {
     if (!host || !session || host.session !== session) return
     host.session = undefined
     hosts.changed()
-    log.info(
-      { event: 'agent.detached', agent: caller.name, how: left ? 'left' : 'lost', why: left },
-      'agent detached',
-    )
+    parts.comings.detached(caller.name, host.peer, left)
     void parts.sightings.note(host)
   }
 

@@ -74,6 +74,7 @@ export function receiveDump(parts: Parts, stream: Stream, answer: sendUnaryData<
     stream.on('cancelled', () => over())
     stream.on('error', () => over())
   } catch (thrown) {
+    parts.refusals(stream, 'sendDump', thrown)
     fail(thrown)
   }
 }

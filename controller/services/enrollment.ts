@@ -1,5 +1,6 @@
 import type { ServerUnaryCall, sendUnaryData, UntypedServiceImplementation } from '@grpc/grpc-js'
 import type { EnrollRequest, EnrollResponse } from '#gen/fleetcat/v1/enrollment.ts'
+import { strangerAt } from '../actor.ts'
 import { sourceOf } from '../crowd.ts'
 import type { Parts } from '../parts.ts'
 import { refusal } from './handlers.ts'
@@ -16,7 +17,15 @@ export function enrolmentService({ tokens, alerts, log }: Parts): UntypedService
       } catch (thrown) {
         const peer = call.getPeer()
         const source = sourceOf(peer.slice(0, peer.lastIndexOf(':')))
-        alerts.raise('enrolment.refused', source, { peer, error: thrown }, 'enrolment refused')
+        const { tokenId, name } = call.request
+        alerts.raise(source, {
+          by: strangerAt(peer),
+          event: 'enrolment.refused',
+          outcome: 'refused',
+          target: `token/${tokenId}`,
+          fields: { peer, tokenId, name, error: thrown },
+          words: 'enrolment refused',
+        })
         answer(refusal('enroll', thrown, log))
       }
     },

@@ -13,6 +13,7 @@ import { toStatus } from '#wire/status.ts'
 import type { Caller } from '../access.ts'
 import { drained } from '../drained.ts'
 import type { Mirror } from '../mirror.ts'
+import type { Refusals } from '../refusals.ts'
 import { watchStanding } from '../standing.ts'
 
 type AnyCall =
@@ -44,6 +45,8 @@ export interface Serving {
   admit(call: AnyCall, method: string): Caller
   readonly mirror: Mirror
   readonly log: Logger
+  /** A call was refused; a mistake of the caller is told too, and passed over there. */
+  readonly refused: Refusals
   /** Aborts when the controller stops: what would last for ever ends then. */
   readonly closing: AbortSignal
 }
@@ -70,17 +73,18 @@ export function serve<Service extends { readonly [Name in keyof Service]: Method
 type SingleAct = (request: unknown, caller: Caller) => Promise<unknown>
 type StreamAct = (request: unknown, caller: Caller, signal: AbortSignal) => AsyncIterable<unknown>
 
-function single(name: string, act: SingleAct, { admit, log }: Serving) {
+function single(name: string, act: SingleAct, { admit, log, refused }: Serving) {
   return async (call: ServerUnaryCall<unknown, unknown>, answer: sendUnaryData<unknown>) => {
     try {
       answer(null, await act(call.request, admit(call, name)))
     } catch (thrown) {
+      refused(call, name, thrown)
       answer(refusal(name, thrown, log))
     }
   }
 }
 
-function streamed(name: string, act: StreamAct, { admit, mirror, log, closing }: Serving) {
+function streamed(name: string, act: StreamAct, { admit, mirror, log, refused, closing }: Serving) {
   return async (call: ServerWritableStream<unknown, unknown>) => {
     const gone = new AbortController()
     let lost: unknown
@@ -104,6 +108,7 @@ function streamed(name: string, act: StreamAct, { admit, mirror, log, closing }:
       if (lost) throw lost
       call.end()
     } catch (thrown) {
+      refused(call, name, thrown)
       call.emit('error', refusal(name, thrown, log))
     } finally {
       closing.removeEventListener('abort', close)

@@ -42,7 +42,7 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
     },
 
     async renewCertificate({ csrDer }, caller) {
-      return credentials.renew('operator', caller.name, csrDer)
+      return credentials.renew({ ...caller, kind: 'operator' }, csrDer)
     },
 
     async createRelay({ draft, requestId, dryRun }, caller) {

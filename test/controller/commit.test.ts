@@ -18,7 +18,7 @@ test('whoever has written reads their own write, however far the mirror was behi
   }
   await using mirror = await openMirror(late, logTo({ write: () => {} }, 'test', 'silent'))
   const tables = openTables(store)
-  const commit = openCommit(store, mirror)
+  const commit = openCommit(store, mirror, logTo({ write: () => {} }, 'test', 'silent'))
   const seen = { at: new Date().toISOString(), version: '1', hostLabels: {} }
   const written = commit([tables.seen.at('edge-1', 0n)], [tables.seen.put('edge-1', seen)])
   expect(await Promise.race([written, store.get('seen/none').then(() => 'not yet')])).toBe('not yet')

@@ -18,7 +18,7 @@ async function open(stack: AsyncDisposableStack) {
   const tables = openTables(store)
   const log = logTo({ write: () => {} }, 'controller', 'fatal')
   const mirror = stack.use(await openMirror(store, log))
-  const commit = openCommit(store, mirror)
+  const commit = openCommit(store, mirror, log)
   const housekeeping = stack.use(openHousekeeping({ commit, tables, mirror, log }))
   return { tables, mirror, commit, housekeeping }
 }
