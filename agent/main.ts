@@ -83,6 +83,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     }),
   )
 
+  const clock = openSteadyClock()
   const bans = openBans()
   const tombstones = starting.use(await openTombstones(dataDir, log))
   const roster = starting.use(openRoster({ due: () => outbox.connectionsChanged() }))
@@ -93,6 +94,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       roster,
       isRevoked: id => revocations.has(id),
       isBanned: bans.refuses,
+      clock,
       lease: { holds: length => lease.holds(length), isBegun: () => lease.begun },
       changed: id => outbox.relayChanged(id),
       log,
@@ -115,10 +117,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   })
   const lease: Lease = starting.use(
     openLease({
-      clock: openSteadyClock(),
+      clock,
       lengths: reconciler.leases,
       due: outbox.leaseDue,
-      changed: () => void reconciler.leaseChanged(),
+      changed: () => void reconciler.rightsChanged(),
     }),
   )
   const metrics =

@@ -28,14 +28,15 @@ export function toPlan(desired: Desired): RelayPlan {
   }
 }
 
-/** Do both ask for the same but for what can change under a running relay: its limits, its lease, how its targets share? */
+/** Do both ask for the same but for what can change under a running relay: its limits, its times, how its targets share? */
 export function sameButLimits(a: Desired, b: Desired): boolean {
   return withoutLimits(a).equals(withoutLimits(b))
 }
 
 /** Equal when the rest is: the encoding of one message by one build is always the same. */
 function withoutLimits(desired: Desired): Buffer {
-  const live = { limits: undefined, lease: undefined, balance: 0 as const, health: undefined }
+  const times = { lease: undefined, expiresIn: undefined }
+  const live = { ...times, limits: undefined, balance: 0 as const, health: undefined }
   const rest = { ...desired, ...live, generation: 0n }
   return Buffer.from(Desired.encode(rest).finish())
 }

@@ -4,7 +4,6 @@ import { RelayError } from '#relay/errors.ts'
 import { dumpScope } from '#relay/layers/dump-file.ts'
 import { openRelay, type RelayPlan, type RunningRelay, type TargetStatus } from '#relay/relay.ts'
 import type { Logger } from '#telemetry/log.ts'
-import { defaultLeaseMs, leaseMs } from '#wire/lease.ts'
 import { pause } from './backoff.ts'
 import type { Ceiling } from './ceiling.ts'
 import { connectionIds } from './connection-ids.ts'
@@ -15,18 +14,19 @@ import { programsOf } from './programs.ts'
 import { openRefusals } from './refusals.ts'
 import { toReport } from './report.ts'
 import { type Cut, nothingCut } from './revocations.ts'
+import { isOfTime, openRights, type Right, type RightsContext } from './rights.ts'
 import type { Roster } from './roster.ts'
 import { storyOf } from './story.ts'
+import { openTicker } from './ticker.ts'
 import { type Onlooker, openWatchers } from './watchers.ts'
 
-export interface ReconcilerContext {
+export interface ReconcilerContext extends RightsContext {
   /** How messages call this host. */
   readonly agent: string
   readonly ceiling: Ceiling
   readonly roster: Pick<Roster, 'live' | 'opened' | 'closed'>
   /** Relays that were revoked: asked for or not, they stay closed. */
   readonly isRevoked: (relayId: string) => boolean
-  readonly lease: { holds(leaseMs: number): boolean; isBegun(): boolean }
   /** Sources that are shut out of this relay. */
   readonly isBanned: (relayId: string, ip: string) => boolean
   /** The report of this relay has changed. */
@@ -56,7 +56,7 @@ export interface Reconciler extends AsyncDisposable {
   /** Looks at every relay and connection again: the ceiling has changed. */
   recheck(): Promise<void>
   /** Looks at every relay whose right to run has ended, or is back. Those that have lost it are cut before it returns. */
-  leaseChanged(): Promise<void>
+  rightsChanged(): Promise<void>
   /** The lengths of the leases of all relays here. */
   leases(): Iterable<number>
   /** Stops listening, opens nothing more, and lets live connections finish for so long. Disposal cuts the rest. */
@@ -82,8 +82,7 @@ interface Running {
 interface Slot {
   readonly id: string
   desired: Desired | undefined
-  /** How long it may run without a word from the controller. */
-  leaseMs: number
+  right: Right
   /** The last desire that has been dealt with, one way or the other. */
   done: Desired | undefined
   running: Running | undefined
@@ -95,6 +94,11 @@ interface Slot {
 
 export function openReconciler(cx: ReconcilerContext): Reconciler {
   const slots = new Map<string, Slot>()
+  const rights = openRights(cx)
+  const ticker = openTicker(
+    () => void rightsChanged(),
+    () => Math.min(...[...slots.values()].map(({ right }) => rights.changesIn(right))),
+  )
   const newConnectionId = connectionIds()
   const refusals = openRefusals(cx.changed)
   const targetNews = { health: openPacer(cx.changed, 250), counts: openPacer(cx.changed, 2_000) }
@@ -106,11 +110,10 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     let slot = slots.get(id)
     if (!slot) {
       if (!desired) return Promise.resolve()
-      slot = newSlot(id)
+      slot = newSlot(id, rights.granted(desired, undefined))
       slots.set(id, slot)
-    }
+    } else if (desired) slot.right = rights.granted(desired, slot.right)
     slot.desired = desired
-    if (desired) slot.leaseMs = leaseMs(desired)
     return work(slot)
   }
 
@@ -173,11 +176,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     }
   }
 
-  /** Why this relay may not run now, if it may not. */
-  function barrier({ desired, leaseMs }: Slot): RelayError | undefined {
-    if (cx.lease.holds(leaseMs)) return undefined
-    return lapsed(desired?.name ?? 'this', leaseMs, cx.lease.isBegun())
-  }
+  const barrier = ({ id, desired, right }: Slot) => rights.barrier(desired?.name ?? id, right)
 
   function noLongerHere({ id, done }: Slot): RelayError {
     const what = `relay/${done?.name ?? id} on ${cx.agent}`
@@ -190,11 +189,12 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     slot.done = desired
     const isNews = slot.refused?.message !== why.message
     slot.refused = why
-    if (isNews && (why.code !== 'lapsed' || cx.lease.isBegun()))
-      cx.log.warn(
-        { event: `relay.${ending(why)}`, relay: desired.name, relayId: slot.id, error: why },
-        `relay ${ending(why)}`,
-      )
+    if (isNews && (why.code !== 'lapsed' || cx.lease.isBegun())) {
+      const word = isOfTime(why) ? why.code : 'rejected'
+      const fields = { event: `relay.${word}`, relay: desired.name, relayId: slot.id, error: why }
+      if (why.code === 'expired') cx.log.info(fields, `relay ${word}`)
+      else cx.log.warn(fields, `relay ${word}`)
+    }
     told(slot)
   }
 
@@ -301,6 +301,26 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     return cut
   }
 
+  function rightsChanged(): Promise<void> {
+    const due = [...slots.values()].filter(slot => {
+      const { desired, refused, running } = slot
+      if (!desired) return false
+      const barred = barrier(slot)?.code
+      // What is done holds nothing open, and must not be done again when it may run again.
+      if (running?.relay.state.name === 'done' && barred !== 'expired') return false
+      return barred !== (refused && isOfTime(refused) ? refused.code : undefined)
+    })
+    return all(
+      due.map(slot => {
+        slot.recheck = true
+        // Now, and not when the relay's worker gets to it.
+        const why = barrier(slot)
+        if (why) void slot.running?.relay.abort(why)
+        return work(slot)
+      }),
+    )
+  }
+
   return {
     refusals: refusals.total,
     sync(relays) {
@@ -337,30 +357,19 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
           return work(slot)
         }),
       ),
-    leaseChanged() {
-      const due = [...slots.values()].filter(({ desired, leaseMs, refused, running }) => {
-        // What is done holds nothing open, and must not be done again when the lease is back.
-        if (!desired || running?.relay.state.name === 'done') return false
-        return cx.lease.holds(leaseMs) === (refused?.code === 'lapsed')
-      })
-      return all(
-        due.map(slot => {
-          slot.recheck = true
-          // Now, and not when the relay's worker gets to it.
-          const why = barrier(slot)
-          if (why) void slot.running?.relay.abort(why)
-          return work(slot)
-        }),
-      )
-    },
+    rightsChanged,
     *leases() {
-      for (const { desired, leaseMs } of slots.values()) if (desired) yield leaseMs
+      for (const { desired, right } of slots.values()) if (desired) yield right.leaseMs
     },
     relays: () => slots.keys(),
     states() {
       const states = new Map<string, number>()
       for (const { running, refused } of slots.values()) {
-        const state = refused ? 'rejected' : (running?.relay.state.name ?? 'pending')
+        const state = refused
+          ? isOfTime(refused)
+            ? refused.code
+            : 'rejected'
+          : (running?.relay.state.name ?? 'pending')
         states.set(state, (states.get(state) ?? 0) + 1)
       }
       return states
@@ -394,6 +403,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     },
     async [Symbol.asyncDispose]() {
       stopping = true
+      ticker[Symbol.dispose]()
       await all([...slots.keys()].map(id => want(id, undefined)))
       refusals[Symbol.dispose]()
       for (const pacer of Object.values(targetNews)) pacer[Symbol.dispose]()
@@ -411,22 +421,10 @@ function changeLimits({ relay }: Running, { name, limits, ...plan }: RelayPlan):
   }
 }
 
-const ending = ({ code }: RelayError) => (code === 'lapsed' ? 'lapsed' : 'rejected')
-
-function lapsed(name: string, leaseMs: number, begun: boolean): RelayError {
-  return new RelayError('lapsed', {
-    what: `relay/${name}`,
-    why: begun
-      ? `this host has had no word from the controller for the ${leaseMs / 1_000} s of its lease`
-      : 'the controller has not yet said that it may run',
-    fix: 'It comes back by itself when the controller can be reached again',
-  })
-}
-
-const newSlot = (id: string): Slot => ({
+const newSlot = (id: string, right: Right): Slot => ({
   id,
   desired: undefined,
-  leaseMs: defaultLeaseMs,
+  right,
   done: undefined,
   running: undefined,
   refused: undefined,

@@ -68,6 +68,7 @@ function stateOf(state: RelayState): Pick<RelayReport, 'state'> & Partial<RelayR
 const stateByCode: Partial<Record<ErrorCode, StateMessage>> = {
   revoked: StateMessage.REVOKED,
   lapsed: StateMessage.LAPSED,
+  expired: StateMessage.EXPIRED,
 }
 
 function ended(why: RelayError): Pick<RelayReport, 'state' | 'problem'> {

@@ -17,7 +17,7 @@ export interface SessionContext {
   /** Opened anew for each stream. */
   readonly dialler: Dialler
   readonly hello: () => Omit<Hello, 'epoch' | 'revision' | 'seenRevision' | 'clock'>
-  readonly reconciler: Pick<Reconciler, 'sync' | 'apply' | 'leaseChanged'>
+  readonly reconciler: Pick<Reconciler, 'sync' | 'apply' | 'rightsChanged'>
   readonly lease: Pick<Lease, 'granted'>
   readonly tombstones: Pick<Tombstones, 'seen' | 'advance'>
   readonly revocations: Pick<Revocations, 'obey' | 'banned'>
@@ -137,7 +137,7 @@ export function openSession(cx: SessionContext): Session {
   /** The controller says it when it has said all else: what it wants is known, and now may run. */
   function leased(nonce: bigint) {
     cx.lease.granted(nonce)
-    if (isTold) void Promise.all([applying, cx.reconciler.leaseChanged()]).then(() => synced.resolve())
+    if (isTold) void Promise.all([applying, cx.reconciler.rightsChanged()]).then(() => synced.resolve())
   }
 
   function advance(revision: bigint, work: Promise<unknown>): Promise<void> {

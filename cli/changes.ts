@@ -89,16 +89,20 @@ export function changeItem(change: RelayChange): ChangeItem {
 function fields(relay: Relay | undefined): Map<string, string> {
   const found = new Map<string, string>()
   if (!relay) return found
-  const { listen, targets, agents, selector, limits, balance, health, ...flow } = specItem(relay.spec)
+  const { listen, targets, agents, selector, limits, balance, health, lease, ttl, ...flow } = specItem(
+    relay.spec,
+  )
   const put = (field: string, value: unknown) => {
     const text = Array.isArray(value) ? value.join(', ') : String(value ?? '')
     if (text) found.set(field, text)
   }
-  for (const [name, value] of Object.entries({ listen, agents, selector, targets }))
+  for (const [name, value] of Object.entries({ listen, agents, selector, targets, lease, ttl }))
     put(`spec.${name}`, value)
   for (const [name, value] of Object.entries(limits)) put(`spec.limits.${name}`, value)
   for (const [name, value] of [...sharingFields({ balance, health }), ...flowFields(flow)])
     put(`spec.${name}`, value)
+  // Nothing else differs where a relay is only given more time.
+  if (relay.expiredAt) put('status', 'expired')
   for (const [name, value] of Object.entries(relay.labels)) put(`metadata.labels.${name}`, value)
   return found
 }

@@ -60,6 +60,7 @@ export async function toDraft({ name, labels, reason, spec }: Description): Prom
       ...sharing,
       ...flow,
       lease: spec.lease === undefined ? undefined : toDuration(parseLease(spec.lease)),
+      ttl: spec.ttl === undefined ? undefined : toDuration(parseTtl(spec.ttl)),
     },
   }
 }
@@ -69,6 +70,13 @@ export function parseLease(text: string): number {
   const ms = parseDuration(text, 'lease')
   if (ms >= shortestLeaseMs && ms <= longestLeaseMs) return ms
   throw usage(`lease ${text}`, 'a lease lasts between 5 seconds and 24 hours', 'Write for example 60s')
+}
+
+/** Throws a RelayError `usage` when no controller would take it. */
+export function parseTtl(text: string): number {
+  const ms = parseDuration(text, 'ttl')
+  if (ms >= 1_000) return ms
+  throw usage(`ttl ${text}`, 'a relay runs for one second at least', 'Write for example 2h')
 }
 
 function limits(given: LimitsItem) {

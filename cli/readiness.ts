@@ -64,7 +64,7 @@ export async function untilReady(
 /** Undefined while there is still something to wait for. A one-shot relay that has served is as good as ready. */
 function verdict({ metadata, status }: RelayItem, patient: boolean): number | undefined {
   const current = status.agents.filter(({ generation }) => generation >= metadata.generation)
-  const refusals = current.filter(({ state }) => state === 'rejected')
+  const refusals = current.filter(({ state }) => state === 'rejected' || state === 'expired')
   if (refusals.some(({ retryAt }) => !(patient && retryAt))) return exitCodes.partial
   const settled = current.filter(({ state }) => state === 'ready' || state === 'done')
   return settled.length > 0 && settled.length === status.agents.length ? exitCodes.ok : undefined

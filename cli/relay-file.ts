@@ -124,6 +124,7 @@ function drafted({ metadata, spec }: RelayDocument): Promise<RelayDraft> {
     balance,
     health,
     lease,
+    ttl,
     ...flow
   } = spec
   return toDraft({
@@ -138,7 +139,7 @@ function drafted({ metadata, spec }: RelayDocument): Promise<RelayDraft> {
       limits: given(limits),
       ...sharingGiven({ balance, health }),
       ...flowGiven(flow),
-      ...(lease !== undefined && { lease }),
+      ...given({ lease, ttl }),
     },
   })
 }

@@ -3,7 +3,7 @@ import { parseCidr } from '#relay/ip.ts'
 import { flowMistakes } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
 import { sharingMistakes } from '#wire/sharing.ts'
-import { checkRelayName, parseLease } from './draft.ts'
+import { checkRelayName, parseLease, parseTtl } from './draft.ts'
 import { parseDuration } from './duration.ts'
 import { usage } from './failure.ts'
 import { flowOfSpec } from './flow-schema.ts'
@@ -65,6 +65,7 @@ export async function valueMistakes(value: unknown): Promise<Mistake[]> {
     check(['spec', 'limits', key], text => parseDuration(text, key))
   }
   check(['spec', 'lease'], parseLease)
+  check(['spec', 'ttl'], parseTtl)
   return [...found, ...together(String(metadata.name ?? ''), spec), ...settings(spec)]
 }
 

@@ -29,6 +29,7 @@ const spec = z.strictObject({
   ...sharingShape,
   ...flowShape,
   lease: z.string().optional(),
+  ttl: z.string().optional(),
 })
 const item = z.strictObject({
   apiVersion: z.literal(apiVersion).optional(),
@@ -169,6 +170,7 @@ const advice: Record<string, string | undefined> = {
   rotate: 'Write for example `rotate: 64MiB`',
   keep: 'Write for example `keep: 5`',
   lease: 'Write for example `lease: 60s`',
+  ttl: 'Write for example `ttl: 2h`',
 }
 
 /** The same thing as it would be right, where that can be known. */

@@ -1,7 +1,7 @@
 /** On whose word something is changed, and from where the word came. */
 export interface Actor {
-  /** `stranger`: who has no certificate, and whose name is not known. */
-  readonly kind: 'agent' | 'operator' | 'local' | 'stranger'
+  /** `controller`: it does by itself what is due. `stranger`: who has no certificate, and whose name is not known. */
+  readonly kind: 'agent' | 'operator' | 'local' | 'stranger' | 'controller'
   readonly name: string
   /** `10.0.0.7:4000`; empty when the controller's own process asks. */
   readonly peer: string
@@ -9,6 +9,9 @@ export interface Actor {
 
 /** The user who started this process. */
 export const localActor: Actor = { kind: 'local', name: 'local', peer: '' }
+
+/** Nobody asks, but the time has come. */
+export const controllerActor: Actor = { kind: 'controller', name: '', peer: '' }
 
 export const strangerAt = (peer: string): Actor => ({ kind: 'stranger', name: '', peer })
 

@@ -1,6 +1,7 @@
 import type { Revocation } from '#gen/fleetcat/v1/relay.ts'
 import type { Logger } from '#telemetry/log.ts'
 import type { Commit } from './commit.ts'
+import type { Former } from './former.ts'
 import { holds } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import type { Condition, Op } from './store/store.ts'
@@ -16,6 +17,7 @@ interface Parts {
   readonly commit: Commit
   readonly tables: Tables
   readonly mirror: Mirror
+  readonly former: Pick<Former, 'relayOps'>
   readonly log: Logger
 }
 
@@ -27,6 +29,8 @@ const tokensStayMs = dayMs
 const deadKeysStayMs = dayMs
 /** Of revocations that nobody has to answer any more. */
 const revocationsStayMs = 90 * dayMs
+/** Of relays whose time is over: until then they are in the list, and can be given more. */
+const expiredStayMs = 7 * dayMs
 const mostRevocations = 10_000
 const opsAtOnce = 500
 
@@ -36,7 +40,7 @@ interface Removal {
   readonly ops: readonly Op[]
 }
 
-export function openHousekeeping({ commit, tables, mirror, log }: Parts): Housekeeping {
+export function openHousekeeping({ commit, tables, mirror, former, log }: Parts): Housekeeping {
   function* tokens(now: number): Iterable<Removal> {
     for (const [id, { value, modRev }] of mirror.tokens) {
       if (Date.parse(value.expiresAt) < now - tokensStayMs)
@@ -48,6 +52,16 @@ export function openHousekeeping({ commit, tables, mirror, log }: Parts): Housek
     for (const [hash, { value, modRev }] of mirror.deadKeys) {
       if (value.notAfter !== undefined && Date.parse(value.notAfter) < now - deadKeysStayMs)
         yield { condition: tables.deadKeys.at(hash, modRev), ops: [tables.deadKeys.delete(hash)] }
+    }
+  }
+
+  function* expiredRelays(now: number): Iterable<Removal> {
+    for (const [name, { value, modRev }] of mirror.relays) {
+      if (value.expiredAt && value.expiredAt.getTime() < now - expiredStayMs)
+        yield {
+          condition: tables.relays.at(name, modRev),
+          ops: [tables.relays.delete(name), ...former.relayOps(value.id)],
+        }
     }
   }
 
@@ -94,6 +108,7 @@ export function openHousekeeping({ commit, tables, mirror, log }: Parts): Housek
     const removed = {
       tokens: await remove(tokens(now)),
       deadKeys: await remove(deadKeys(now)),
+      expiredRelays: await remove(expiredRelays(now)),
       revocations: await remove(revocations(now)),
     }
     if (Object.values(removed).some(count => count > 0))

@@ -1,6 +1,8 @@
 import type { Desired } from '#gen/fleetcat/v1/agent.ts'
 import { type Relay, RelaySpec } from '#gen/fleetcat/v1/relay.ts'
+import { toDuration } from '#wire/duration.ts'
 import { defaultLeaseMs, leaseMs } from '#wire/lease.ts'
+import { timeLeft } from './expiry.ts'
 import { equalLabels, type Labels, labelsOfAgent } from './labels.ts'
 import type { Mirror, MirrorChange } from './mirror.ts'
 import { parseSelector, type Selector } from './selector.ts'
@@ -152,8 +154,10 @@ export function openPlacement(mirror: Mirror, hostLabelsOf: (agent: string) => L
 
 const noLease = { lease: undefined }
 
-/** The part of a relay that concerns the agent that runs it. */
-export function toDesired({ id, name, generation, spec }: Relay): Desired {
-  const { agents: _, selector: __, ...own } = spec ?? RelaySpec.fromPartial({})
-  return { relayId: id, name, generation, ...own }
+/** The part of a relay that concerns the agent that runs it, as of now: what it says of time is to be sent at once. */
+export function toDesired(relay: Relay): Desired {
+  const { id, name, generation, spec } = relay
+  const { agents: _, selector: __, ttl: ___, ...own } = spec ?? RelaySpec.fromPartial({})
+  const left = timeLeft(relay)
+  return { relayId: id, name, generation, ...own, expiresIn: left === undefined ? left : toDuration(left) }
 }

@@ -13,12 +13,14 @@ import { checkSharing } from '#wire/sharing.ts'
 import type { Actor } from './actor.ts'
 import type { Note } from './audit/note.ts'
 import type { Commit } from './commit.ts'
+import { expiryFromNow } from './expiry.ts'
 import type { Former } from './former.ts'
 import { newId } from './ids.ts'
 import { equalLabels } from './labels.ts'
 import type { Locks } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import { parseSelector } from './selector.ts'
+import type { Op } from './store/store.ts'
 import type { Row } from './store/table.ts'
 import type { Tables } from './tables.ts'
 
@@ -70,6 +72,7 @@ export function openRelays({
     checkAgents(what, spec)
     checkLimits(what, spec.limits)
     checkLease(what, spec)
+    checkTtl(what, spec)
     return { draft, spec }
   }
 
@@ -108,13 +111,20 @@ export function openRelays({
     }
   }
 
+  /** In the place of `before`, which it is the same as, or which is over. */
   async function write(relay: Relay, before: Row<Relay> | undefined, by: Actor): Promise<boolean> {
+    const isSame = before?.value.id === relay.id
     const done = await commit(
       [tables.relays.at(relay.name, before?.modRev ?? 0n)],
-      [tables.relays.put(relay.name, relay), ...(before ? former.placementOps(before.value, relay) : [])],
-      noteOf(by, before ? 'changed' : 'created', relay),
+      [tables.relays.put(relay.name, relay), ...placementOps(before?.value, relay)],
+      noteOf(by, isSame ? 'changed' : 'created', relay),
     )
     return done !== undefined
+  }
+
+  function placementOps(before: Relay | undefined, relay: Relay): Op[] {
+    if (!before) return []
+    return before.id === relay.id ? former.placementOps(before, relay) : former.relayOps(before.id)
   }
 
   async function current(name: string) {
@@ -134,6 +144,8 @@ export function openRelays({
       spec,
       requestId,
       longestLease: toDuration(leaseMs(spec)),
+      expiresAt: expiryFromNow({ spec }),
+      expiredAt: undefined,
     }
   }
 
@@ -142,10 +154,11 @@ export function openRelays({
       const checked = check(given)
       const made = fresh(checked, by, requestId)
       for (;;) {
-        const there = (await current(made.name))?.value
-        if (!there) {
+        const row = await current(made.name)
+        const there = row?.value
+        if (!there || there.expiredAt) {
           locks.check(`relay/${made.name}`)
-          if (dryRun || (await write(made, undefined, by))) return { relay: made, unchanged: false }
+          if (dryRun || (await write(made, row, by))) return { relay: made, unchanged: false }
           continue // somebody took the name in between: look again
         }
         const repeated = requestId !== '' && there.requestId === requestId
@@ -169,15 +182,18 @@ export function openRelays({
           if (dryRun || (await write(made, undefined, by))) return change(ChangeKind.CREATED, undefined, made)
           continue
         }
-        if (equalSpecs(before, made)) return change(ChangeKind.UNCHANGED, before, before)
+        if (equalSpecs(before, made) && !before.expiredAt) return change(ChangeKind.UNCHANGED, before, before)
+        const isGivenTime = before.expiredAt !== undefined || !sameTtl(before, made)
         const after: Relay = {
           ...before,
-          generation: before.generation + (sameSpec(before, made) ? 0n : 1n),
+          generation: before.generation + (sameSpec(before, made) && !isGivenTime ? 0n : 1n),
           labels: made.labels,
           reason: made.reason || before.reason,
           spec: made.spec,
           requestId,
           longestLease: longer(before.longestLease, made.longestLease),
+          expiresAt: isGivenTime ? made.expiresAt : before.expiresAt,
+          expiredAt: undefined,
         }
         if (dryRun || (await write(after, row, by))) return change(ChangeKind.UPDATED, before, after)
       }
@@ -185,14 +201,15 @@ export function openRelays({
   }
 }
 
-function noteOf(by: Actor, what: 'created' | 'changed', { name, id, generation, reason, spec }: Relay): Note {
+function noteOf(by: Actor, what: 'created' | 'changed', relay: Relay): Note {
+  const { name, id, generation, reason, spec, expiresAt } = relay
   const { listen, targets, agents, selector } = spec ?? RelaySpec.fromPartial({})
   return {
     by,
     event: `relay.${what}`,
     target: `relay/${name}`,
     reason,
-    fields: { relay: name, id, generation, listen, targets, agents, selector },
+    fields: { relay: name, id, generation, listen, targets, agents, selector, expiresAt },
     words: `relay ${what}`,
   }
 }
@@ -207,6 +224,19 @@ function checkLease(what: string, { lease }: RelaySpec): void {
   if (ms >= shortestLeaseMs && ms <= longestLeaseMs) return
   throw new RelayError('usage', { what, why: 'a lease lasts between 5 seconds and 24 hours' })
 }
+
+const shortestTtlMs = 1_000
+const longestTtlMs = 10 * 365 * 86_400_000
+
+function checkTtl(what: string, { ttl }: RelaySpec): void {
+  if (!ttl) return
+  const ms = toMilliseconds(ttl)
+  if (ms >= shortestTtlMs && ms <= longestTtlMs) return
+  const why = 'the time of a relay is between one second and ten years'
+  throw new RelayError('usage', { what, why, fix: 'Write for example --ttl 2h, or leave it out' })
+}
+
+const sameTtl = (a: Relay, b: Relay) => limitMs(a.spec?.ttl) === limitMs(b.spec?.ttl)
 
 function change(kind: ChangeKind, before: Relay | undefined, after: Relay): RelayChange {
   return { kind, name: after.name, before, after, revocationId: '' }

@@ -12,6 +12,7 @@ import { openCommit } from './commit.ts'
 import type { ControllerConfig } from './config.ts'
 import { openCredentials } from './credentials.ts'
 import { openDumps } from './dumps.ts'
+import { openExpiry } from './expiry.ts'
 import { openFanOut } from './fan-out.ts'
 import { openFleetFile } from './fleet-file.ts'
 import { openFormer } from './former.ts'
@@ -91,7 +92,8 @@ export async function openState(
   })
   const localOperator = openLocalOperator({ credentials, admission, commit, mirror })
   held.use(openFanOut({ mirror, hosts, locks, revocations }))
-  held.use(openHousekeeping({ commit, tables, mirror, log }))
+  held.use(openExpiry({ commit, tables, mirror, log }))
+  held.use(openHousekeeping({ commit, tables, mirror, former, log }))
 
   const closing = new AbortController()
   const parts: Parts = {

@@ -72,6 +72,8 @@ export function openViews({
 
   function stateOn(relay: Relay, agent: string, report: RelayOnAgent['report']): RelayState {
     if (!hosts.get(agent)?.session) {
+      // It counts by itself, and has closed it.
+      if (relay.expiredAt) return RelayState.EXPIRED
       const over = isPast(leases.endsBy(agent, leaseMs({ lease: relay.longestLease })))
       return over ? RelayState.LAPSED : RelayState.UNREACHABLE
     }
@@ -90,10 +92,13 @@ export function openViews({
     const connections = agents.reduce((sum, each) => sum + each.connections, 0)
     return {
       relay,
-      state: gravestOf(agents.map(({ state }) => state)),
+      state: stateOf(
+        relay,
+        agents.map(({ state }) => state),
+      ),
       connections,
       agents,
-      expiresAt: undefined,
+      expiresAt: relay.expiresAt,
     }
   }
 
@@ -156,7 +161,7 @@ export function openViews({
         const states = placement.agentsOf(relay).map(name => {
           return stateOn(relay, name, reportOf(relay, hosts.get(name)))
         })
-        const state = gravestOf(states)
+        const state = stateOf(relay, states)
         counts.set(state, (counts.get(state) ?? 0) + 1)
       }
       return counts
@@ -249,6 +254,10 @@ const gravest: readonly RelayState[] = [
   RelayState.REVOKED,
   RelayState.DONE,
 ]
+
+function stateOf({ expiredAt }: Relay, states: readonly RelayState[]): RelayState {
+  return expiredAt && states.length === 0 ? RelayState.EXPIRED : gravestOf(states)
+}
 
 function gravestOf(states: readonly RelayState[]): RelayState {
   const ranks = states.map(state => gravest.indexOf(state)).filter(rank => rank >= 0)

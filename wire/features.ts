@@ -12,6 +12,11 @@ const settings = [
   'lease',
 ] as const satisfies readonly (keyof Desired)[]
 
+/** Those that go by another name on the wire, or stand deeper in it. */
+const others: Record<string, (desired: Desired) => unknown> = {
+  ttl: ({ expiresIn }) => expiresIn,
+}
+
 /** It can show an operator what passes through its relays. */
 export const liveDump = 'live-dump'
 
@@ -19,11 +24,12 @@ export const liveDump = 'live-dump'
  * What a build of this contract understands. A message drops in silence what its reader does not know, and then a relay
  * would run without what was asked of it: so each agent says what it knows, and is sent nothing else.
  */
-export const features: readonly string[] = [...settings, liveDump]
+export const features: readonly string[] = [...settings, ...Object.keys(others), liveDump]
 
 /** What an agent has to understand to run this. */
 export function featuresOf(desired: Desired): string[] {
-  return settings.filter(name => isSet(desired[name]))
+  const deeper = Object.keys(others).filter(name => isSet(others[name]?.(desired)))
+  return [...settings.filter(name => isSet(desired[name])), ...deeper]
 }
 
 function isSet(value: unknown): boolean {

@@ -21,6 +21,7 @@ interface Options extends OutputOptions, FlowOptions, SharingOptions {
   readonly idleTimeout?: string
   readonly maxConnectionAge?: string
   readonly lease?: string
+  readonly ttl?: string
   readonly label?: string[]
   readonly reason?: string
   readonly wait?: true
@@ -49,6 +50,7 @@ export function command(): Command {
   return withContext(
     withOutput(
       withFlow(withSharing(relay))
+        .option('--ttl <duration>', 'end it so long after it is made: 2h')
         .option('--lease <duration>', 'how long an agent that is cut off goes on: 5s to 24h (default: 60s)')
         .option('--label <name=value>', 'a label of the relay (repeatable)', collect)
         .option('--reason <text>', 'why, for those who read the list')
@@ -124,6 +126,7 @@ async function create(
       ...sharingOf('fleetcat create', options),
       ...flowOf('fleetcat create', options),
       ...(options.lease !== undefined && { lease: options.lease }),
+      ...(options.ttl !== undefined && { ttl: options.ttl }),
     },
   }
   const draft = await toDraft(description)

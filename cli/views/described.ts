@@ -15,7 +15,7 @@ import { labelText } from './words.ts'
 const style = () => ({ wide: false, headers: true, paint: painter(process.stdout), now: Date.now() })
 
 export function describeRelay({ metadata, spec, status }: RelayItem): string {
-  const { listen, targets, agents, selector, limits, lease, balance, health, ...flow } = spec
+  const { listen, targets, agents, selector, limits, lease, ttl, balance, health, ...flow } = spec
   const now = Date.now()
   return sections([
     {
@@ -27,6 +27,7 @@ export function describeRelay({ metadata, spec, status }: RelayItem): string {
         ['Labels', labelText(metadata.labels)],
         ['Created', created(metadata, now)],
         ['Reason', metadata.reason],
+        ['Time to live', ttl],
         ['Expires', status.expiresAt && `${status.expiresAt} (${until(status.expiresAt, now)})`],
         ['Connections', status.connections],
         ['Lease', lease ?? `${formatDuration(defaultLeaseMs)} (the default)`],

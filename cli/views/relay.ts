@@ -1,6 +1,6 @@
 import type { RelayOnAgent, RelayView } from '#gen/fleetcat/v1/operator.ts'
 import type { Relay, RelayLimits, RelaySpec } from '#gen/fleetcat/v1/relay.ts'
-import { limitMs } from '#wire/duration.ts'
+import { limitMs, toMilliseconds } from '#wire/duration.ts'
 import { leaseMs } from '#wire/lease.ts'
 import { formatDuration } from '../duration.ts'
 import { colourOfState } from '../output/colour.ts'
@@ -29,6 +29,8 @@ export interface SpecItem extends FlowItem, SharingItem {
   readonly limits: LimitsItem
   /** How long an agent that is cut off goes on; the default if absent. */
   readonly lease?: string
+  /** How long it runs, from when it was made or from when this was last changed; for ever if absent. */
+  readonly ttl?: string
 }
 
 export interface AgentOfRelay {
@@ -103,6 +105,7 @@ export function specItem(spec: RelaySpec | undefined): SpecItem {
     ...sharingItem(spec),
     ...flowItem(spec),
     ...(spec?.lease && { lease: formatDuration(leaseMs(spec)) }),
+    ...(spec?.ttl && { ttl: formatDuration(toMilliseconds(spec.ttl)) }),
   }
 }
 

@@ -54,6 +54,7 @@ export const forbid = (...lines: string[]) => lines.map(text => rule(text, 'the 
 export function openHost({
   rules = { permit: permit(...memory), forbid: [] as ReturnType<typeof permit> },
   lease = { holds: (_leaseMs: number): boolean => true, isBegun: () => true },
+  clock = () => performance.now(),
 } = {}) {
   const changed: string[] = []
   const ceiling = openCeiling(rules)
@@ -66,6 +67,7 @@ export function openHost({
     roster,
     isRevoked: id => revocations.has(id),
     isBanned: bans.refuses,
+    clock,
     lease,
     changed: id => void changed.push(id),
     log: kept.log,

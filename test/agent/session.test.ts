@@ -33,6 +33,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     roster,
     isRevoked: id => revocations.has(id),
     isBanned: bans.refuses,
+    clock: () => performance.now(),
     lease: { holds: length => lease.holds(length), isBegun: () => lease.begun },
     changed: id => outbox.relayChanged(id),
     log,
@@ -60,7 +61,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     clock: () => performance.now(),
     lengths: reconciler.leases,
     due: outbox.leaseDue,
-    changed: () => void reconciler.leaseChanged(),
+    changed: () => void reconciler.rightsChanged(),
   })
   const session = openSession({
     agent: 'edge-1',

@@ -4,7 +4,7 @@ import { openHousekeeping } from '#controller/housekeeping.ts'
 import { openMirror } from '#controller/mirror.ts'
 import { openMemoryStore } from '#controller/store/memory.ts'
 import { openTables } from '#controller/tables.ts'
-import { Receipt, Revocation } from '#gen/fleetcat/v1/relay.ts'
+import { Receipt, Relay, Revocation } from '#gen/fleetcat/v1/relay.ts'
 import { logTo } from '#telemetry/log.ts'
 import { revoke } from '#test/resources/drafts.ts'
 import { joinAgent, openController } from '#test/resources/fleet.ts'
@@ -19,7 +19,8 @@ async function open(stack: AsyncDisposableStack) {
   const log = logTo({ write: () => {} }, 'controller', 'fatal')
   const mirror = stack.use(await openMirror(store, log))
   const commit = openCommit(store, mirror, log)
-  const housekeeping = stack.use(openHousekeeping({ commit, tables, mirror, log }))
+  const former = { relayOps: () => [] }
+  const housekeeping = stack.use(openHousekeeping({ commit, tables, mirror, former, log }))
   return { tables, mirror, commit, housekeeping }
 }
 
@@ -56,6 +57,18 @@ test('expired tokens and dead keys go after a day, and no sooner', async () => {
   await housekeeping.sweep(now)
   expect([...mirror.tokens.keys()]).toEqual(['t-0.5', 't1'])
   expect([...mirror.deadKeys.keys()]).toEqual(['k-0.5', 'k1', 'k-unknown'])
+})
+
+test('relays whose time is over go after a week, and no sooner', async () => {
+  await using stack = new AsyncDisposableStack()
+  const { tables, mirror, commit, housekeeping } = await open(stack)
+  const relay = (name: string, days?: number) => {
+    const expiredAt = days === undefined ? undefined : new Date(now + days * day)
+    return tables.relays.put(name, Relay.fromPartial({ name, id: `r-${name}`, spec: {}, expiredAt }))
+  }
+  await commit([], [relay('old', -7.1), relay('young', -6.9), relay('running')])
+  await housekeeping.sweep(now)
+  expect([...mirror.relays.keys()].sort()).toEqual(['running', 'young'])
 })
 
 test('old revocations go with their receipts once nobody has to answer them', async () => {

@@ -1,5 +1,6 @@
-import { connect, type Socket } from 'node:net'
+import { connect } from 'node:net'
 import { expect, test } from 'vitest'
+import { openListener as client } from '../resources/listener.ts'
 import { openServer } from '../resources/servers.ts'
 import { until } from '../resources/until.ts'
 import { type Fleet, openFleet } from './fleet.ts'
@@ -21,25 +22,6 @@ async function createWeb(fleet: Fleet, port: number): Promise<number> {
   await fleet.cat(['create', 'web', '--lease', '5s', listen, `TCP4:127.0.0.1:${port}`, '--wait'])
   const local = (await relayOf(fleet)).status.agents[0]?.local[0] ?? ''
   return Number(local.split(':').at(-1))
-}
-
-/** A client that keeps what it hears. */
-async function client(port: number) {
-  const socket: Socket = connect(port, '127.0.0.1')
-  const heard: Buffer[] = []
-  let closed = false
-  socket.on('data', chunk => heard.push(chunk))
-  socket.on('error', () => {})
-  socket.on('close', () => {
-    closed = true
-  })
-  await new Promise(resolve => socket.once('connect', resolve))
-  return {
-    socket,
-    heard: () => Buffer.concat(heard).toString(),
-    closed: () => closed,
-    [Symbol.dispose]: () => void socket.destroy(),
-  }
 }
 
 test('an agent without a word from the controller closes its relays by the end of the lease, and brings them back', async () => {

@@ -107,7 +107,7 @@ export function simulateAgent(
         changed.forEach(run)
         for (const id of removed) reports.delete(id)
       },
-      async leaseChanged() {},
+      async rightsChanged() {},
     },
     lease,
     dumps: { begin() {} },

@@ -201,7 +201,14 @@ export interface Desired {
   throttle: bigint;
   tee: string[];
   dump: DumpSettings | undefined;
-  lease: Duration | undefined;
+  lease:
+    | Duration
+    | undefined;
+  /**
+   * How long it may still run, counted from when the agent hears it: an agent that is cut off closes it by itself.
+   * Nothing is left: it is over. Absent: for ever. Of one generation the agent believes what ends first.
+   */
+  expiresIn: Duration | undefined;
 }
 
 /** The whole of what this agent has to run. Revocations first; what is absent closes. */
@@ -1886,6 +1893,7 @@ function createBaseDesired(): Desired {
     tee: [],
     dump: undefined,
     lease: undefined,
+    expiresIn: undefined,
   };
 }
 
@@ -1938,6 +1946,9 @@ export const Desired: MessageFns<Desired> = {
     }
     if (message.lease !== undefined) {
       Duration.encode(message.lease, writer.uint32(146).fork()).join();
+    }
+    if (message.expiresIn !== undefined) {
+      Duration.encode(message.expiresIn, writer.uint32(170).fork()).join();
     }
     return writer;
   },
@@ -2067,6 +2078,14 @@ export const Desired: MessageFns<Desired> = {
             message.lease = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.expiresIn = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2107,6 +2126,9 @@ export const Desired: MessageFns<Desired> = {
       : undefined;
     message.lease = (object.lease !== undefined && object.lease !== null)
       ? Duration.fromPartial(object.lease)
+      : undefined;
+    message.expiresIn = (object.expiresIn !== undefined && object.expiresIn !== null)
+      ? Duration.fromPartial(object.expiresIn)
       : undefined;
     return message;
   },

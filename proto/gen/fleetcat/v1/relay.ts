@@ -165,7 +165,11 @@ export interface RelaySpec {
     | DumpSettings
     | undefined;
   /** How long an agent that is cut off may go on. 60 s if absent. */
-  lease: Duration | undefined;
+  lease:
+    | Duration
+    | undefined;
+  /** How long it runs, from when it was made or from when this was last changed. For ever if absent. */
+  ttl: Duration | undefined;
 }
 
 /** How what passes is written down. */
@@ -220,7 +224,15 @@ export interface Relay {
   /** The idempotency key of the call that made it. */
   requestId: string;
   /** The longest lease that it ever had: an agent that was cut off before a change still goes by the old one. */
-  longestLease: Duration | undefined;
+  longestLease:
+    | Duration
+    | undefined;
+  /** When its time is over, by the controller's clock. */
+  expiresAt:
+    | Date
+    | undefined;
+  /** Its time is over. It stays so, whatever any clock says later, until it is applied or created anew. */
+  expiredAt: Date | undefined;
 }
 
 export interface Relay_LabelsEntry {
@@ -464,6 +476,7 @@ function createBaseRelaySpec(): RelaySpec {
     tee: [],
     dump: undefined,
     lease: undefined,
+    ttl: undefined,
   };
 }
 
@@ -510,6 +523,9 @@ export const RelaySpec: MessageFns<RelaySpec> = {
     }
     if (message.lease !== undefined) {
       Duration.encode(message.lease, writer.uint32(146).fork()).join();
+    }
+    if (message.ttl !== undefined) {
+      Duration.encode(message.ttl, writer.uint32(154).fork()).join();
     }
     return writer;
   },
@@ -631,6 +647,14 @@ export const RelaySpec: MessageFns<RelaySpec> = {
             message.lease = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.ttl = Duration.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -669,6 +693,7 @@ export const RelaySpec: MessageFns<RelaySpec> = {
     message.lease = (object.lease !== undefined && object.lease !== null)
       ? Duration.fromPartial(object.lease)
       : undefined;
+    message.ttl = (object.ttl !== undefined && object.ttl !== null) ? Duration.fromPartial(object.ttl) : undefined;
     return message;
   },
 };
@@ -1014,6 +1039,8 @@ function createBaseRelay(): Relay {
     spec: undefined,
     requestId: "",
     longestLease: undefined,
+    expiresAt: undefined,
+    expiredAt: undefined,
   };
 }
 
@@ -1051,6 +1078,12 @@ export const Relay: MessageFns<Relay> = {
     }
     if (message.longestLease !== undefined) {
       Duration.encode(message.longestLease, writer.uint32(82).fork()).join();
+    }
+    if (message.expiresAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.expiresAt), writer.uint32(90).fork()).join();
+    }
+    if (message.expiredAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.expiredAt), writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -1151,6 +1184,22 @@ export const Relay: MessageFns<Relay> = {
             message.longestLease = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.expiresAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.expiredAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1190,6 +1239,8 @@ export const Relay: MessageFns<Relay> = {
     message.longestLease = (object.longestLease !== undefined && object.longestLease !== null)
       ? Duration.fromPartial(object.longestLease)
       : undefined;
+    message.expiresAt = object.expiresAt ?? undefined;
+    message.expiredAt = object.expiredAt ?? undefined;
     return message;
   },
 };
