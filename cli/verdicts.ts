@@ -3,22 +3,15 @@ import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
 import { RelayError } from '#relay/errors.ts'
 import { messages } from '#wire/call.ts'
 import { exitCodes } from './exit-codes.ts'
-import { type Format, print, renderItem, renderList } from './output/print.ts'
-import { progress } from './output/progress.ts'
-import { table } from './output/table.ts'
-import { plainTable } from './readiness.ts'
-import {
-  type ReceiptItem,
-  type RevocationItem,
-  receiptColumns,
-  revocationItem,
-  revocations,
-} from './views/revocation.ts'
+import { type ReceiptItem, type RevocationItem, revocationItem } from './views/revocation.ts'
 
 export interface Followed {
   readonly revocation: RevocationItem
   readonly overdue: boolean
 }
+
+/** Sees a revocation each time that more is known of it. */
+export type Onlooker = (revocation: RevocationItem, waitsFor?: string) => void
 
 /** How long an agent that is out of reach may still go on. */
 const fenceLeft = ({ verdict, fencedBy }: ReceiptItem) =>
@@ -29,8 +22,8 @@ export async function untilJudged(
   operator: OperatorServiceClient,
   id: string,
   timeoutMs: number,
+  seen: Onlooker,
 ): Promise<Followed> {
-  using waiting = progress()
   const stream = operator.watchRevocation({ id })
   let revocation: RevocationItem | undefined
   let overdue = false
@@ -42,9 +35,8 @@ export async function untilJudged(
     for await (const answer of messages(stream, `follow revocation ${id}`)) {
       if (!answer.revocation) continue
       revocation = revocationItem(answer.revocation)
-      const open = pending(revocation)
-      if (open === 0) break
-      waiting.say(`${revocation.target}: waiting for ${open} of ${revocation.receipts.length} agents…`)
+      seen(revocation)
+      if (revocation.receipts.every(({ verdict }) => verdict !== 'pending')) break
     }
   } catch (thrown) {
     if (!overdue) throw thrown
@@ -55,7 +47,7 @@ export async function untilJudged(
   throw new RelayError(overdue ? 'timed-out' : 'unavailable', {
     what: `follow revocation ${id}`,
     why: overdue ? 'the controller did not say in time how it stands' : 'the controller ended the watch',
-    fix: 'The order stands. Look again with `fleetcat revocations`',
+    fix: `The order stands. Look again with \`fleetcat describe revocation/${id}\``,
   })
 }
 
@@ -67,17 +59,18 @@ export async function untilFinal(
   operator: OperatorServiceClient,
   id: string,
   timeoutMs: number,
+  seen: Onlooker,
 ): Promise<Followed> {
   const deadline = performance.now() + timeoutMs
   for (;;) {
     const left = () => deadline - performance.now()
-    const followed = await untilJudged(operator, id, Math.max(1, left()))
+    const followed = await untilJudged(operator, id, Math.max(1, left()), seen)
     const ends = followed.revocation.receipts.map(fenceLeft).filter(ms => ms > 0)
     if (followed.overdue || ends.length === 0) return followed
     if (left() <= 0) return { ...followed, overdue: true }
-    using waiting = progress()
     const many = ends.length === 1 ? '1 agent' : `${ends.length} agents`
-    waiting.say(`${followed.revocation.target}: ${many} out of reach; waiting for the leases to end…`)
+    const { revocation } = followed
+    seen(revocation, `${revocation.target}: ${many} out of reach; waiting for the leases to end…`)
     await pause(Math.min(lookAgainMs, Math.max(...ends), left()))
   }
 }
@@ -85,37 +78,8 @@ export async function untilFinal(
 /** How often it is asked whether one that was out of reach has come back. */
 const lookAgainMs = 2_000
 
-const pending = ({ receipts }: RevocationItem) =>
-  receipts.filter(({ verdict }) => verdict === 'pending').length
-
-/** The answer to one or several orders: a row for each agent, and the exit code that they add up to. */
-export async function showVerdicts(
-  followed: readonly (Followed & { readonly said: string })[],
-  output: Format,
-  { fencesPass = false } = {},
-): Promise<void> {
-  const [first] = followed
-  if (!first) return
-  const human = () => followed.map(verdictLines).join('')
-  if (followed.length === 1) {
-    const name = revocations.name(first.revocation)
-    print(await renderItem(first.revocation, name, output, human))
-  } else if (output === 'table' || output === 'wide') print(human())
-  else {
-    const items = followed.map(({ revocation }) => revocation)
-    print(await renderList(items, revocations, { output, headers: true }))
-  }
-  process.exitCode = Math.max(...followed.map(each => exitCode(each, fencesPass)))
-}
-
-function verdictLines({ revocation, overdue, said }: Followed & { said: string }): string {
-  const { target, id, receipts } = revocation
-  const late = overdue ? `time is over; see \`fleetcat wait ${target} --for revoked\`\n` : ''
-  return `${target} ${said} (${id})\n${table(receipts, receiptColumns, plainTable())}${late}`
-}
-
-/** With `fencesPass` a fence that has passed is as good as a receipt. */
-function exitCode({ revocation, overdue }: Followed, fencesPass: boolean): number {
+/** What a script reads of it. With `fencesPass` a fence that has passed is as good as a receipt. */
+export function exitCodeFor({ revocation, overdue }: Followed, { fencesPass = false } = {}): number {
   if (overdue) return exitCodes.timedOut
   const isDone = (receipt: ReceiptItem) =>
     receipt.verdict === 'cut' || (fencesPass && receipt.verdict === 'fenced' && fenceLeft(receipt) <= 0)

@@ -121,16 +121,28 @@ async function revokeAll(
   terms: import('../revoking.ts').Terms,
   { timeout, output }: Options,
 ): Promise<void> {
-  const [{ giveOrder }, verdicts] = await Promise.all([import('../revoking.ts'), import('../verdicts.ts')])
+  const [{ giveOrder }, { exitCodeFor, untilJudged }, { openVerdictDisplay }] = await Promise.all([
+    import('../revoking.ts'),
+    import('../verdicts.ts'),
+    import('../verdict-display.ts'),
+  ])
+  using display = openVerdictDisplay(output)
   const results = await Promise.allSettled(
     targets.map(async target => {
       const { view, unchanged } = await giveOrder(operator, target, terms, false)
-      const followed = await verdicts.untilJudged(operator, view.revocation?.id ?? '', timeout)
-      return { ...followed, said: unchanged ? 'already revoked' : 'revoked' }
+      const said = unchanged ? 'already revoked' : 'revoked'
+      const id = view.revocation?.id ?? ''
+      const followed = await untilJudged(operator, id, timeout, revocation =>
+        display.show({ revocation, said, overdue: false }),
+      )
+      return { ...followed, said }
     }),
   )
   const done = results.filter(result => result.status === 'fulfilled').map(({ value }) => value)
-  await verdicts.showVerdicts(done, output)
+  if (done.length > 0) {
+    await display.finish(done)
+    process.exitCode = Math.max(...done.map(each => exitCodeFor(each)))
+  }
   const failures = results.filter(result => result.status === 'rejected').map(({ reason }) => reason)
   if (failures.length === 0) return
   for (const failure of failures.slice(1)) await report(failure, 'fleetcat revoke')

@@ -45,14 +45,23 @@ async function waitFor(text: string, options: Options): Promise<void> {
     })
   }
   const target = parseTarget(text, revocable)
-  const [{ revocationOf }, { untilFinal, showVerdicts }] = await Promise.all([
+  const [{ revocationOf }, { exitCodeFor, untilFinal }, { openVerdictDisplay }] = await Promise.all([
     import('../revoked.ts'),
     import('../verdicts.ts'),
+    import('../verdict-display.ts'),
   ])
   const deadline = performance.now() + options.timeout
   await withFleet(options, async operator => {
     const order = await revocationOf(operator, target, options.timeout)
-    const followed = await untilFinal(operator, order, Math.max(1, deadline - performance.now()))
-    await showVerdicts([{ ...followed, said: 'revoked' }], options.output, { fencesPass: true })
+    using display = openVerdictDisplay(options.output)
+    const said = 'revoked'
+    const followed = await untilFinal(
+      operator,
+      order,
+      Math.max(1, deadline - performance.now()),
+      (revocation, waitsFor) => display.show({ revocation, said, overdue: false }, waitsFor),
+    )
+    await display.finish([{ ...followed, said }])
+    process.exitCode = exitCodeFor(followed, { fencesPass: true })
   })
 }

@@ -1,5 +1,6 @@
 import { sanitise } from '#telemetry/sanitise.ts'
 import { note } from '../failure.ts'
+import { heldTerminal } from './held.ts'
 import {
   absence,
   type Item,
@@ -82,11 +83,8 @@ function redrawn<T extends Item>(how: Presentation<T>, options: WatchOptions): D
     const text = await renderList(latest, how, options, process.stdout.columns)
     print(page(text || `${absence(how, options.filtered)}\n`, process.stdout, footer))
   }
-  // What is printed after us, an error above all, must find a terminal that wraps its lines.
-  const restore = () => print(leave)
-  const ended = () => process.exit(143)
-  print(enter)
-  process.once('exit', restore).once('SIGTERM', ended)
+  const terminal = heldTerminal()
+  print(clearScreen)
   const timer = setInterval(draw, 1_000).unref()
   return {
     async show(items) {
@@ -100,15 +98,12 @@ function redrawn<T extends Item>(how: Presentation<T>, options: WatchOptions): D
     },
     [Symbol.dispose]() {
       clearInterval(timer)
-      process.off('exit', restore).off('SIGTERM', ended)
-      restore()
+      terminal[Symbol.dispose]()
     },
   }
 }
 
-/** What is wider than the screen is cut at its edge: a wrapped one would push the page upwards. */
-const enter = '\u001b[2J\u001b[?7l\u001b[?25l'
-const leave = '\u001b[?7h\u001b[?25h'
+const clearScreen = '\u001b[2J'
 const home = '\u001b[H'
 /** Before a line, for behind one that ends at the edge it would take its last character. */
 const clearLine = '\u001b[K'

@@ -22,12 +22,25 @@ export interface TerminalProgram extends AsyncDisposable {
 
 const ICANON = 2
 
-export async function startInTerminal(command: readonly string[]): Promise<TerminalProgram> {
+export interface TerminalOptions {
+  readonly env?: Record<string, string>
+  /** The terminal is so large, the program obeys its Ctrl-C, and its stderr goes there too. */
+  readonly size?: { readonly rows: number; readonly columns: number }
+}
+
+export async function startInTerminal(
+  words: readonly string[],
+  { env, size }: TerminalOptions = {},
+): Promise<TerminalProgram> {
+  const command = size ? atHome(words, size) : words
   const libc = await loadLibc('a test')
   const { master, slavePath } = await openPty()
   const slave = openSync(slavePath, constants.O_RDWR | constants.O_NOCTTY)
   const [program = '', ...args] = command
-  const child = spawn(program, args, { stdio: [slave, slave, 'pipe'] })
+  const child = spawn(program, args, {
+    stdio: [slave, slave, 'pipe'],
+    env: { ...process.env, ...env },
+  })
   const typist = await terminalStream(master)
   let shown = ''
   let stderr = ''
@@ -54,3 +67,9 @@ export async function startInTerminal(command: readonly string[]): Promise<Termi
     },
   }
 }
+
+/** Within a session of its own, whose terminal this is. */
+const atHome = (words: readonly string[], { rows, columns }: { rows: number; columns: number }) => [
+  ...['setsid', '-cw', 'sh', '-c', `stty rows ${rows} cols ${columns}; exec "$@" 2>&1`, 'sh'],
+  ...words,
+]
