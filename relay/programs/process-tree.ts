@@ -27,16 +27,15 @@ export function processTree(root: Root): ProcessTree {
 
   async function members(): Promise<HostProcess[]> {
     const all = await processes()
-    const { startedAt = 0 } = (await rootLook) ?? {}
+    const { startedAt = 0 } = rootLook ?? {}
     const candidates = all.filter(each => each.startedAt >= startedAt && each.pid !== process.pid)
     const reused = root.isOver() && candidates.some(({ pid }) => pid === root.pid)
-    const belongs = async (each: HostProcess) => {
+    const belongs = (each: HostProcess) => {
       if (each.pid === root.pid) return !root.isOver()
       if (root.leads && !reused && (each.session === root.pid || each.group === root.pid)) return true
-      return (await each.mark()) === root.mark
+      return each.mark() === root.mark
     }
-    const verdicts = await Promise.all(candidates.map(belongs))
-    const found = new Set(candidates.filter((_, at) => verdicts[at]))
+    const found = new Set(candidates.filter(belongs))
     const pids = new Set([...found].map(({ pid }) => pid))
     for (let before = -1; before < pids.size; ) {
       before = pids.size

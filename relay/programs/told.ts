@@ -69,11 +69,13 @@ function ofCertificate({ subject, issuer, subjectAltName = '' }: X509Certificate
   }
 }
 
-/** Node writes a part a line. */
+/** Node writes a part a line, with backslashes. Those of control characters, `\0A`, stay as they are. */
 function partsOf(name: string): [type: string, value: string][] {
   return name.split('\n').flatMap(line => {
     const at = line.indexOf('=')
-    return at < 0 ? [] : [[line.slice(0, at), line.slice(at + 1)] as [string, string]]
+    return at < 0
+      ? []
+      : [[line.slice(0, at), line.slice(at + 1).replace(/\\([^0-9A-F])/gi, '$1')] as [string, string]]
   })
 }
 
