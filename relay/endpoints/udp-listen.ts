@@ -73,9 +73,11 @@ export async function listenUdp(target: UdpListenTarget, cx: OpenContext): Promi
     },
   })
 
+  const local = () => ({ address: ipOf(bound.address) ?? bound.address, port: bound.port })
+
   const begin = (key: string, from: RemoteInfo): Flow | undefined => {
     if (isOver) return undefined
-    const peer = peerOf(from)
+    const peer = { ...peerOf(from), local }
     if (shut.has(key)) {
       cx.turnedAway?.('cut-peer', peer)
       return undefined
