@@ -41,6 +41,7 @@ const services: Readonly<Record<string, number>> = Object.assign(Object.create(n
   imaps: 993,
   pop3s: 995,
   socks: 1080,
+  openvpn: 1194,
   mqtt: 1883,
   nfs: 2049,
   mysql: 3306,

@@ -137,7 +137,7 @@ export const socatOptions: readonly SocatOption[] = [
   {
     name: 'b',
     syntax: '-b<size_t>',
-    summary: 'transfer at most so many bytes at a time',
+    summary: 'transfer at most so many bytes at a time; datagrams stay whole',
     value: 'needed',
     set(settings, text) {
       const bytes = /^(\d{1,10}|0x[0-9a-f]{1,8})$/i.test(text) ? Number(text) : Number.NaN

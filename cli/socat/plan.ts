@@ -1,6 +1,7 @@
 import { parseTarget } from '#relay/address.ts'
 import type { Endpoint } from '#relay/endpoint.ts'
-import { bindAddress, bindHalves } from '#relay/endpoints/index.ts'
+import { bindAddress, bindHalves, layered } from '#relay/endpoints/index.ts'
+import { through } from '#relay/layers/through.ts'
 import { acceptOnce } from '#relay/once.ts'
 import type { RelayPlan } from '#relay/relay.ts'
 import { type SharedDialer, shareDialer } from '#relay/shared.ts'
@@ -32,13 +33,15 @@ export function toPlan(
   settings: SocatSettings,
   { listening, dropped }: PlanEvents,
 ): SocatPlan {
-  const [first, second] = addresses.map(text => {
-    return bindHalves(parseTarget(text), half => {
-      const forked = withoutNofork(half, dropped)
-      const address = withVersion(forked, settings.ipVersion ?? settings.listenVersion)
-      return bindAddress(settings.sloppy ? withoutUnsupported(address, dropped) : address)
+  const [first, second] = addresses
+    .map(text => {
+      return bindHalves(parseTarget(text), half => {
+        const forked = withoutNofork(half, dropped)
+        const address = withVersion(forked, settings.ipVersion ?? settings.listenVersion)
+        return bindAddress(settings.sloppy ? withoutUnsupported(address, dropped) : address)
+      })
     })
-  }) as [Endpoint, Endpoint]
+    .map(endpoint => inPieces(endpoint, settings.bufferBytes)) as [Endpoint, Endpoint]
   const turned = isForking(second)
   if (turned && first.acceptor) {
     throw usage(
@@ -63,6 +66,11 @@ export function toPlan(
       giveUp: true,
     },
   }
+}
+
+/** `-b`: what comes of a stream is carried in pieces of this size; a datagram stays one. */
+function inPieces(endpoint: Endpoint, mostRead: number | undefined): Endpoint {
+  return mostRead === undefined ? endpoint : layered(endpoint, channel => through(channel, { mostRead }))
 }
 
 /** What waits for somebody as what is dialled. */

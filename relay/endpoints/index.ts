@@ -29,7 +29,7 @@ import { udpKinds } from './udp.ts'
 import { unixKinds } from './unix.ts'
 import { bindWithStreamOptions } from './with-stream-options.ts'
 
-export { groupsOf } from './with-stream-options.ts'
+export { groupsOf, layered } from './with-stream-options.ts'
 
 /** THE TABLE: every kind of address there is. The grammar, the help, the reference and the tests read it. */
 export const kinds: readonly EndpointKind[] = [

@@ -106,6 +106,8 @@ function join(
 
 /** An interface as the kernel is told: by an address of its own in IPv4, by its name in IPv6. */
 function interfaceOf(on: string, version: IpVersion, what: string): string {
+  // All of this network is the loopback interface's, though one address of it is all that is listed.
+  if (version === 4 && on.startsWith('127.') && isIP(on) === 4) return on
   const interfaces = Object.entries(networkInterfaces())
   for (const [name, addresses = []] of interfaces) {
     const own = addresses.filter(({ family }) => family === `IPv${version}`)

@@ -49,6 +49,16 @@ function wrapped(endpoint: Endpoint, options: StreamOptions): Endpoint {
 }
 
 type ChannelLayer = (inner: Channel) => Channel
+
+/** The same endpoint, each of whose channels has this layer. */
+export function layered(endpoint: Endpoint, layer: ChannelLayer): Endpoint {
+  const { dialer, acceptor } = endpoint
+  return {
+    ...endpoint,
+    ...(dialer && { dialer: layeredDialer(dialer, layer) }),
+    ...(acceptor && { acceptor: layeredAcceptor(acceptor, layer) }),
+  }
+}
 type Hold = (cx: OpenContext) => Promise<AsyncDisposable>
 
 const layeredDialer = (dialer: Dialer, layer: ChannelLayer): Dialer => ({

@@ -5,6 +5,8 @@ import type { Channel } from '../endpoint.ts'
 export interface Stages {
   /** What is read in place of a chunk. Nothing, of a stream, is no chunk; an empty datagram is one. */
   readonly read?: (chunk: Buffer) => Buffer | LastRead
+  /** Of streams: how much is read at a time. */
+  readonly mostRead?: number | undefined
   /** What is written in place of a chunk. */
   readonly write?: (chunk: Buffer) => Buffer
   /** How much of `left` bytes may be written now: all of it or a part, or nothing for a number of milliseconds. */
@@ -88,10 +90,18 @@ class ThroughStream extends Duplex {
     const isLast = 'last' in instead
     const bytes = isLast ? instead.last : instead
     const isNothing = bytes.length === 0 && (isLast || !this.#datagrams)
-    const wanted = isNothing || this.push(bytes)
+    const wanted = isNothing || this.#pushed(bytes)
     // What comes after the last is for somebody else, if anybody.
     if (isLast || !wanted) this.#inner.pause()
     if (isLast) this.#readEnd()
+  }
+
+  #pushed(bytes: Buffer): boolean {
+    const most = this.#datagrams ? bytes.length : (this.#stages.mostRead ?? bytes.length)
+    let wanted = true
+    for (let at = 0; at === 0 || at < bytes.length; at += most)
+      wanted = this.push(bytes.subarray(at, at + most))
+    return wanted
   }
 
   #readEnd(): void {

@@ -250,6 +250,14 @@ describe('fleetcat socat', () => {
     await until('both have been written', async () => (await readFile(log, 'utf8')) === 'one\ntwo\n')
   })
 
+  test('-b carries streams in pieces', async () => {
+    const { stdout, stderr } = await run(fleetcat('-b', '4', '-x', '-u', '-', 'STDOUT'), {
+      input: '0123456789',
+    })
+    expect(stdout).toBe('0123456789')
+    expect([...stderr.matchAll(/length=(\d+)/g)].map(([, length]) => length)).toEqual(['4', '4', '2'])
+  })
+
   test('nofork changes nothing that passes', async () => {
     const { stdout } = await run(fleetcat('-d', '-', 'EXEC:cat,nofork'), { input: 'here' })
     expect(stdout).toBe('here')
