@@ -48,7 +48,10 @@ needing('socat')('a program is told of its client what socat tells it', async ()
     expect(await toldByUs(at(listen), [at(client)])).toEqual({ ...theirs, ...fleeting })
     expect(theirs).toMatchObject({ PEERADDR: expect.any(String), SOCKPORT: port })
   }
-  await using relay = await openTestRelay({ listen: 'UDP4-LISTEN:0,bind=127.0.0.1', targets: ['EXEC:env'] })
+  await using relay = await openTestRelay({
+    listen: 'UDP4-LISTEN:0,bind=127.0.0.1,amplification=1000',
+    targets: ['EXEC:env'],
+  })
   const asked = ['socat', '-t', '1', '-', `UDP4:127.0.0.1:${relay.port}`]
   const { stdout } = await run(asked, { input: 'who am I?' })
   expect(variables(stdout)).toMatchObject({ PEERADDR: '127.0.0.1', SOCKPORT: String(relay.port) })
