@@ -22,6 +22,7 @@ const words: Record<keyof OperatorServiceService, string> = {
   createToken: 'making a token',
   listTokens: 'listing tokens',
   revokeToken: 'revoking a token',
+  readAudit: 'reading the audit log',
 }
 
 const isCall = (word: string): word is keyof typeof words => Object.hasOwn(words, word)

@@ -173,6 +173,13 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./commands/revocations.ts'),
   },
   {
+    name: 'audit',
+    syntax: '[-f] [--since D] | verify|export',
+    summary: 'who did what, and whether the log of it is whole',
+    group: live,
+    load: () => import('./commands/audit.ts'),
+  },
+  {
     name: 'socat',
     syntax: '[options] ADDRESS ADDRESS',
     summary: 'one relay on this host, as socat runs it',

@@ -63,6 +63,8 @@ const least: Record<keyof OperatorServiceService, Role> = {
   createToken: 'admin',
   listTokens: 'admin',
   revokeToken: 'admin',
+  // It tells who let whom in, and from where.
+  readAudit: 'operator',
 }
 
 export function openAccess({

@@ -259,7 +259,7 @@ function noteOf(revocation: Revocation, by: Actor): Note {
 
 function noteOfReceipt({ id, target }: Revocation, by: Actor, receipt: Receipt): Note {
   const { listenersClosed, connectionsCut, took, problem, warning } = receipt
-  const ms = took && toMilliseconds(took)
+  const ms = took && Math.round(toMilliseconds(took))
   const verdict = problem ? 'refused' : 'cut'
   return {
     by,

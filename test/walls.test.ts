@@ -31,8 +31,9 @@ const allowed: Record<string, readonly string[]> = {
   cli: ['proto/gen/', 'relay/', 'identity/', 'wire/', 'telemetry/'],
 }
 
-/** The commands that start an agent or a controller, or copy its state, are the only ones of the CLI that import one. */
+/** The commands that start an agent or a controller, or read or copy its state, are the only ones of the CLI that import one. */
 const starters: Record<string, readonly string[]> = {
+  'cli/audit-verify.ts': ['controller/store/sqlite/copy.ts'],
   'cli/commands/agent.ts': ['agent/main.ts'],
   'cli/commands/controller.ts': ['controller/main.ts'],
   'cli/commands/controller-backup.ts': ['controller/backup/'],

@@ -2,6 +2,7 @@ import type { OperatorServiceService, RevocationView } from '#gen/fleetcat/v1/op
 import { VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { version } from '#wire/version.ts'
+import { openReading } from '../audit/reading.ts'
 import type { Parts } from '../parts.ts'
 import { openWatches } from '../watching.ts'
 import type { Acts } from './handlers.ts'
@@ -10,6 +11,8 @@ import type { Acts } from './handlers.ts'
 export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> {
   const { mirror, hosts, views, relays, revocations, tokens, credentials, access } = parts
   const fleet = openWatches([hosts.onChange, mirror.onChange])
+
+  const audit = openReading(parts.store.audit)
 
   function revocation(id: string): RevocationView {
     const found = mirror.revocations.get(id)
@@ -132,6 +135,8 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
     async listTokens() {
       return { tokens: tokens.list() }
     },
+
+    readAudit: (request, caller, signal) => audit.read(request, caller, signal),
 
     async revokeToken({ id }, caller) {
       return { view: await tokens.revoke(id, caller) }

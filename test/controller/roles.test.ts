@@ -36,6 +36,7 @@ const allowed: Record<keyof typeof OperatorServiceService, readonly string[]> = 
   createToken: admin,
   listTokens: admin,
   revokeToken: admin,
+  readAudit: operator,
 }
 
 let controller: TestController

@@ -448,6 +448,51 @@ export interface RevokeTokenResponse {
   view: TokenView | undefined;
 }
 
+export interface ReadAuditRequest {
+  /** Only rows with a number above this. */
+  after: bigint;
+  /** Only rows from this time on. */
+  since:
+    | Date
+    | undefined;
+  /** Only the last so many, if set. */
+  last: number;
+  /** Then each new one as it is written. */
+  follow: boolean;
+  /** `operator/ann`, or only the name, if set. */
+  by: string;
+  /** `relay.created`, or `relay` for all of that family, if set. */
+  event: string;
+  /** `relay/web`, if set. */
+  target: string;
+}
+
+export interface ReadAuditResponse {
+  /** In the first message only. */
+  ends: AuditEnds | undefined;
+  rows: AuditRow[];
+}
+
+export interface AuditEnds {
+  /** The last row that retention has discarded; number 0 if none was. */
+  base: AuditLink | undefined;
+  head: AuditLink | undefined;
+}
+
+export interface AuditLink {
+  seq: bigint;
+  hash: Buffer;
+}
+
+export interface AuditRow {
+  seq: bigint;
+  /** Milliseconds since 1970: the hash is about these very digits. */
+  atMs: bigint;
+  /** JSON, as it was written. */
+  record: Buffer;
+  hash: Buffer;
+}
+
 function createBaseGetStatusRequest(): GetStatusRequest {
   return {};
 }
@@ -4841,6 +4886,437 @@ export const RevokeTokenResponse: MessageFns<RevokeTokenResponse> = {
   },
 };
 
+function createBaseReadAuditRequest(): ReadAuditRequest {
+  return { after: 0n, since: undefined, last: 0, follow: false, by: "", event: "", target: "" };
+}
+
+export const ReadAuditRequest: MessageFns<ReadAuditRequest> = {
+  encode(message: ReadAuditRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.after !== 0n) {
+      if (BigInt.asUintN(64, message.after) !== message.after) {
+        throw new globalThis.Error("value provided for field message.after of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.after);
+    }
+    if (message.since !== undefined) {
+      Timestamp.encode(toTimestamp(message.since), writer.uint32(18).fork()).join();
+    }
+    if (message.last !== 0) {
+      writer.uint32(24).uint32(message.last);
+    }
+    if (message.follow !== false) {
+      writer.uint32(32).bool(message.follow);
+    }
+    if (message.by !== "") {
+      writer.uint32(42).string(message.by);
+    }
+    if (message.event !== "") {
+      writer.uint32(50).string(message.event);
+    }
+    if (message.target !== "") {
+      writer.uint32(58).string(message.target);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadAuditRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadAuditRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.after = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.since = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.last = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.follow = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.event = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadAuditRequest>): ReadAuditRequest {
+    return ReadAuditRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadAuditRequest>): ReadAuditRequest {
+    const message = createBaseReadAuditRequest();
+    message.after = (object.after !== undefined && object.after !== null) ? BigInt(object.after) : 0n;
+    message.since = object.since ?? undefined;
+    message.last = object.last ?? 0;
+    message.follow = object.follow ?? false;
+    message.by = object.by ?? "";
+    message.event = object.event ?? "";
+    message.target = object.target ?? "";
+    return message;
+  },
+};
+
+function createBaseReadAuditResponse(): ReadAuditResponse {
+  return { ends: undefined, rows: [] };
+}
+
+export const ReadAuditResponse: MessageFns<ReadAuditResponse> = {
+  encode(message: ReadAuditResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ends !== undefined) {
+      AuditEnds.encode(message.ends, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.rows) {
+      AuditRow.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadAuditResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadAuditResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ends = AuditEnds.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rows.push(AuditRow.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReadAuditResponse>): ReadAuditResponse {
+    return ReadAuditResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReadAuditResponse>): ReadAuditResponse {
+    const message = createBaseReadAuditResponse();
+    message.ends = (object.ends !== undefined && object.ends !== null) ? AuditEnds.fromPartial(object.ends) : undefined;
+    message.rows = object.rows?.map((e) => AuditRow.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseAuditEnds(): AuditEnds {
+  return { base: undefined, head: undefined };
+}
+
+export const AuditEnds: MessageFns<AuditEnds> = {
+  encode(message: AuditEnds, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.base !== undefined) {
+      AuditLink.encode(message.base, writer.uint32(10).fork()).join();
+    }
+    if (message.head !== undefined) {
+      AuditLink.encode(message.head, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditEnds {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditEnds();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.base = AuditLink.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.head = AuditLink.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AuditEnds>): AuditEnds {
+    return AuditEnds.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditEnds>): AuditEnds {
+    const message = createBaseAuditEnds();
+    message.base = (object.base !== undefined && object.base !== null) ? AuditLink.fromPartial(object.base) : undefined;
+    message.head = (object.head !== undefined && object.head !== null) ? AuditLink.fromPartial(object.head) : undefined;
+    return message;
+  },
+};
+
+function createBaseAuditLink(): AuditLink {
+  return { seq: 0n, hash: Buffer.alloc(0) };
+}
+
+export const AuditLink: MessageFns<AuditLink> = {
+  encode(message: AuditLink, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.seq !== 0n) {
+      if (BigInt.asUintN(64, message.seq) !== message.seq) {
+        throw new globalThis.Error("value provided for field message.seq of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.seq);
+    }
+    if (message.hash.length !== 0) {
+      writer.uint32(18).bytes(message.hash);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditLink {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditLink();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.seq = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hash = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AuditLink>): AuditLink {
+    return AuditLink.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditLink>): AuditLink {
+    const message = createBaseAuditLink();
+    message.seq = (object.seq !== undefined && object.seq !== null) ? BigInt(object.seq) : 0n;
+    message.hash = object.hash ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseAuditRow(): AuditRow {
+  return { seq: 0n, atMs: 0n, record: Buffer.alloc(0), hash: Buffer.alloc(0) };
+}
+
+export const AuditRow: MessageFns<AuditRow> = {
+  encode(message: AuditRow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.seq !== 0n) {
+      if (BigInt.asUintN(64, message.seq) !== message.seq) {
+        throw new globalThis.Error("value provided for field message.seq of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.seq);
+    }
+    if (message.atMs !== 0n) {
+      if (BigInt.asIntN(64, message.atMs) !== message.atMs) {
+        throw new globalThis.Error("value provided for field message.atMs of type int64 too large");
+      }
+      writer.uint32(16).int64(message.atMs);
+    }
+    if (message.record.length !== 0) {
+      writer.uint32(26).bytes(message.record);
+    }
+    if (message.hash.length !== 0) {
+      writer.uint32(34).bytes(message.hash);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditRow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditRow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.seq = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.atMs = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.record = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.hash = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AuditRow>): AuditRow {
+    return AuditRow.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AuditRow>): AuditRow {
+    const message = createBaseAuditRow();
+    message.seq = (object.seq !== undefined && object.seq !== null) ? BigInt(object.seq) : 0n;
+    message.atMs = (object.atMs !== undefined && object.atMs !== null) ? BigInt(object.atMs) : 0n;
+    message.record = object.record ?? Buffer.alloc(0);
+    message.hash = object.hash ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 export type OperatorServiceService = typeof OperatorServiceService;
 export const OperatorServiceService = {
   getStatus: {
@@ -5028,6 +5504,16 @@ export const OperatorServiceService = {
     responseSerialize: (value: RevokeTokenResponse): Buffer => Buffer.from(RevokeTokenResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RevokeTokenResponse => RevokeTokenResponse.decode(value),
   },
+  /** Rows of the audit log, in their order. The first message says between which rows they lie. */
+  readAudit: {
+    path: "/fleetcat.v1.OperatorService/ReadAudit" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ReadAuditRequest): Buffer => Buffer.from(ReadAuditRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReadAuditRequest => ReadAuditRequest.decode(value),
+    responseSerialize: (value: ReadAuditResponse): Buffer => Buffer.from(ReadAuditResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReadAuditResponse => ReadAuditResponse.decode(value),
+  },
 } as const;
 
 export interface OperatorServiceServer extends UntypedServiceImplementation {
@@ -5054,6 +5540,8 @@ export interface OperatorServiceServer extends UntypedServiceImplementation {
   createToken: handleUnaryCall<CreateTokenRequest, CreateTokenResponse>;
   listTokens: handleUnaryCall<ListTokensRequest, ListTokensResponse>;
   revokeToken: handleUnaryCall<RevokeTokenRequest, RevokeTokenResponse>;
+  /** Rows of the audit log, in their order. The first message says between which rows they lie. */
+  readAudit: handleServerStreamingCall<ReadAuditRequest, ReadAuditResponse>;
 }
 
 export interface OperatorServiceClient extends Client {
@@ -5304,6 +5792,13 @@ export interface OperatorServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RevokeTokenResponse) => void,
   ): ClientUnaryCall;
+  /** Rows of the audit log, in their order. The first message says between which rows they lie. */
+  readAudit(request: ReadAuditRequest, options?: Partial<CallOptions>): ClientReadableStream<ReadAuditResponse>;
+  readAudit(
+    request: ReadAuditRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ReadAuditResponse>;
 }
 
 export const OperatorServiceClient = makeGenericClientConstructor(
