@@ -34,7 +34,10 @@ function resultsOf(label: string): Result[] {
 
 /** Each test begins a line, and ends with a verdict there or, if something was said in between, on a line of its own. */
 function parse(log: string): Result[] {
-  const tests = log.replaceAll('\r', '').matchAll(/^test +(\d+) (\w+):? (.*?)(?=^test +\d+ |(?![\s\S]))/gms)
+  const tests = log
+    .replaceAll('\r', '')
+    .replace(/^Used temp directory[\s\S]*/m, '')
+    .matchAll(/^test +(\d+) (\w+):? (.*?)(?=^test +\d+ |(?![\s\S]))/gms)
   return [...tests].map(([, number, name = '', rest = '']) => ({
     number: Number(number),
     name,

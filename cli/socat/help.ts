@@ -1,6 +1,6 @@
 import type { EndpointKind } from '#relay/endpoint.ts'
 import { aliases } from '#relay/endpoints/aliases.ts'
-import { kinds } from '#relay/endpoints/index.ts'
+import { groupsOf, kinds } from '#relay/endpoints/index.ts'
 import type { OptionSpec } from '#relay/options.ts'
 import { socatOptions } from './options.ts'
 
@@ -40,9 +40,9 @@ function commandOptions(): string[] {
 
 function addressLines(all: boolean): string[] {
   return kinds.flatMap(kind => {
-    const { keyword, syntax, groups } = kind
+    const { keyword, syntax } = kind
     const shown = spelling(kind)
-    const head = `      ${shown}${syntax.slice(keyword.length)}\tgroups=${groups.map(groupName).join(',')}`
+    const head = `      ${shown}${syntax.slice(keyword.length)}\tgroups=${groupsOf(kind).map(groupName).join(',')}`
     const others = all
       ? otherNames(kind, shown).map(name => `         ${name} is an alias name for ${shown}`)
       : []
@@ -64,8 +64,8 @@ function otherNames({ keyword, aliases: own }: EndpointKind, shown: string): str
 
 function optionLines(all: boolean): string[] {
   const found = new Map<string, { spec: OptionSpec; groups: Set<string> }>()
-  for (const { groups } of kinds) {
-    for (const group of groups) {
+  for (const kind of kinds) {
+    for (const group of groupsOf(kind)) {
       for (const spec of Object.values(group.options)) {
         if (spec.unsupported) continue
         const entry = found.get(spec.name) ?? { spec, groups: new Set() }
