@@ -161,10 +161,14 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
 
   const carriage = (far: Channel, failed: (error: RelayError) => void): Carriage => {
     if (!flow) return { left: client, right: far }
-    const active = () => {
-      meter.lastActiveAt = performance.now()
+    // A pump asks before it hands bytes over; those that a throttle holds back are not the pump's any more.
+    const mayPass = () => {
+      const barred = limits.barrier?.()
+      if (barred) cut(barred)
+      else meter.lastActiveAt = performance.now()
+      return barred === undefined
     }
-    return openCarriage(client, far, flow, { cx: { ...cx, signal }, active, tee: { lost: teeLost, failed } })
+    return openCarriage(client, far, flow, { cx: { ...cx, signal }, mayPass, tee: { lost: teeLost, failed } })
   }
 
   const converse = async (failed: (error: RelayError) => void): Promise<Pick<PumpEnd, 'end' | 'error'>> => {

@@ -13,20 +13,20 @@ export interface Carriage {
 }
 
 /**
- * Takes both channels over. `active` is called when bytes move that a throttle has held back. The target and the tees
+ * Takes both channels over. `mayPass` is asked before bytes move that a throttle has held back. The target and the tees
  * get the same bytes, those that the pump counts and a dump shows have no timestamps yet.
  */
 export function openCarriage(
   client: Channel,
   target: Channel,
   flow: FlowSettings,
-  { cx, active, tee: observer }: { cx: OpenContext; active: () => void; tee: TeeObserver },
+  { cx, mayPass, tee: observer }: { cx: OpenContext; mayPass: () => boolean; tee: TeeObserver },
 ): Carriage {
   const { timestamp, throttleBytesPerSecond: rate, tee = [] } = flow
   const stamped = timestamp && timestamps(client, target)
   const tees = tee.length > 0 ? openTees(tee, client, cx, observer) : undefined
   const pace = ({ framing }: Channel): Stages =>
-    rate ? { pace: throttle(rate, framing === 'datagram', active) } : {}
+    rate ? { pace: throttle(rate, framing === 'datagram', mayPass) } : {}
   const write = (chunk: Buffer) => {
     const bytes = stamped ? stamped(chunk) : chunk
     tees?.copy(bytes)

@@ -120,7 +120,10 @@ class ThroughStream extends Duplex {
 
   #writePaced(bytes: Buffer, pace: NonNullable<Stages['pace']>, done: Done): void {
     const turn = pace(bytes.length)
-    if ('waitMs' in turn) {
+    // What is asked there may have found that all is over.
+    if (this.destroyed) {
+      done()
+    } else if ('waitMs' in turn) {
       this.#pause = setTimeout(() => this.#writePaced(bytes, pace, done), turn.waitMs)
     } else if (this.#datagrams || turn.bytes >= bytes.length) {
       this.#inner.write(bytes, done)

@@ -41,11 +41,12 @@ export interface TestRelayParts extends Sharing {
   readonly egress?: EgressPolicy
   readonly lookup?: Lookup
   readonly flow?: FlowSettings
+  readonly barrier?: () => RelayError | undefined
 }
 
 /** A relay with everything that its observer was told. It need not be ready yet. */
 export function startRelay(parts: TestRelayParts): TestRelay {
-  const { listen, targets, limits = {}, egress, lookup, ...settings } = parts
+  const { listen, targets, limits = {}, egress, lookup, barrier, ...settings } = parts
   const states: RelayState['name'][] = []
   const opened: Connection[] = []
   const closed: TestRelay['closed'][number][] = []
@@ -66,6 +67,7 @@ export function startRelay(parts: TestRelayParts): TestRelay {
     {
       egress: egress ?? openEgress,
       ...(lookup && { lookup }),
+      ...(barrier && { barrier }),
       newConnectionId: () => `connection-${++connections}`,
       observer: {
         state: state => states.push(state.name),

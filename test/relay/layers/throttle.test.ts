@@ -31,7 +31,7 @@ test('all arrives as it was, both ways, and takes as long as it must', async () 
 test('never more is granted than the rate and one burst allow', async () => {
   const rate = 100_000
   for (const whole of [false, true]) {
-    const pace = throttle(rate, whole, () => {})
+    const pace = throttle(rate, whole, () => true)
     const begunAt = performance.now()
     let granted = 0
     while (granted < 30_000) {
@@ -64,6 +64,29 @@ test('a cut waits for nothing', async () => {
   const cut = relay.relay.cut('connection-1', new RelayError('revoked', { what: 'the connection' }))
   expect(await failureOf(client.resume())).toBe('ECONNRESET')
   expect(await cut).toBe(true)
+})
+
+test('what is held back does not pass either once nothing may pass any more', async () => {
+  let received = 0
+  let over: RelayError | undefined
+  await using server = await openServer(socket => {
+    socket.on('data', bytes => {
+      received += bytes.length
+    })
+    socket.resume()
+  })
+  const flow = { throttleBytesPerSecond: 100_000 }
+  const targets = [`TCP4:127.0.0.1:${server.port}`]
+  await using relay = await openTestRelay({ targets, flow, barrier: () => over })
+  await using client = await openClient(relay.port)
+  client.resume().write(Buffer.alloc(500_000))
+  await until('some has passed', () => received > 0)
+  over = new RelayError('lapsed', { what: 'the relay' })
+  const passed = relay.opened[0]!.bytesIn
+  await until('it is cut', () => relay.closed[0]?.cause === 'lapsed')
+  expect(relay.closed[0]?.error?.code).toBe('lapsed')
+  expect(relay.opened[0]!.bytesIn).toBe(passed)
+  expect(received).toBeLessThan(100_000)
 })
 
 test('bytes that are held back keep no connection from being active', async () => {
