@@ -25,7 +25,7 @@ export interface Fleet extends AsyncDisposable {
 const ready = { up: 'fleetcat is up', controller: 'Let a host in' } as const
 const patienceMs = 30_000
 
-export async function startFleet(command: keyof typeof ready): Promise<Fleet> {
+export async function startFleet(command: keyof typeof ready, more: readonly string[] = []): Promise<Fleet> {
   await using opening = new AsyncDisposableStack()
   const home = await mkdtemp(join(tmpdir(), 'fleetcat-bench-'))
   opening.defer(() => rm(home, { recursive: true, force: true }))
@@ -39,7 +39,9 @@ export async function startFleet(command: keyof typeof ready): Promise<Fleet> {
     said = (said + words).slice(-4_000)
     if (said.includes(ready[command])) isReady.resolve()
   }
-  const program = opening.use(await start(launcher, [command, '--listen', '127.0.0.1:0'], { env, heard }))
+  const program = opening.use(
+    await start(launcher, [command, '--listen', '127.0.0.1:0', ...more], { env, heard }),
+  )
   try {
     await isReady.promise
   } finally {

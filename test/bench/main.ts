@@ -2,7 +2,10 @@ import { cliStart } from './benches/cli-start.ts'
 import { orderLatency } from './benches/order-latency.ts'
 import { tcpConnections, tcpRequests, tcpStream } from './benches/tcp.ts'
 import { tcpIdle } from './benches/tcp-idle.ts'
+import { tenThousand } from './benches/ten-thousand.ts'
 import { thousandAgents } from './benches/thousand-agents.ts'
+import { tlsConnections, tlsStream } from './benches/tls.ts'
+import { udpFlow, udpFlows } from './benches/udp.ts'
 import type { Bench } from './harness.ts'
 import { describeMachine } from './machine.ts'
 import { keep, publish, tableOf, toResult } from './results.ts'
@@ -12,6 +15,11 @@ const benches: readonly Bench[] = [
   tcpRequests,
   tcpConnections,
   tcpIdle,
+  tenThousand,
+  tlsStream,
+  tlsConnections,
+  udpFlow,
+  udpFlows,
   cliStart,
   orderLatency,
   thousandAgents,

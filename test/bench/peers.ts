@@ -13,10 +13,13 @@ export interface Peer {
   open(port: number, target: number): Promise<Program>
 }
 
-interface Known {
+/** How a peer is run for one kind of bench. */
+export interface Known {
   readonly name: string
   readonly program: string
   readonly askVersion: readonly string[]
+  /** It carries datagrams, so nobody can ask whether it accepts. */
+  readonly datagrams?: true
   /** What its configuration looks like; programs without one are told by argument. */
   words(port: number, target: number, directory: string): Promise<readonly string[]>
 }
@@ -84,16 +87,21 @@ stream {
   },
 }
 
-const nginxModule = '/usr/lib/nginx/modules/ngx_stream_module.so'
+export const nginxModule = '/usr/lib/nginx/modules/ngx_stream_module.so'
+
+/** Those who carry TCP as it is. */
+const ofTcp = [socat('socat', []), socat('socat -b 131072', ['-b', '131072']), haproxy, nginx]
 
 /** The peers that this machine has; `missing` is told of the others. */
-export async function findPeers(missing: (words: string) => void): Promise<Peer[]> {
-  const known = [socat('socat', []), socat('socat -b 131072', ['-b', '131072']), haproxy, nginx]
+export async function findPeers(
+  missing: (words: string) => void,
+  known: readonly Known[] = ofTcp,
+): Promise<Peer[]> {
   const found: Peer[] = []
   for (const each of known) {
     const path = find(each.program)
     if (!path) missing(`${each.name}: not installed`)
-    else if (each === nginx && !(await knowsStreams(path)))
+    else if (each.program === 'nginx' && !(await knowsStreams(path)))
       missing(`${each.name}: its stream module is not installed`)
     else found.push(await peerAt(path, each))
   }
@@ -105,7 +113,7 @@ async function knowsStreams(path: string): Promise<boolean> {
   return /--with-stream(?!\S)/.test(options) || existsSync(nginxModule)
 }
 
-async function peerAt(path: string, { name, program, askVersion, words }: Known): Promise<Peer> {
+async function peerAt(path: string, { name, program, askVersion, words, datagrams }: Known): Promise<Peer> {
   const version = /\d+\.\d+[\w.]*/.exec(await outputOf(path, askVersion))?.[0] ?? 'unknown'
   return {
     name,
@@ -116,7 +124,7 @@ async function peerAt(path: string, { name, program, askVersion, words }: Known)
       const directory = await mkdtemp(join(tmpdir(), 'fleetcat-bench-'))
       opening.defer(() => rm(directory, { recursive: true, force: true }))
       const running = opening.use(await start(path, await words(port, target, directory)))
-      await accepting(port)
+      if (!datagrams) await accepting(port)
       const held = opening.move()
       return { pid: running.pid, [Symbol.asyncDispose]: () => held.disposeAsync() }
     },

@@ -78,8 +78,13 @@ export async function outputOf(
   words: readonly string[],
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<string> {
-  const { stdout, stderr } = await promisify(execFile)(command, words, { env, timeout: 60_000 })
-  return stdout + stderr
+  try {
+    const { stdout, stderr } = await promisify(execFile)(command, words, { env, timeout: 60_000 })
+    return stdout + stderr
+  } catch (thrown) {
+    const { stdout = '', stderr = '' } = thrown as { stdout?: string; stderr?: string }
+    throw new Error(`${[command, ...words].join(' ')} failed: ${stdout}${stderr}`, { cause: thrown })
+  }
 }
 
 /** The path of a program, or undefined where there is none. System programs are not on every user's PATH. */

@@ -1,4 +1,4 @@
-import { startFleet } from './fleet.ts'
+import { type Fleet, startFleet } from './fleet.ts'
 import type { Peer } from './peers.ts'
 import { freePort } from './ports.ts'
 import type { Helper } from './processes.ts'
@@ -11,6 +11,8 @@ export interface Way extends AsyncDisposable {
   readonly port: number
   /** Of the relay's process; none when there is no relay. */
   readonly pid: number | undefined
+  /** Ours only. */
+  readonly fleet?: Fleet
 }
 
 export type Target = Helper<TargetQuestion, number>
@@ -29,14 +31,26 @@ export const noRelay: OpenWay = async (target, serve) => ({
 })
 
 /** The whole product: controller, agent and relay in the process of `fleetcat up`. */
-export const throughFleetcat: OpenWay = async (target, serve) => {
-  await using opening = new AsyncDisposableStack()
-  const fleet = opening.use(await startFleet('up'))
-  const port = await freePort()
-  const to = `TCP4:127.0.0.1:${await target.ask({ serve })}`
-  await fleet.run('create', 'bench', `TCP4-LISTEN:${port},bind=127.0.0.1,fork`, to, '--wait')
-  const held = opening.move()
-  return { name: ours, port, pid: fleet.pid, [Symbol.asyncDispose]: () => held.disposeAsync() }
+export const throughFleetcat = throughRelay(
+  port => `TCP4-LISTEN:${port},bind=127.0.0.1,fork`,
+  port => `TCP4:127.0.0.1:${port}`,
+)
+
+/** The same with other addresses, and with what its host has to permit for them. */
+export function throughRelay(
+  listen: (port: number) => string,
+  to: (port: number) => string,
+  permits: readonly string[] = [],
+): OpenWay {
+  return async (target, serve) => {
+    await using opening = new AsyncDisposableStack()
+    const permitted = permits.flatMap(line => ['--permit', line])
+    const fleet = opening.use(await startFleet('up', permitted))
+    const port = await freePort()
+    await fleet.run('create', 'bench', listen(port), to(await target.ask({ serve })), '--wait')
+    const held = opening.move()
+    return { name: ours, port, pid: fleet.pid, fleet, [Symbol.asyncDispose]: () => held.disposeAsync() }
+  }
 }
 
 export const throughPeer =

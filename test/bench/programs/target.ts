@@ -1,14 +1,16 @@
 // What the relays under test lead to: a server that echoes, or one that sends as fast as it is read.
+import { createSocket } from 'node:dgram'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { answerQuestions } from '../processes.ts'
 
 export interface TargetQuestion {
-  readonly serve: 'echo' | 'source'
+  readonly serve: 'echo' | 'source' | 'udp-echo'
 }
 
 const chunk = Buffer.alloc(256 * 1024, 'fleetcat')
 
 answerQuestions<TargetQuestion>(async ({ serve }) => {
+  if (serve === 'udp-echo') return await udpEcho()
   const server = createServer({ noDelay: true }, serve === 'echo' ? echo : source)
   return await listening(server)
 })
@@ -16,6 +18,13 @@ answerQuestions<TargetQuestion>(async ({ serve }) => {
 function echo(socket: Socket): void {
   socket.on('error', () => socket.destroy())
   socket.on('data', bytes => socket.write(bytes))
+}
+
+async function udpEcho(): Promise<number> {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 1 << 20, sendBufferSize: 1 << 20 })
+  socket.on('message', (bytes, { port, address }) => socket.send(bytes, port, address))
+  await new Promise<void>(resolve => socket.bind(0, '127.0.0.1', resolve))
+  return socket.address().port
 }
 
 function source(socket: Socket): void {
