@@ -56,8 +56,10 @@ export interface Channel extends AsyncDisposable {
   mayLose?(): void
   /** Its client has said where it wants to go, and waits for an answer. */
   readonly asked?: Asked
-  /** A faster way to read, for kinds that have one. It promises something of writing too: see there. */
+  /** A faster way to read, for kinds that have one. */
   readonly lender?: Lender
+  /** Once its `stream` has called back for a write, nobody looks at the written bytes any more: it may be lent them. */
+  readonly borrows?: true
   /** What it says of how it went, once it is disposed: a program that failed, for instance. Nothing is wrong if absent. */
   verdict?(): RelayError | undefined
   /** Now, with RST where the kernel has one. May be called at any time, any number of times. */
@@ -79,9 +81,8 @@ export interface Asked extends Destination {
 }
 
 /**
- * Reading without an allocation for each read: bytes are lent instead of given away. A channel that lends also promises
- * that once its `stream` has called back for a write, nobody looks at the written bytes any more; so what one lender
- * has lent can be written to another, and to no other kind.
+ * Reading without an allocation for each read: bytes are lent instead of given away. What is lent can be written to a
+ * channel that borrows, and to no other.
  */
 export interface Lender {
   /**

@@ -16,7 +16,7 @@ const caughtUp: Buffer = Buffer.alloc(0)
  */
 export function startFlow(from: Channel, to: Channel, moved: Moved): () => void {
   if (to.oneWay === 'source') return swallow(from, moved)
-  if (from.lender && to.lender) return passOn(from, from.lender, to, moved)
+  if (from.lender && to.borrows) return passOn(from, from.lender, to, moved)
   return handOver(from, to, moved)
 }
 

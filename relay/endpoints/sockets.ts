@@ -20,6 +20,7 @@ export function socketChannel(socket: Socket, peer: Peer, reads?: LentReads): Ch
     stream: socket,
     framing: 'stream',
     peer,
+    borrows: true,
     ...(reads && { lender: reads }),
     abort() {
       if (resetting || socket.destroyed) return

@@ -28,7 +28,7 @@ export interface LastRead {
  */
 export function through(inner: Channel, stages: Stages): Channel {
   const stream = new ThroughStream(inner, stages)
-  const { lender: _lender, ...rest } = inner
+  const { lender: _lender, borrows: _borrows, ...rest } = inner
   const closed = new Promise<void>(resolve => stream.once('close', () => resolve()))
   return {
     ...rest,

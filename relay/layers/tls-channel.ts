@@ -22,6 +22,8 @@ export function tlsChannel(tls: TLSSocket, inner: Channel, peer: Peer): Channel 
     stream: tls,
     framing: 'stream',
     peer,
+    // OpenSSL encrypts, or copies, within the call.
+    borrows: true,
     abort(reason) {
       if (resetting || tls.destroyed) return
       resetting = true
