@@ -2,7 +2,7 @@ import { type Address, addressError } from '../address.ts'
 import type { Endpoint, EndpointKind } from '../endpoint.ts'
 import { type OptionValues, readOptions } from '../options.ts'
 import { commandOf } from '../programs/command-line.ts'
-import { dialProgram, type Program } from '../programs/dial.ts'
+import type { Program } from '../programs/dial.ts'
 import { programGroups } from '../programs/program-options.ts'
 import { scopeOf } from '../programs/scope.ts'
 import { wrongAddress } from './ip-parts.ts'
@@ -53,7 +53,10 @@ function row(
       const options = readOptions(address, programGroups)
       refuseContradictions(address, options, keyword)
       const target = { keyword, program, options, host: address.host }
-      const dialer: Endpoint['dialer'] = { dial: cx => dialProgram(target, cx) }
+      const dialer: Endpoint['dialer'] = {
+        // What starts programs is not loaded by whoever only reads the table, or relays something else.
+        dial: async cx => (await import('../programs/dial.ts')).dialProgram(target, cx),
+      }
       return { address, scope: scopeOf(target), dialer }
     },
   }

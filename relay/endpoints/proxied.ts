@@ -5,7 +5,7 @@ import { connectOptions, retryOptions, socketOptions } from '../option-groups.ts
 import { type OptionValues, readOptions } from '../options.ts'
 import { agreedVersion, argsOf, hostArg, hostPort, ipScope, portArg, wrongAddress } from './ip-parts.ts'
 import { askHttp, askSocks4, askSocks5 } from './proxied-ask.ts'
-import { dialThroughProxy, type ProxiedTarget } from './proxied-dial.ts'
+import type { ProxiedTarget } from './proxied-dial.ts'
 import { httpProxyOptions, socks4Options, socks5Options } from './proxy-options.ts'
 import { retrying } from './retrying.ts'
 import { readScopes } from './tls-reads.ts'
@@ -148,7 +148,12 @@ function proxied(
       { scope: proxyScope, resolved: 'here' },
       { scope: destination.scope, resolved: resolve === 'there' ? 'there' : 'here' },
     ],
-    dialer: { dial: cx => retrying(options, cx, () => dialThroughProxy(target, cx)) },
+    dialer: {
+      async dial(cx) {
+        const { dialThroughProxy } = await import('./proxied-dial.ts')
+        return retrying(options, cx, () => dialThroughProxy(target, cx))
+      },
+    },
   }
 }
 

@@ -6,7 +6,6 @@ import { listenOptions, namedOptions } from '../option-groups.ts'
 import { always, duration, flag, refused, valued } from '../option-types.ts'
 import { type OptionGroup, type OptionValues, readOptions } from '../options.ts'
 import { termiosOptions } from '../terminal/termios-options.ts'
-import { dialPty, listenPty } from './pty-listen.ts'
 
 const { mode, user, group, unlinkEarly, unlinkClose } = namedOptions.options
 const { fork, maxChildren } = listenOptions.options
@@ -102,8 +101,8 @@ export const ptyKinds: readonly EndpointKind[] = [
       return {
         address,
         scope: target.scope,
-        dialer: { dial: cx => dialPty(target, cx) },
-        acceptor: { listen: cx => listenPty(target, cx) },
+        dialer: { dial: async cx => (await import('./pty-listen.ts')).dialPty(target, cx) },
+        acceptor: { listen: async cx => (await import('./pty-listen.ts')).listenPty(target, cx) },
         admission: { maxChildren: options.maxChildren },
       }
     },

@@ -6,7 +6,6 @@ import { RelayError } from '../errors.ts'
 import { inheritedStream, plainChannel } from '../files/descriptor.ts'
 import { flag, valued } from '../option-types.ts'
 import { type OptionGroup, type OptionValues, readOptions } from '../options.ts'
-import { lineEditor } from '../terminal/line-editor.ts'
 import { wrongAddress } from './ip-parts.ts'
 import { byHand } from './stdio.ts'
 
@@ -71,7 +70,10 @@ export const readlineKinds: readonly EndpointKind[] = [
 
 const what = 'READLINE'
 
-function dialTerminal({ history: file, ...options }: ReadlineOptions, cx: OpenContext): Channel {
+async function dialTerminal(
+  { history: file, ...options }: ReadlineOptions,
+  cx: OpenContext,
+): Promise<Channel> {
   if (cx.signal.aborted) throw RelayError.from(cx.signal.reason, what)
   if (!isatty(0)) {
     throw new RelayError('usage', { what, why: 'standard input is no terminal', fix: 'Write STDIO' })
@@ -80,6 +82,8 @@ function dialTerminal({ history: file, ...options }: ReadlineOptions, cx: OpenCo
   const output = isatty(1) ? new WriteStream(1) : inheritedStream(1, { reads: false, writes: true })
   if (!output)
     throw new RelayError('usage', { what, why: 'standard output cannot be written', fix: 'Open it' })
+  // Node's line editor is not loaded for the sake of the table.
+  const { lineEditor } = await import('../terminal/line-editor.ts')
   const stream = lineEditor({ input: new ReadStream(0), output }, { ...options, history })
   const channel = plainChannel(stream, { text: what }, { reads: true, writes: true })
   return {

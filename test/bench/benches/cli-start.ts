@@ -15,7 +15,7 @@ export const cliStart: Bench = {
   name: 'cli-start',
   title: 'Start of the command',
   about:
-    'From the start of the process to its end, against the same Node that does nothing. `list` asks a running controller.',
+    'From the start of the process to its end, against the same Node that does nothing. `list` asks a running controller; `socat` runs a whole relay.',
   async run({ say }) {
     await using fleet = await startFleet('up')
     await fleet.run('create', 'bench', 'TCP4-LISTEN:0,bind=127.0.0.1,fork', 'TCP4:127.0.0.1:9', '--wait')
@@ -27,6 +27,7 @@ export const cliStart: Bench = {
       side(bare, process.execPath, ['-e', '0']),
       side('fleetcat --help', launcher, ['--help']),
       side('fleetcat list', launcher, ['list']),
+      side('fleetcat socat -u TIME STDOUT', launcher, ['socat', '-u', 'TIME', 'STDOUT']),
     ]
     const measured = await alternate(sides, rounds, round => /[05] of/.test(round) && say(round))
     return {
