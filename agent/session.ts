@@ -51,7 +51,9 @@ export function openSession(cx: SessionContext): Session {
   const over = new AbortController()
   const synced = Promise.withResolvers<void>()
   const stopped = Promise.withResolvers<{ why: RelayError | undefined }>()
-  const lossBackoff = openBackoff({ baseMs: 200, capMs: 10_000 })
+  // A lease of a minute is asked for each twenty seconds, and a controller that was away for half a minute has to find
+  // its agents back before the lease ends.
+  const lossBackoff = openBackoff({ baseMs: 200, capMs: 5_000 })
   const rejectionBackoff = openBackoff({ baseMs: 4_000, capMs: 60_000 })
   /** Where to resume: what this process has been told. What this host has ever seen the tombstones know. */
   const told = { epoch: 0n, revision: 0n }
