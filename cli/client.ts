@@ -79,6 +79,8 @@ async function connect({ name, addresses }: Context, { identity }: Credentials) 
 /** Adds what to do to failures that mean "nobody there" or "nobody known". */
 export function advised(thrown: unknown, context: Context): unknown {
   const { name, addresses, localAgent } = context
+  if (thrown instanceof AggregateError)
+    return new AggregateError(thrown.errors.map(each => advised(each, context)))
   if (!(thrown instanceof RelayError)) return thrown
   const error = inWords(thrown)
   if (error.fix) return error

@@ -1,6 +1,7 @@
 import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
 import type { Revocation } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
+import { parseCidr } from '#relay/ip.ts'
 import { messages, unary } from '#wire/call.ts'
 import { formatDuration } from './duration.ts'
 import { progress } from './output/progress.ts'
@@ -16,7 +17,9 @@ export async function revocationOf(
   timeoutMs: number,
 ): Promise<string> {
   const relay = kind === 'relay' ? await liveRelay(operator, id) : undefined
-  if (!relay) return lastOrder(operator, text, ({ target }) => target === text)
+  // Of a network there are several spellings, and one is kept.
+  const kept = kind === 'source' ? `source/${parseCidr(id).text}` : text
+  if (!relay) return lastOrder(operator, text, ({ target }) => target === kept)
   await untilGone(operator, relay, text, timeoutMs)
   return lastOrder(operator, text, ({ targetId }) => targetId === relay)
 }
@@ -64,7 +67,8 @@ async function lastOrder(
   text: string,
   isIt: (revocation: Revocation) => boolean,
 ): Promise<string> {
-  const answer = await unary(operator, operator.listRevocations, { id: '' }, { what: 'list the revocations' })
+  const request = { id: '', target: text }
+  const answer = await unary(operator, operator.listRevocations, request, { what: 'list the revocations' })
   const found = answer.revocations.flatMap(({ revocation }) =>
     revocation && isIt(revocation) ? [revocation] : [],
   )

@@ -2,7 +2,14 @@ import { nearest } from '#relay/nearest.ts'
 import { usage } from './failure.ts'
 
 /** What a thing of the fleet is called on the command line, and what stands behind the slash. */
-const kinds = { relay: 'NAME', conn: 'ID', source: 'CIDR', agent: 'NAME', operator: 'NAME' } as const
+const kinds = {
+  relay: 'NAME',
+  conn: 'ID',
+  source: 'CIDR',
+  agent: 'NAME',
+  operator: 'NAME',
+  revocation: 'ID',
+} as const
 export type TargetKind = keyof typeof kinds
 
 /** What can be revoked. */

@@ -17,39 +17,46 @@ export type Onlooker = (revocation: RevocationItem, waitsFor?: string) => void
 const fenceLeft = ({ verdict, fencedBy }: ReceiptItem) =>
   verdict === 'fenced' && fencedBy ? Date.parse(fencedBy) - Date.now() : 0
 
-/** Follows a revocation until every agent has its verdict, or the time is over. */
+/** Follows revocations until every agent has its verdict on each, or the time is over. */
 export async function untilJudged(
   operator: OperatorServiceClient,
-  id: string,
+  ids: readonly string[],
   timeoutMs: number,
   seen: Onlooker,
-): Promise<Followed> {
-  const stream = operator.watchRevocation({ id })
-  let revocation: RevocationItem | undefined
+): Promise<Followed[]> {
+  const [first = ''] = ids
+  const what = ids.length === 1 ? `follow revocation/${first}` : `follow ${ids.length} revocations`
+  const stream = operator.watchRevocation({ ids: [...ids] })
+  const known = new Map<string, RevocationItem>()
   let overdue = false
   const timer = setTimeout(() => {
     overdue = true
     stream.cancel()
   }, timeoutMs)
   try {
-    for await (const answer of messages(stream, `follow revocation ${id}`)) {
+    for await (const answer of messages(stream, what)) {
       if (!answer.revocation) continue
-      revocation = revocationItem(answer.revocation)
+      const revocation = revocationItem(answer.revocation)
+      known.set(revocation.id, revocation)
       seen(revocation)
-      if (revocation.receipts.every(({ verdict }) => verdict !== 'pending')) break
     }
   } catch (thrown) {
     if (!overdue) throw thrown
   } finally {
     clearTimeout(timer)
   }
-  if (revocation) return { revocation, overdue }
+  const found = ids.flatMap(id => known.get(id) ?? [])
+  if (found.length === ids.length) {
+    return found.map(revocation => ({ revocation, overdue: overdue && isOpen(revocation) }))
+  }
   throw new RelayError(overdue ? 'timed-out' : 'unavailable', {
-    what: `follow revocation ${id}`,
+    what,
     why: overdue ? 'the controller did not say in time how it stands' : 'the controller ended the watch',
-    fix: `The order stands. Look again with \`fleetcat describe revocation/${id}\``,
+    fix: `The order stands. Look again with \`fleetcat ${ids.length === 1 ? `describe revocation/${first}` : 'revocations'}\``,
   })
 }
+
+const isOpen = ({ receipts }: RevocationItem) => receipts.some(({ verdict }) => verdict === 'pending')
 
 /**
  * Until nothing more can be open anywhere: whoever is out of reach has let go when its lease is over. It may also come
@@ -64,12 +71,12 @@ export async function untilFinal(
   const deadline = performance.now() + timeoutMs
   for (;;) {
     const left = () => deadline - performance.now()
-    const followed = await untilJudged(operator, id, Math.max(1, left()), seen)
-    const ends = followed.revocation.receipts.map(fenceLeft).filter(ms => ms > 0)
-    if (followed.overdue || ends.length === 0) return followed
-    if (left() <= 0) return { ...followed, overdue: true }
+    const [followed] = await untilJudged(operator, [id], Math.max(1, left()), seen)
+    const { revocation, overdue } = followed!
+    const ends = revocation.receipts.map(fenceLeft).filter(ms => ms > 0)
+    if (overdue || ends.length === 0) return { revocation, overdue }
+    if (left() <= 0) return { revocation, overdue: true }
     const many = ends.length === 1 ? '1 agent' : `${ends.length} agents`
-    const { revocation } = followed
     seen(revocation, `${revocation.target}: ${many} out of reach; waiting for the leases to end…`)
     await pause(Math.min(lookAgainMs, Math.max(...ends), left()))
   }

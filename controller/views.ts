@@ -16,16 +16,19 @@ import {
   type Verdict,
   VerdictKind,
 } from '#gen/fleetcat/v1/relay.ts'
-import { contains, parseCidr } from '#relay/ip.ts'
+import { contains, overlap, parseCidr } from '#relay/ip.ts'
 import { toDuration } from '#wire/duration.ts'
 import { leaseMs } from '#wire/lease.ts'
 import { refusalFor } from './ability.ts'
 import { connectionsByRelay, type Host, type Hosts } from './hosts.ts'
 import { idleByNow } from './idleness.ts'
 import type { Leases } from './leases.ts'
+import { holds } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
 import { parseSelector } from './selector.ts'
+import { sourceIp } from './source-ip.ts'
+import { canonicalTarget, parseTarget } from './target.ts'
 
 /** What a list shows: the desired state beside what the agents last said, and never one for the other. */
 export interface Views {
@@ -37,8 +40,15 @@ export interface Views {
   /** As many as one answer holds, and how many are left out. */
   connections(filter: ConnectionFilter | undefined): { connections: ConnectionView[]; omitted: number }
   revocation(revocation: Revocation): RevocationView
-  /** The newest first, as many as one answer holds. */
-  revocations(): RevocationView[]
+  /** The newest first, as many as one answer holds. Throws a RelayError `usage` for what is no target. */
+  revocations(filter: RevocationFilter): RevocationView[]
+}
+
+/** What is not said, or empty, narrows nothing. */
+export interface RevocationFilter {
+  /** Only what shuts something out now. */
+  readonly active?: boolean | undefined
+  readonly target?: string | undefined
 }
 
 /** Of agents in the verdicts too: each may carry a receipt with a problem. */
@@ -204,7 +214,7 @@ export function openViews({
           const relay = mirror.relaysById.get(connection.relayId)?.name ?? connection.relayId
           if (filter?.id && connection.id !== filter.id) continue
           if (filter?.relay && relay !== filter.relay && connection.relayId !== filter.relay) continue
-          if (source && !contains(source, ipOf(connection.source))) continue
+          if (source && !contains(source, sourceIp(connection.source))) continue
           room -= bytesOf(connection) + host.name.length + relay.length
           if (room >= 0) found.push({ connection: idleByNow(connection), agent: host.name, relay })
           else omitted++
@@ -213,9 +223,11 @@ export function openViews({
       return { connections: found, omitted }
     },
     revocation: revocationView,
-    revocations() {
+    revocations({ active = false, target = '' }) {
+      const isOf = aboutTarget(target)
       const newest = [...mirror.revocations.values()]
         .map(({ value }) => value)
+        .filter(revocation => (!active || holds(revocation)) && isOf(revocation))
         .sort((a, b) => (b.at?.getTime() ?? 0) - (a.at?.getTime() ?? 0))
         .slice(0, mostRevocations)
       let verdicts = 0
@@ -227,6 +239,17 @@ export function openViews({
       return (past < 0 ? newest : newest.slice(0, Math.max(1, past))).map(revocationView)
     },
   }
+}
+
+/** Of a source, a network with which it has something in common: it may be shut out by the one or by the other. */
+function aboutTarget(text: string): (revocation: Revocation) => boolean {
+  if (text === '') return () => true
+  const wanted = canonicalTarget(text)
+  const { kind, name } = parseTarget(wanted)
+  if (kind !== 'source') return ({ target }) => target === wanted
+  const network = parseCidr(name)
+  return ({ target, targetId }) =>
+    parseTarget(target).kind === 'source' && overlap(network, parseCidr(targetId))
 }
 
 const isPast = (at: Date) => at.getTime() <= Date.now()
@@ -266,9 +289,4 @@ function gravestOf(states: readonly RelayState[]): RelayState {
 
 function bytesOf({ id, relayId, source, target, tlsIdentity }: Connection): number {
   return 128 + Buffer.byteLength(id + relayId + source + target + tlsIdentity)
-}
-
-/** `[::1]:4000` and `10.0.0.7:4000` without the port. */
-function ipOf(source: string): string {
-  return source.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
 }

@@ -77,6 +77,12 @@ export function contains(cidr: Cidr, ip: string): boolean {
   return cidr.bytes.every((byte, i) => ((bytes[i]! ^ byte) & maskByte(cidr.bits, i)) === 0)
 }
 
+/** Have the two networks an address in common? Then one is inside the other. */
+export function overlap(one: Cidr, other: Cidr): boolean {
+  const [wider, narrower] = one.bits <= other.bits ? [one, other] : [other, one]
+  return contains(wider, narrower.text.replace(/\/.*/, ''))
+}
+
 /**
  * Why `ip` may not be a target unless the ceiling names it exactly; undefined when nothing is special about it.
  * An address that carries an IPv4 address inside (NAT64, 6to4) is judged by that one too.

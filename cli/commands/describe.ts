@@ -12,17 +12,18 @@ interface Options extends OutputOptions {
 export function command(): Command {
   return withContext(
     withOutput(
-      define('describe', 'All that is known of a relay, an agent or a connection.', [
+      define('describe', 'All that is known of a relay, an agent, a connection or a revocation.', [
         'fleetcat describe relay/web',
         'fleetcat describe agent/edge-1',
         'fleetcat describe conn/c-4fk2 -o json',
-      ]).argument('<target>', 'relay/NAME, agent/NAME or conn/ID'),
+        'fleetcat describe revocation/v-4fk2',
+      ]).argument('<target>', 'relay/NAME, agent/NAME, conn/ID or revocation/ID'),
       { headers: false },
     ),
   ).action(describe)
 }
 
-const describable = ['relay', 'agent', 'conn'] as const
+const describable = ['relay', 'agent', 'conn', 'revocation'] as const
 type Describer = (operator: OperatorServiceClient, target: Target, options: Options) => Promise<string>
 
 async function describe(text: string, options: Options): Promise<void> {
@@ -69,6 +70,17 @@ const describers: Record<(typeof describable)[number], Describer> = {
     const answer = await unary(operator, operator.listConnections, { filter }, { what: `describe ${text}` })
     const item = connectionItem(answer.connections[0] ?? missing(text, 'connections'))
     return renderItem(item, text, output, () => describeConnection(item))
+  },
+
+  async revocation(operator, { id, text }, { output }) {
+    const [{ unary }, { revocationItem }, { describeRevocation }] = await Promise.all([
+      import('#wire/call.ts'),
+      import('../views/revocation.ts'),
+      import('../views/described-revocation.ts'),
+    ])
+    const answer = await unary(operator, operator.listRevocations, { id }, { what: `describe ${text}` })
+    const item = revocationItem(answer.revocations[0] ?? missing(text, 'revocations'))
+    return renderItem(item, text, output, () => describeRevocation(item))
   },
 }
 

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
 import { collect, define, withContext } from '../command.ts'
 import { parseDuration } from '../duration.ts'
-import { report, usage } from '../failure.ts'
+import { usage } from '../failure.ts'
 import { type OutputOptions, withOutput } from '../output/print.ts'
 import { parseTarget, revocable } from '../target.ts'
 
@@ -77,7 +77,7 @@ async function run(words: string[], options: Options): Promise<void> {
   }
   const [{ withFleet }, { canAsk, confirm, preview }, { chosenRelays, isChoice }] = await Promise.all([
     import('../client.ts'),
-    import('../revoking.ts'),
+    import('../revoke-preview.ts'),
     import('../chosen-relays.ts'),
   ])
   const choice = {
@@ -105,11 +105,11 @@ async function run(words: string[], options: Options): Promise<void> {
       ...(options.reason !== undefined && { reason: options.reason }),
       ...(options.lock !== undefined && { lockMs: options.lock }),
     }
-    if (options.dryRun) return preview(operator, targets, terms, options.output)
+    if (options.dryRun) return void (await preview(operator, targets, terms, options.output))
     // Who chooses by a selector sees first what it has found.
     if ((targets.length > 1 || isChoice(choice)) && !options.yes && canAsk()) {
-      await preview(operator, targets, terms, 'table')
-      await confirm(targets.length)
+      const changing = await preview(operator, targets, terms, 'table')
+      if (changing > 0) await confirm(changing)
     }
     await revokeAll(operator, targets, terms, options)
   })
@@ -126,25 +126,19 @@ async function revokeAll(
     import('../verdicts.ts'),
     import('../verdict-display.ts'),
   ])
-  using display = openVerdictDisplay(output)
-  const results = await Promise.allSettled(
-    targets.map(async target => {
-      const { view, unchanged } = await giveOrder(operator, target, terms, false)
-      const said = unchanged ? 'already revoked' : 'revoked'
-      const id = view.revocation?.id ?? ''
-      const followed = await untilJudged(operator, id, timeout, revocation =>
-        display.show({ revocation, said, overdue: false }),
-      )
-      return { ...followed, said }
-    }),
+  const given = await Promise.allSettled(targets.map(target => giveOrder(operator, target, terms, false)))
+  const orders = new Map(
+    given.flatMap(each => (each.status === 'fulfilled' ? [[each.value.item.id, each.value] as const] : [])),
   )
-  const done = results.filter(result => result.status === 'fulfilled').map(({ value }) => value)
-  if (done.length > 0) {
-    await display.finish(done)
-    process.exitCode = Math.max(...done.map(each => exitCodeFor(each)))
+  if (orders.size > 0) {
+    using display = openVerdictDisplay(output)
+    const said = (id: string) => (orders.get(id)?.unchanged ? 'already revoked' : 'revoked')
+    const followed = await untilJudged(operator, [...orders.keys()], timeout, revocation =>
+      display.show({ revocation, said: said(revocation.id), overdue: false }),
+    )
+    await display.finish(followed.map(each => ({ ...each, said: said(each.revocation.id) })))
+    process.exitCode = Math.max(...followed.map(each => exitCodeFor(each)))
   }
-  const failures = results.filter(result => result.status === 'rejected').map(({ reason }) => reason)
-  if (failures.length === 0) return
-  for (const failure of failures.slice(1)) await report(failure, 'fleetcat revoke')
-  throw failures[0]
+  const failures = given.filter(each => each.status === 'rejected').map(({ reason }) => reason)
+  if (failures.length > 0) throw failures.length === 1 ? failures[0] : new AggregateError(failures)
 }

@@ -95,7 +95,7 @@ export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1
 const fence = (at: string) => `fenced ${Date.parse(at) <= Date.now() ? 'since' : 'by'} ${clock(at)}`
 
 /** The reader's own clock, as on their wall. */
-const clock = (at: string) => new Date(at).toTimeString().slice(0, 8)
+export const clock = (at: string) => new Date(at).toTimeString().slice(0, 8)
 
 export const receiptColumns: readonly Column<ReceiptItem>[] = [
   { title: 'AGENT', cell: receipt => receipt.agent },
@@ -107,6 +107,7 @@ const cut = ({ receipts }: RevocationItem) => receipts.filter(({ verdict }) => v
 export const revocations: Presentation<RevocationItem> = {
   listKind: 'RevocationList',
   none: 'Nothing was revoked.',
+  unmatched: 'No such revocation.',
   name: item => `revocation/${item.id}`,
   key: item => item.id,
   columns: [

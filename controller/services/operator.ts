@@ -1,10 +1,11 @@
 import type { OperatorServiceService, RevocationView } from '#gen/fleetcat/v1/operator.ts'
-import { VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { version } from '#wire/version.ts'
 import { openReading } from '../audit/reading.ts'
+import { changesOf } from '../followed.ts'
 import type { Parts } from '../parts.ts'
 import { openWatches } from '../watching.ts'
+import { wouldCut } from '../would-cut.ts'
 import type { Acts } from './handlers.ts'
 
 /** What the command line asks. Thin: each act decodes, delegates, and shows. */
@@ -17,7 +18,11 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
   function revocation(id: string): RevocationView {
     const found = mirror.revocations.get(id)
     if (!found)
-      throw new RelayError('not-found', { what: `revocation ${id}`, why: 'there is none of this id' })
+      throw new RelayError('not-found', {
+        what: `revocation/${id}`,
+        why: 'there is none of this id',
+        fix: '`fleetcat revocations` shows what was revoked',
+      })
     return views.revocation(found.value)
   }
 
@@ -99,7 +104,8 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
     async revoke(request, caller) {
       access.mayRevoke(caller, request.target)
       const { revocation: made, unchanged } = await revocations.revoke(request, caller)
-      return { revocation: views.revocation(made), unchanged }
+      const connections = request.dryRun && !unchanged ? wouldCut(hosts.all(), made) : 0
+      return { revocation: views.revocation(made), unchanged, connections }
     },
 
     async lift(request, caller) {
@@ -109,23 +115,20 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
       return { revocation: views.revocation(lifted), unchanged }
     },
 
-    async *watchRevocation({ id }, caller, signal) {
-      const watch = {
+    async *watchRevocation({ ids }, caller, signal) {
+      const wanted = [...new Set(ids)]
+      const looks = fleet.watch({
         caller: caller.name,
-        subject: `revocation ${id}`,
-        look: () => revocation(id),
+        subject: `revocations ${wanted}`,
+        look: () => wanted.map(revocation),
         signal,
         pauseMs: 20,
-      }
-      for await (const seen of fleet.watch(watch)) {
-        yield { revocation: seen }
-        if (seen.verdicts.every(({ kind }) => kind !== VerdictKind.PENDING)) return
-      }
+      })
+      for await (const changed of changesOf(looks)) yield { revocation: changed }
     },
 
-    async listRevocations({ id }) {
-      if (id) return { revocations: [revocation(id)] }
-      return { revocations: views.revocations() }
+    async listRevocations({ id, ...filter }) {
+      return { revocations: id ? [revocation(id)] : views.revocations(filter) }
     },
 
     async createToken(request, caller) {

@@ -207,6 +207,19 @@ describe('a source', () => {
     await closed
     const refused = dial(port, '127.0.0.1').on('error', () => {})
     await end(refused)
+    const { item: active } = await answer('revocations', '--active', '--target', 'source/127.0.0.1')
+    expect(active.items).toEqual([expect.objectContaining({ id: item.id, state: 'active' })])
+    expect(await run('describe', `revocation/${item.id}`)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(
+        /Target: +source\/127\.0\.0\.0\/8\n[\s\S]*Lock until: [\s\S]*local +cut \(1 connection/,
+      ),
+    })
+    expect(await run('describe', 'revocation/v-none')).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining('`fleetcat revocations` shows'),
+    })
+    expect(await run('wait', 'source/127.0.0.0/8', '--for', 'revoked')).toMatchObject({ code: 0 })
     expect(await run('lift', item.id)).toMatchObject({ code: 0, stdout: expect.stringContaining('lifted') })
     expect(await run('lift', item.id)).toMatchObject({ code: 0, stdout: expect.stringContaining('any more') })
     const back = await connection(port)

@@ -1,11 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import { changeItem, diffText } from '#cli/changes.ts'
 import { table } from '#cli/output/table.ts'
+import type { Given, Terms } from '#cli/revoking.ts'
 import { agentItem, agents } from '#cli/views/agent.ts'
 import { connectionItem } from '#cli/views/connection.ts'
 import { describeRelay } from '#cli/views/described.ts'
+import { describeRevocation } from '#cli/views/described-revocation.ts'
 import { relayItem, relays } from '#cli/views/relay.ts'
 import { revocationItem, verdictText } from '#cli/views/revocation.ts'
+import { type PreviewItem, previewItem, previewText } from '#cli/views/revocation-preview.ts'
 import { tokenItem } from '#cli/views/token.ts'
 import {
   AgentState,
@@ -233,6 +236,99 @@ describe('a revocation', () => {
     const fenced = { ...item.receipts[1]!, fencedBy: later.toISOString() }
     expect(verdictText(fenced)).toMatch(/^fenced by \d\d:\d\d:\d\d$/)
   })
+})
+
+describe('what would be revoked', () => {
+  const at2 = new Date(Date.now() + 3_600_000)
+  const planned = (target: string, agents: readonly string[], connections = 0, more: Partial<Given> = {}) =>
+    previewItem({
+      unchanged: false,
+      connections,
+      item: revocationItem(
+        RevocationView.fromPartial({
+          revocation: { id: 'v-1', target, at, by: 'ana' },
+          verdicts: agents.map(agent => ({ agent, kind: VerdictKind.PENDING })),
+        }),
+      ),
+      ...more,
+    })
+
+  test('is a sentence for each target', () => {
+    const text = (item: PreviewItem, terms: Terms = {}) => previewText([item], terms).trimEnd()
+    expect(text(planned('relay/web', ['a', 'b'], 3))).toBe(
+      'relay/web would be revoked on a, b, cutting 3 connections',
+    )
+    expect(text(planned('relay/web', []), { lockMs: 86_400_000 })).toBe(
+      'relay/web would be revoked on no agent, cutting 0 connections, and locked for 1d',
+    )
+    expect(text(planned('relay/web', ['a'], 0, { unchanged: true }))).toBe('relay/web is revoked already')
+    expect(text(planned('operator/ann', []))).toBe(
+      'operator/ann would be revoked: no certificate of theirs is let in any more',
+    )
+    const source = planned('source/10.0.0.0/8', ['a', 'b', 'c', 'd', 'e', 'f', 'g'], 1)
+    expect(text(source)).toBe(
+      'source/10.0.0.0/8 would be shut out of every relay on a, b, c, d and 3 more, cutting 1 connection, until it is lifted',
+    )
+    const narrow = { ...source, relays: ['web'], except: ['10.9.0.0/16'] }
+    expect(text(narrow, { lockMs: 3_600_000 })).toBe(
+      'source/10.0.0.0/8 would be shut out of relay/web, but for 10.9.0.0/16, on a, b, c, d and 3 more, cutting 1 connection, for 1h',
+    )
+    const away = {
+      ...planned('relay/web', ['a', 'b']),
+      outOfReach: [{ agent: 'b', fencedBy: at2.toISOString() }],
+    }
+    expect(text(away)).toMatch(/, cutting 0 connections; b is out of reach, and lets go by \d\d:\d\d:\d\d$/)
+  })
+
+  test('is summed up when there is much of it', () => {
+    const items = Array.from({ length: 1_000 }, (_, i) => planned(`relay/r${i}`, [`a${i % 7}`], i))
+    const lines = previewText(items, {}).split('\n').slice(0, -1)
+    expect(lines).toEqual([
+      '1000 relays would be revoked on 7 agents, cutting 499500 connections',
+      '  relay/r999  999 connections',
+      '  relay/r998  998 connections',
+      '  relay/r997  997 connections',
+      '  relay/r996  996 connections',
+      '  relay/r995  995 connections',
+      '  … 995 more; `--dry-run -o name` shows all',
+    ])
+  })
+})
+
+test('a revocation is described with all that it holds', () => {
+  const view = RevocationView.fromPartial({
+    revocation: {
+      id: 'v-1',
+      target: 'source/10.0.0.0/8',
+      at,
+      by: 'ana',
+      reason: 'a scan',
+      except: ['10.9.0.0/16'],
+    },
+    verdicts: [{ agent: 'a', kind: VerdictKind.CUT, receipt: { listenersClosed: 0, connectionsCut: 2 } }],
+    relays: ['web', 'api'],
+  })
+  const text = describeRevocation(revocationItem(view))
+  for (const line of [
+    /^Target: +source\/10\.0\.0\.0\/8$/m,
+    /^State: +active$/m,
+    /^Revoked: +2026-01-02T03:04:05.678Z \(.* ago\) by ana$/m,
+    /^Reason: +a scan$/m,
+    /^In force: +until it is lifted: fleetcat lift v-1$/m,
+    /^Relays: +web, api$/m,
+    /^Except: +10\.9\.0\.0\/16$/m,
+    /^Cut: +2 connections on 1 agent$/m,
+    /^Verdicts\n {2}AGENT +VERDICT\n {2}a +cut \(2 connections, 0 listeners\)$/m,
+  ])
+    expect(text).toMatch(line)
+  const lifted = {
+    ...revocationItem(view),
+    state: 'lifted',
+    liftedAt: view.revocation!.at!.toISOString(),
+    liftedBy: 'bob',
+  }
+  expect(describeRevocation(lifted)).toMatch(/^Lifted: .* by bob$/m)
+  expect(describeRevocation(lifted)).not.toContain('In force')
 })
 
 test('a token is ready until it is used up, revoked or too old', () => {

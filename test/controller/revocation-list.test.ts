@@ -26,7 +26,7 @@ async function listed(count: number, agents: string[]): Promise<string[]> {
     hosts: openHosts(),
     leases: openLeases(new Date()),
     placement,
-  }).revocations()
+  }).revocations({})
   return views.map(({ revocation }) => revocation!.id)
 }
 

@@ -6,6 +6,7 @@ import { joinAgent, openController, openOperator, type TestController } from '#t
 import type { AgentStream } from '#test/resources/scripted-agent.ts'
 import { until } from '#test/resources/until.ts'
 import { messages } from '#wire/call.ts'
+import { toDuration } from '#wire/duration.ts'
 
 function confirm(stream: AgentStream, revocationId: string, more: Partial<Receipt> = {}): void {
   const value = Receipt.fromPartial({
@@ -18,11 +19,11 @@ function confirm(stream: AgentStream, revocationId: string, more: Partial<Receip
   stream.send({ $case: 'receipt', value })
 }
 
-function report(stream: AgentStream, id: string, relayId: string): void {
+function report(stream: AgentStream, id: string, relayId: string, source = '10.0.0.9:4000'): void {
   const connection = {
     id,
     relayId,
-    source: '10.0.0.9:4000',
+    source,
     target: '127.0.0.1:80',
     tlsIdentity: '',
     openedAt: new Date(),
@@ -152,6 +153,55 @@ describe('a relay', () => {
   })
 })
 
+test('a dry run counts the connections that would be cut, and those that are excepted it leaves out', async () => {
+  await using controller = await openController()
+  const edge = await joinAgent(controller, { name: 'edge-1' })
+  await using stream = await edge.settle()
+  const [web, api] = [await create(controller, draft('web')), await create(controller, draft('api'))]
+  const sources = ['10.0.0.9:1', '10.0.7.9:2', '[2001:db8::9]:3', '192.0.2.1:4']
+  for (const [i, source] of sources.entries()) {
+    report(stream, `c-w${i}`, web.relay.id, source)
+    report(stream, `c-a${i}`, api.relay.id, source)
+  }
+  await until('all are listed', async () => (await connections(controller)).length === 8)
+  const counted = async (target: string, more: Parameters<typeof revoke>[2] = {}) =>
+    (await revoke(controller, target, { dryRun: true, ...more })).connections
+  expect(await counted('relay/web')).toBe(4)
+  expect(await counted('conn/c-a1')).toBe(1)
+  expect(await counted('agent/edge-1')).toBe(8)
+  expect(await counted('source/10.0.0.0/8')).toBe(4)
+  expect(await counted('source/10.0.0.0/8', { relays: ['web'] })).toBe(2)
+  expect(await counted('source/10.0.0.0/8', { relays: ['web'], except: ['10.0.7.0/24'] })).toBe(1)
+  expect(await counted('source/2001:db8::/32')).toBe(2)
+  expect((await revoke(controller, 'relay/web')).connections).toBe(0)
+})
+
+test('a list of revocations may have only those in force, and only those of a target', async () => {
+  await using controller = await openController()
+  await joinAgent(controller, { name: 'edge-1' })
+  await create(controller, draft('web'))
+  await create(controller, draft('api'))
+  await revoke(controller, 'relay/web')
+  await revoke(controller, 'relay/api', { lock: toDuration(3_600_000) })
+  await revoke(controller, 'source/10.0.0.0/8')
+  await revoke(controller, 'source/10.1.0.0/16')
+  const { revocation } = await revoke(controller, 'source/192.0.2.1')
+  await controller.admin.ask(c => c.lift, { id: revocation.id, reason: '' })
+  const listed = async (filter: { active?: boolean; target?: string }) => {
+    const { revocations } = await controller.admin.ask(c => c.listRevocations, { id: '', ...filter })
+    return revocations.map(each => each.revocation!.target).sort()
+  }
+  expect(await listed({})).toHaveLength(5)
+  expect(await listed({ active: true })).toEqual(['relay/api', 'source/10.0.0.0/8', 'source/10.1.0.0/16'])
+  expect(await listed({ target: 'relay/web' })).toEqual(['relay/web'])
+  expect(await listed({ target: 'relay/web', active: true })).toEqual([])
+  expect(await listed({ target: 'source/10.1.2.3' })).toEqual(['source/10.0.0.0/8', 'source/10.1.0.0/16'])
+  expect(await listed({ target: 'source/10.2.0.0/16' })).toEqual(['source/10.0.0.0/8'])
+  expect(await listed({ target: 'source/0.0.0.0/0' })).toHaveLength(3)
+  expect(await listed({ target: 'source/::/0' })).toEqual([])
+  await expect(listed({ target: 'web' })).rejects.toMatchObject({ code: 'usage' })
+})
+
 describe('a connection', () => {
   test('is cut where it is, and the order reaches nobody else', async () => {
     await using controller = await openController()
@@ -227,7 +277,7 @@ describe('watching a revocation', () => {
     await using stream = await edge.settle()
     await create(controller, draft('web'))
     const { revocation } = await revoke(controller, 'relay/web')
-    const watch = messages(controller.admin.client.watchRevocation({ id: revocation.id }), 'watch')
+    const watch = messages(controller.admin.client.watchRevocation({ ids: [revocation.id] }), 'watch')
     expect(kindsOf(await watch.next())).toEqual([VerdictKind.PENDING])
     confirm(stream, revocation.id)
     let last = kindsOf(await watch.next())
@@ -241,14 +291,34 @@ describe('watching a revocation', () => {
     await joinAgent(controller, { name: 'edge-1' })
     await create(controller, draft('web'))
     const { revocation } = await revoke(controller, 'relay/web')
-    const watch = messages(controller.admin.client.watchRevocation({ id: revocation.id }), 'watch')
+    const watch = messages(controller.admin.client.watchRevocation({ ids: [revocation.id] }), 'watch')
     expect(kindsOf(await watch.next())).toEqual([VerdictKind.FENCED])
     expect(kindsOf(await watch.next())).toBe('done')
   })
 
+  test('follows as many as are asked for, and says each only when it changes', async () => {
+    await using controller = await openController()
+    const edge = await joinAgent(controller, { name: 'edge-1' })
+    await using stream = await edge.settle()
+    const ids: string[] = []
+    for (let i = 0; i < 40; i++) {
+      await create(controller, draft(`web-${i}`))
+      ids.push((await revoke(controller, `relay/web-${i}`)).revocation.id)
+    }
+    const told = new Map<string, VerdictKind[]>(ids.map(id => [id, []]))
+    const watch = messages(controller.admin.client.watchRevocation({ ids }), 'watch')
+    for await (const { revocation } of watch) {
+      const kinds = told.get(revocation!.revocation!.id)!
+      kinds.push(revocation!.verdicts[0]!.kind)
+      const all = [...told.values()].flat()
+      if (all.length === ids.length) for (const id of ids) confirm(stream, id)
+    }
+    expect([...told.values()]).toEqual(ids.map(() => [VerdictKind.PENDING, VerdictKind.CUT]))
+  })
+
   test('of none is not found', async () => {
     await using controller = await openController()
-    const watch = messages(controller.admin.client.watchRevocation({ id: 'v-none' }), 'watch')
+    const watch = messages(controller.admin.client.watchRevocation({ ids: ['v-none'] }), 'watch')
     await expect(watch.next()).rejects.toMatchObject({ code: 'not-found' })
   })
 })

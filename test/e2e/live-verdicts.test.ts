@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { needing } from '../resources/needs.ts'
@@ -6,6 +7,9 @@ import { screenOf } from '../resources/screen.ts'
 import { startInTerminal } from '../resources/terminal-program.ts'
 import { until } from '../resources/until.ts'
 import { type Fleet, openFleet } from './fleet.ts'
+
+/** More than a caller may watch one by one. */
+const many = 50
 
 const size = { rows: 12, columns: 90 }
 
@@ -34,7 +38,7 @@ needing('setsid')(
     await fleet.startController()
     await fleet.startAgent('edge-1')
     const slow = await fleet.startAgent('edge-2')
-    await createOn(fleet, 'web', ['edge-1', 'edge-2'], '--lease', '5s')
+    await createOn(fleet, 'web', ['edge-1', 'edge-2'])
 
     slow.kill('SIGSTOP')
     await using terminal = await openTerminal(fleet, ['revoke', 'relay/web'])
@@ -67,14 +71,27 @@ needing('setsid')(
     await using fleet = await openFleet()
     await fleet.startController()
     await fleet.startAgent('edge-1')
-    for (let i = 0; i < 7; i++) await createOn(fleet, `web-${i}`, ['edge-1'], '--label', 'team=web')
+    const relays = Array.from({ length: many }, (_, i) => ({
+      apiVersion: 'fleetcat/v1',
+      kind: 'Relay',
+      metadata: { name: `web-${i}`, labels: { team: 'web' } },
+      spec: { agents: ['edge-1'], listen: 'TCP4-LISTEN:0,bind=127.0.0.1', targets: ['ECHO'] },
+    }))
+    const file = join(fleet.folder, 'relays.yaml')
+    await writeFile(file, relays.map(relay => `---\n${JSON.stringify(relay)}\n`).join(''))
+    await fleet.cat(['apply', '-f', file])
+    await until('all are ready', async () => {
+      const { items } = await fleet.json(['list'])
+      return items.every((item: { status: { state: string } }) => item.status.state === 'ready')
+    })
 
     await using terminal = await openTerminal(fleet, ['revoke', '-l', 'team=web'])
-    await terminal.has(/Revoke these 7\? \[y\/N\]/)
+    await terminal.has(/Revoke these 50\? \[y\/N\]/)
+    expect(terminal.screen()).toMatch(/50 relays would be revoked on 1 agent, cutting 0 connections\n/)
     terminal.type('y\n')
     expect((await terminal.ended).code).toBe(0)
     expect(terminal.screen()).toMatch(
-      /7 targets revoked\n\[█{50}\] 7 of 7 verdicts\n7 cut \(0 connections\)$/,
+      /50 targets revoked\n\[█{50}\] 50 of 50 verdicts\n50 cut \(0 connections\)$/,
     )
   },
   60_000,

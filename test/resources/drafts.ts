@@ -46,11 +46,11 @@ export async function apply(
 export async function revoke(
   { admin }: Pick<TestController, 'admin'>,
   target: string,
-  { dryRun = false, requestId = '', reason = '' } = {},
+  more: Partial<RevokeRequest> = {},
 ) {
-  const { revocation, unchanged } = await admin.ask(
+  const { revocation, unchanged, connections } = await admin.ask(
     c => c.revoke,
-    RevokeRequest.fromPartial({ target, reason, requestId, dryRun }),
+    RevokeRequest.fromPartial({ target, ...more }),
   )
-  return { revocation: revocation!.revocation!, verdicts: revocation!.verdicts, unchanged }
+  return { revocation: revocation!.revocation!, verdicts: revocation!.verdicts, unchanged, connections }
 }

@@ -111,7 +111,7 @@ async function revoke(fleet: Fleet, helpers: Workers, name: string): Promise<Act
 
 /** As `revoke` waits. */
 async function allCut({ operator }: Fleet, id: string): Promise<void> {
-  for await (const { revocation } of messages(operator.watchRevocation({ id }), `watch ${id}`)) {
+  for await (const { revocation } of messages(operator.watchRevocation({ ids: [id] }), `watch ${id}`)) {
     const cut = revocation?.verdicts.filter(({ kind }) => kind === VerdictKind.CUT) ?? []
     if (cut.length === count) return
   }

@@ -353,6 +353,8 @@ export interface RevokeResponse {
     | undefined;
   /** It had been revoked before; nothing changed. */
   unchanged: boolean;
+  /** Of a dry run: the live connections that would be cut, as far as the agents have told. */
+  connections: number;
 }
 
 export interface RevocationView {
@@ -377,15 +379,23 @@ export interface LiftResponse {
 }
 
 export interface WatchRevocationRequest {
-  id: string;
+  /** The watch ends when each of them has all its verdicts. */
+  ids: string[];
 }
 
+/** One of them: first as it is, then whenever it changes. */
 export interface WatchRevocationResponse {
   revocation: RevocationView | undefined;
 }
 
 export interface ListRevocationsRequest {
   id: string;
+  /** Only those that shut something out now. */
+  active?:
+    | boolean
+    | undefined;
+  /** Only those of this target; of a source, all whose network has something in common with it. */
+  target?: string | undefined;
 }
 
 export interface ListRevocationsResponse {
@@ -3646,7 +3656,7 @@ export const RevokeRequest: MessageFns<RevokeRequest> = {
 };
 
 function createBaseRevokeResponse(): RevokeResponse {
-  return { revocation: undefined, unchanged: false };
+  return { revocation: undefined, unchanged: false, connections: 0 };
 }
 
 export const RevokeResponse: MessageFns<RevokeResponse> = {
@@ -3656,6 +3666,9 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
     }
     if (message.unchanged !== false) {
       writer.uint32(16).bool(message.unchanged);
+    }
+    if (message.connections !== 0) {
+      writer.uint32(24).uint32(message.connections);
     }
     return writer;
   },
@@ -3689,6 +3702,14 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
             message.unchanged = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.connections = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3710,6 +3731,7 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
       ? RevocationView.fromPartial(object.revocation)
       : undefined;
     message.unchanged = object.unchanged ?? false;
+    message.connections = object.connections ?? 0;
     return message;
   },
 };
@@ -3932,13 +3954,13 @@ export const LiftResponse: MessageFns<LiftResponse> = {
 };
 
 function createBaseWatchRevocationRequest(): WatchRevocationRequest {
-  return { id: "" };
+  return { ids: [] };
 }
 
 export const WatchRevocationRequest: MessageFns<WatchRevocationRequest> = {
   encode(message: WatchRevocationRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.id !== "") {
-      writer.uint32(10).string(message.id);
+    for (const v of message.ids) {
+      writer.uint32(10).string(v!);
     }
     return writer;
   },
@@ -3961,7 +3983,7 @@ export const WatchRevocationRequest: MessageFns<WatchRevocationRequest> = {
               break;
             }
 
-            message.id = reader.string();
+            message.ids.push(reader.string());
             continue;
           }
         }
@@ -3981,7 +4003,7 @@ export const WatchRevocationRequest: MessageFns<WatchRevocationRequest> = {
   },
   fromPartial(object: DeepPartial<WatchRevocationRequest>): WatchRevocationRequest {
     const message = createBaseWatchRevocationRequest();
-    message.id = object.id ?? "";
+    message.ids = object.ids?.map((e) => e) || [];
     return message;
   },
 };
@@ -4044,13 +4066,19 @@ export const WatchRevocationResponse: MessageFns<WatchRevocationResponse> = {
 };
 
 function createBaseListRevocationsRequest(): ListRevocationsRequest {
-  return { id: "" };
+  return { id: "", active: undefined, target: undefined };
 }
 
 export const ListRevocationsRequest: MessageFns<ListRevocationsRequest> = {
   encode(message: ListRevocationsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
+    }
+    if (message.active !== undefined) {
+      writer.uint32(16).bool(message.active);
+    }
+    if (message.target !== undefined) {
+      writer.uint32(26).string(message.target);
     }
     return writer;
   },
@@ -4076,6 +4104,22 @@ export const ListRevocationsRequest: MessageFns<ListRevocationsRequest> = {
             message.id = reader.string();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.active = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.target = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4094,6 +4138,8 @@ export const ListRevocationsRequest: MessageFns<ListRevocationsRequest> = {
   fromPartial(object: DeepPartial<ListRevocationsRequest>): ListRevocationsRequest {
     const message = createBaseListRevocationsRequest();
     message.id = object.id ?? "";
+    message.active = object.active ?? undefined;
+    message.target = object.target ?? undefined;
     return message;
   },
 };
