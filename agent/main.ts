@@ -4,12 +4,14 @@ import { kinds } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { metricsAddress } from '#telemetry/metrics.ts'
+import { toDuration } from '#wire/duration.ts'
 import { features } from '#wire/features.ts'
 import { version } from '#wire/version.ts'
 import { openBans } from './bans.ts'
 import { openCeiling } from './ceiling.ts'
 import { type Config, readConfig } from './config.ts'
 import { openDialler } from './dial.ts'
+import { openDoorkeeper } from './doorkeeper.ts'
 import { openDumps } from './dumps.ts'
 import { checkOwnerLabels, hostLabels } from './host.ts'
 import { checkUsable, identityDirectory, obtainIdentity } from './identity.ts'
@@ -84,7 +86,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   )
 
   const clock = openSteadyClock()
-  const bans = openBans()
+  const bans = openBans(clock)
   const tombstones = starting.use(await openTombstones(dataDir, log))
   const roster = starting.use(openRoster({ due: () => outbox.connectionsChanged() }))
   const reconciler: Reconciler = starting.use(
@@ -94,6 +96,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       roster,
       isRevoked: id => revocations.has(id),
       isBanned: bans.refuses,
+      unwelcome: (relay, ip, rule) => doorkeeper.turnedAway(relay, ip, rule),
       clock,
       lease: { holds: length => lease.holds(length), isBegun: () => lease.begun },
       changed: id => outbox.relayChanged(id),
@@ -109,10 +112,23 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     tombstones,
     log,
   })
+  const doorkeeper = openDoorkeeper({
+    clock,
+    bans,
+    banned() {
+      revocations.sourceBanned()
+      outbox.sourceBanned()
+    },
+    log,
+  })
   const outbox = openOutbox({
     relays: reconciler.relays,
     report: reconciler.report,
     connections: roster,
+    banned: () =>
+      bans.own().map(({ relayId, cidr, until }) => {
+        return { relayId, cidr, lasts: toDuration(until - clock()) }
+      }),
     askLease: () => lease.ask(),
   })
   const lease: Lease = starting.use(

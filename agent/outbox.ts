@@ -1,4 +1,4 @@
-import type { AttachRequest, ConnectionEvents } from '#gen/fleetcat/v1/agent.ts'
+import type { AttachRequest, ConnectionEvents, SourceBanned } from '#gen/fleetcat/v1/agent.ts'
 import type { Receipt, RelayReport } from '#gen/fleetcat/v1/relay.ts'
 
 type Message = NonNullable<AttachRequest['message']>
@@ -12,6 +12,8 @@ export interface OutboxSources {
   readonly relays: () => Iterable<string>
   readonly report: (relayId: string) => RelayReport | undefined
   readonly connections: { take(): ConnectionEvents | undefined; restart(): void }
+  /** The sources that this agent has shut out, and of which the controller has not said that it knows. */
+  readonly banned: () => SourceBanned[]
   /** The nonce of a new question for the lease, which counts from this moment. */
   readonly askLease: () => bigint
 }
@@ -32,6 +34,8 @@ export interface Outbox {
   receipt(receipt: Receipt): void
   applied(revision: bigint): void
   pulse(): void
+  /** This agent has shut a source out. */
+  sourceBanned(): void
   /** Asks for the lease, ahead of all but receipts. */
   leaseDue(): void
 }
@@ -47,6 +51,7 @@ export function openOutbox(sources: OutboxSources): Outbox {
   let applied: bigint | undefined
   let appliedDue = false
   let pulseDue = false
+  let bannedDue = false
   let leaseDue = false
 
   function next(): Message | undefined {
@@ -55,6 +60,11 @@ export function openOutbox(sources: OutboxSources): Outbox {
     if (leaseDue) {
       leaseDue = false
       return { $case: 'leaseRequest', value: { nonce: sources.askLease() } }
+    }
+    if (bannedDue) {
+      bannedDue = false
+      const banned = sources.banned()
+      if (banned.length > 0) return { $case: 'banned', value: { sources: banned } }
     }
     const reports = takeReports()
     if (reports.length > 0) return { $case: 'reports', value: { reports } }
@@ -107,6 +117,7 @@ export function openOutbox(sources: OutboxSources): Outbox {
       for (const id of sources.relays()) dirty.add(id)
       appliedDue = applied !== undefined
       leaseDue = true
+      bannedDue = true
       sources.connections.restart()
       flush()
     },
@@ -130,6 +141,10 @@ export function openOutbox(sources: OutboxSources): Outbox {
     applied(revision) {
       applied = revision
       appliedDue = true
+      soon()
+    },
+    sourceBanned() {
+      bannedDue = true
       soon()
     },
     pulse() {

@@ -7,6 +7,7 @@ import type { Logger } from '#telemetry/log.ts'
 import { pause } from './backoff.ts'
 import type { Ceiling } from './ceiling.ts'
 import { connectionIds } from './connection-ids.ts'
+import type { Doorkeeper } from './doorkeeper.ts'
 import { type RelayEgress, relayEgress } from './egress.ts'
 import { openPacer } from './pacer.ts'
 import { sameButLimits, toPlan } from './plan.ts'
@@ -29,6 +30,8 @@ export interface ReconcilerContext extends RightsContext {
   readonly isRevoked: (relayId: string) => boolean
   /** Sources that are shut out of this relay. */
   readonly isBanned: (relayId: string, ip: string) => boolean
+  /** An arrival was turned away, or failed at the door, at a relay that bans who comes so again and again. */
+  readonly unwelcome: Doorkeeper['turnedAway']
   /** The report of this relay has changed. */
   readonly changed: (relayId: string) => void
   readonly log: Logger
@@ -248,6 +251,10 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
         refused(cause, source) {
           refusals.count(slot.id, cause)
           story.refused(cause, source)
+        },
+        unwelcome(ip) {
+          const { name = '', limits } = slot.desired ?? {}
+          if (limits?.ban) cx.unwelcome({ id: slot.id, name }, ip, limits.ban)
         },
         failed(error, source) {
           refusals.count(slot.id, error.code)

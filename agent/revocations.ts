@@ -41,6 +41,8 @@ export interface Revocations {
   obey(order: RevokeOrder): Promise<Receipt>
   /** All sources that are shut out as of now; connections of those are cut. Throws a RelayError on a bad network. */
   banned(bans: readonly Ban[]): void
+  /** This agent has shut one out by itself: its connections are cut. */
+  sourceBanned(): void
 }
 
 /** How many receipts are kept for an order that comes again. */
@@ -64,6 +66,10 @@ export function openRevocations(cutters: Cutters): Revocations {
       why: 'the controller names a target that this agent does not know',
       fix: 'Update fleetcat on this host',
     })
+  }
+
+  function cutBanned(): void {
+    void banned(new RelayError('revoked', { what: 'the connection', why: 'its source is shut out' }))
   }
 
   async function carryOut(order: RevokeOrder, kept: Promise<void>): Promise<Receipt> {
@@ -101,9 +107,9 @@ export function openRevocations(cutters: Cutters): Revocations {
     has: relayId => struckOff || tombstones.has(relayId),
     banned(all) {
       bans.replace(all)
-      const why = 'its source is shut out'
-      void banned(new RelayError('revoked', { what: 'the connection', why }))
+      cutBanned()
     },
+    sourceBanned: cutBanned,
     obey(order) {
       const isRelay = order.target?.$case === 'relayId'
       const kept = isRelay ? tombstones.bury(String(order.target?.value)) : Promise.resolve()

@@ -7,6 +7,7 @@ import { longestLeaseMs, shortestLeaseMs } from '#wire/lease.ts'
 import { checkSharing } from '#wire/sharing.ts'
 import { parseDuration } from './duration.ts'
 import { usage } from './failure.ts'
+import { banRule } from './views/ban-rule.ts'
 import { toFlow } from './views/flow.ts'
 import type { LimitsItem, SpecItem } from './views/relay.ts'
 import { toSharing } from './views/sharing.ts'
@@ -33,7 +34,7 @@ export function checkRelayName(name: string): void {
 /** Checks what can be checked without the fleet, so that a slip is answered at once. Throws a RelayError. */
 export async function toDraft({ name, labels, reason, spec }: Description): Promise<RelayDraft> {
   checkRelayName(name)
-  const { bindAll } = await import('#relay/endpoints/index.ts')
+  const { bindAll, checkProvesSources } = await import('#relay/endpoints/index.ts')
   if (spec.agents.length > 0 && spec.selector) {
     throw usage(
       `relay/${name}`,
@@ -42,6 +43,7 @@ export async function toDraft({ name, labels, reason, spec }: Description): Prom
     )
   }
   bindAll(spec)
+  if (spec.limits.banAfter !== undefined) checkProvesSources(spec.listen)
   const sharing = toSharing(spec)
   checkSharing(`relay/${name}`, sharing)
   const flow = toFlow(spec)
@@ -80,7 +82,7 @@ export function parseTtl(text: string): number {
 }
 
 function limits(given: LimitsItem) {
-  const { allowFrom = [], denyFrom = [], maxConnections = 0, ratePerSecond = 0 } = given
+  const { allowFrom = [], denyFrom = [], maxConnections = 0, ratePerSecond = 0, banAfter, banFor } = given
   for (const network of [...allowFrom, ...denyFrom]) parseCidr(network)
   const duration = (text: string | undefined, what: string) =>
     text === undefined ? undefined : toDuration(parseDuration(text, what))
@@ -91,5 +93,6 @@ function limits(given: LimitsItem) {
     ratePerSecond,
     idleTimeout: duration(given.idleTimeout, 'idle timeout'),
     maxConnectionAge: duration(given.maxConnectionAge, 'connection age'),
+    ban: banAfter === undefined ? undefined : banRule(banAfter, banFor),
   }
 }

@@ -10,6 +10,7 @@ import { flowOfSpec } from './flow-schema.ts'
 import { specKeys } from './relay-schema.ts'
 import { sharingOfSpec } from './sharing-schema.ts'
 import { parseByteRate, parseSize } from './size.ts'
+import { banRule } from './views/ban-rule.ts'
 import { httpPath } from './views/sharing.ts'
 
 type Path = readonly (string | number)[]
@@ -64,6 +65,8 @@ export async function valueMistakes(value: unknown): Promise<Mistake[]> {
   for (const key of ['idleTimeout', 'maxConnectionAge']) {
     check(['spec', 'limits', key], text => parseDuration(text, key))
   }
+  check(['spec', 'limits', 'banAfter'], text => banRule(text, undefined))
+  check(['spec', 'limits', 'banFor'], text => banRule('1/1m', text))
   check(['spec', 'lease'], parseLease)
   check(['spec', 'ttl'], parseTtl)
   return [...found, ...together(String(metadata.name ?? ''), spec), ...settings(spec)]
@@ -82,6 +85,12 @@ function together(name: string, spec: Record<string, unknown>): Mistake[] {
   if (spec.target !== undefined && spec.targets !== undefined) {
     const error = usage(`relay/${name}`, 'it has both `target` and `targets`', 'Keep one of the two')
     found.push({ path: ['spec', 'target'], error })
+  }
+  const limits = mapOf(spec.limits)
+  if (limits.banFor !== undefined && limits.banAfter === undefined) {
+    const fix = 'Add for example `banAfter: 20/1m`'
+    const error = usage(`relay/${name}`, '`banFor` has nothing to last', fix)
+    found.push({ path: ['spec', 'limits', 'banFor'], error })
   }
   if (indexes(spec.agents).length > 0 && spec.selector) {
     const fix = 'Keep one: agents by name, or a selector that finds them'

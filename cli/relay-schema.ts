@@ -18,6 +18,8 @@ const limits = z.strictObject({
   ratePerSecond: z.number().positive().optional(),
   idleTimeout: z.string().optional(),
   maxConnectionAge: z.string().optional(),
+  banAfter: z.string().optional(),
+  banFor: z.string().optional(),
 })
 const spec = z.strictObject({
   listen: z.string(),
@@ -157,6 +159,8 @@ const advice: Record<string, string | undefined> = {
   listen: 'Write for example `listen: TCP4-LISTEN:8080,bind=127.0.0.1,fork`',
   idleTimeout: 'Write for example `idleTimeout: 15s`',
   maxConnectionAge: 'Write for example `maxConnectionAge: 8h`',
+  banAfter: 'Write for example `banAfter: 20/1m`',
+  banFor: 'Write for example `banFor: 1h`',
   maxConnections: 'Write for example `maxConnections: 100`',
   ratePerSecond: 'Write for example `ratePerSecond: 50`',
   health: 'Write for example `health: { check: http:/healthz, interval: 5s }`',

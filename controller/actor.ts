@@ -15,6 +15,11 @@ export const controllerActor: Actor = { kind: 'controller', name: '', peer: '' }
 
 export const strangerAt = (peer: string): Actor => ({ kind: 'stranger', name: '', peer })
 
+/** Who it was, as lists show it. What an agent does without being asked is not an operator's of the same name. */
+export function signatureOf({ kind, name }: Actor): string {
+  return kind === 'agent' ? `agent/${name} (automatic)` : name
+}
+
 /** Who and from where, as every log line of a change says it. */
 export function actorFields({ kind, name, peer }: Actor): { by: string; from?: string } {
   const isNamed = kind === 'agent' || kind === 'operator'

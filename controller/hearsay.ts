@@ -1,4 +1,4 @@
-import type { ConnectionEvents, Hello } from '#gen/fleetcat/v1/agent.ts'
+import type { ConnectionEvents, Hello, SourcesBanned } from '#gen/fleetcat/v1/agent.ts'
 import {
   type DumpFrame,
   type Problem,
@@ -64,6 +64,11 @@ export function checkReceipt(receipt: Receipt): void {
   dates(`receipt for ${receipt.revocationId}`, [receipt.at])
   receipt.problem = cutProblem(receipt.problem)
   receipt.warning = cutProblem(receipt.warning)
+}
+
+export function checkBanned({ sources }: SourcesBanned): void {
+  count('banned sources', sources.length, mostInOneMessage)
+  for (const { relayId, cidr } of sources) texts('banned source', [relayId, cidr], mostId)
 }
 
 export function checkFrames(frames: readonly DumpFrame[]): void {

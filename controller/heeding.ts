@@ -1,10 +1,16 @@
-import type { AttachRequest, CertificateGrant, ConnectionEvents } from '#gen/fleetcat/v1/agent.ts'
+import type {
+  AttachRequest,
+  CertificateGrant,
+  ConnectionEvents,
+  SourceBanned,
+} from '#gen/fleetcat/v1/agent.ts'
 import { type Relay, type RelayReport, RelayState } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
+import { sourceNetwork } from '#relay/ip.ts'
 import { failureOf } from '#wire/failure.ts'
 import { toProblem } from '#wire/problem.ts'
 import type { Note } from './audit/note.ts'
-import { checkConnections, checkReceipt, checkReports, dates } from './hearsay.ts'
+import { checkBanned, checkConnections, checkReceipt, checkReports, dates } from './hearsay.ts'
 import { type Host, noteConnections, noteReport } from './hosts.ts'
 import type { Parts } from './parts.ts'
 import type { AgentSession } from './session.ts'
@@ -60,6 +66,10 @@ export function heed(
           host.renewing = false
           session.grant(grant)
         })
+      break
+    case 'banned':
+      checkBanned(said.value)
+      hearBanned(parts, host, session, said.value.sources)
       break
     case 'leaseRequest':
       session.lease(said.value.nonce)
@@ -128,6 +138,27 @@ function noteTurn({ comings }: Parts, host: Host, relay: Relay, report: RelayRep
     target: `relay/${relay.name}`,
     fields: { relay: relay.name, id: relay.id, generation, problem },
   })
+}
+
+/** Of a relay of its own, and one source each: an agent must not shut anybody else out, nor all the world. */
+function hearBanned(parts: Parts, host: Host, session: AgentSession, sources: readonly SourceBanned[]): void {
+  for (const source of sources) {
+    const relay = parts.mirror.relaysById.get(source.relayId)
+    if (!relay) continue
+    const fields = { relay: relay.name, source: source.cidr }
+    if (!isIts(parts, host, session, relay)) {
+      const words = 'an agent shut a source out of a relay that is not its own; it was not heeded'
+      lied(parts, host.name, session, 'alert.foreign-ban', fields, words)
+    } else if (!isOneSource(source.cidr)) {
+      const words = 'an agent shut out what is not one source; it was not heeded'
+      lied(parts, host.name, session, 'alert.wide-ban', fields, words)
+    } else void parts.automaticBans.note(actorOf(host), relay, source)
+  }
+}
+
+function isOneSource(cidr: string): boolean {
+  const [ip = ''] = cidr.split('/')
+  return sourceNetwork(ip) === cidr
 }
 
 function isIts({ placement }: Parts, host: Host, session: AgentSession, relay: Relay): boolean {

@@ -6,6 +6,7 @@ import { holds } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import type { Condition, Op } from './store/store.ts'
 import type { Tables } from './tables.ts'
+import { parseTarget } from './target.ts'
 
 /** Discards what has had its day, so that the store and the mirror do not grow for ever. */
 export interface Housekeeping extends AsyncDisposable {
@@ -32,6 +33,8 @@ const revocationsStayMs = 90 * dayMs
 /** Of relays whose time is over: until then they are in the list, and can be given more. */
 const expiredStayMs = 7 * dayMs
 const mostRevocations = 10_000
+/** Of those that agents have made by themselves, of which there may be very many. */
+const automaticStayMs = dayMs
 const opsAtOnce = 500
 
 /** What goes together, and only while the row is as it was when it was looked at. */
@@ -65,8 +68,9 @@ export function openHousekeeping({ commit, tables, mirror, former, log }: Parts)
     }
   }
 
-  /** Nobody has to answer it any more: each agent has, or is struck off itself. */
-  function isFinal({ id, agents }: Revocation): boolean {
+  /** Nobody has to answer it any more: each agent has, or is struck off itself; or the source is let in again. */
+  function isFinal({ id, agents, target }: Revocation): boolean {
+    if (parseTarget(target).kind === 'source') return true
     return agents.every(agent => mirror.receipt(id, agent) || mirror.agents.get(agent)?.value.revoked)
   }
 
@@ -75,7 +79,8 @@ export function openHousekeeping({ commit, tables, mirror, former, log }: Parts)
       .filter(({ value }) => isFinal(value) && !holds(value, now))
       .sort((a, b) => (b.value.at?.getTime() ?? 0) - (a.value.at?.getTime() ?? 0))
     for (const [i, { value, modRev }] of final.entries()) {
-      if (i < mostRevocations && (value.at?.getTime() ?? 0) >= now - revocationsStayMs) continue
+      const stayMs = value.automatic ? automaticStayMs : revocationsStayMs
+      if (i < mostRevocations && (endOf(value)?.getTime() ?? 0) >= now - stayMs) continue
       const { id, agents } = value
       yield {
         condition: tables.revocations.at(id, modRev),
@@ -86,6 +91,9 @@ export function openHousekeeping({ commit, tables, mirror, former, log }: Parts)
       }
     }
   }
+
+  /** Of an automatic one its end: before that it has something to shut out. */
+  const endOf = ({ automatic, at, lockUntil }: Revocation) => (automatic ? lockUntil : at)
 
   async function remove(removals: Iterable<Removal>): Promise<number> {
     let [count, conditions, ops]: [number, Condition[], Op[]] = [0, [], []]

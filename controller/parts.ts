@@ -2,6 +2,7 @@ import type { Logger } from '#telemetry/log.ts'
 import type { Access } from './access.ts'
 import type { Alerts } from './alerts.ts'
 import type { Comings } from './audit/comings.ts'
+import type { AutomaticBans } from './automatic-bans.ts'
 import type { Boots } from './boots.ts'
 import type { Credentials } from './credentials.ts'
 import type { Dumps } from './dumps.ts'
@@ -43,6 +44,7 @@ export interface Parts {
   readonly relays: Relays
   readonly fleetFile: FleetFile
   readonly revocations: Revocations
+  readonly automaticBans: AutomaticBans
   readonly dumps: Dumps
   readonly credentials: Credentials
   readonly tokens: Tokens

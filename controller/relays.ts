@@ -1,10 +1,11 @@
 import { ChangeKind, type RelayChange, type RelayDraft } from '#gen/fleetcat/v1/operator.ts'
 import { type Relay, RelayLimits, RelaySpec } from '#gen/fleetcat/v1/relay.ts'
 import type { Duration } from '#gen/google/protobuf/duration.ts'
-import { bindAll } from '#relay/endpoints/index.ts'
+import { bindAll, checkProvesSources } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { parseCidr } from '#relay/ip.ts'
 import { nearest } from '#relay/nearest.ts'
+import { checkBanRule } from '#wire/ban-rule.ts'
 import { limitMs, toDuration, toMilliseconds } from '#wire/duration.ts'
 import { checkFlow } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
@@ -70,7 +71,7 @@ export function openRelays({
     checkSharing(what, spec)
     checkFlow(what, spec)
     checkAgents(what, spec)
-    checkLimits(what, spec.limits)
+    checkLimits(what, spec)
     checkLease(what, spec)
     checkTtl(what, spec)
     return { draft, spec }
@@ -256,8 +257,12 @@ function canonical({ spec }: Relay): Uint8Array {
   return RelaySpec.encode(RelaySpec.fromPartial({ ...rest, agents: [...new Set(agents)].sort() })).finish()
 }
 
-function checkLimits(what: string, limits: RelayLimits | undefined): void {
+function checkLimits(what: string, { listen, limits }: RelaySpec): void {
   if (!limits) return
+  if (limits.ban) {
+    checkProvesSources(listen)
+    checkBanRule(what, limits.ban)
+  }
   for (const cidr of [...limits.allowFrom, ...limits.denyFrom]) parseCidr(cidr)
   if (!Number.isFinite(limits.ratePerSecond) || limits.ratePerSecond < 0) {
     throw new RelayError('usage', { what, why: 'the rate must be a positive number of connections a second' })

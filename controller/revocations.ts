@@ -3,7 +3,7 @@ import type { LiftRequest, RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
 import { type Receipt, Revocation } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import { limitMs, toDuration, toMilliseconds } from '#wire/duration.ts'
-import type { Actor } from './actor.ts'
+import { type Actor, signatureOf } from './actor.ts'
 import type { Note } from './audit/note.ts'
 import type { Commit } from './commit.ts'
 import { newId } from './ids.ts'
@@ -154,7 +154,8 @@ export function openRevocations({ commit, tables, mirror, revocable }: Parts): R
           target,
           targetId: plan.targetId,
           at: new Date(),
-          by: by.name,
+          by: signatureOf(by),
+          automatic: by.kind === 'agent',
           reason,
           agents: plan.agents,
           requestId,

@@ -6,6 +6,7 @@ import { openAdmission } from './admission.ts'
 import { openAlerts } from './alerts.ts'
 import { openComings } from './audit/comings.ts'
 import { openLedger } from './audit/ledger.ts'
+import { openAutomaticBans } from './automatic-bans.ts'
 import { openBoots } from './boots.ts'
 import { openCluster } from './cluster.ts'
 import { openCommit } from './commit.ts'
@@ -73,6 +74,7 @@ export async function openState(
   const relays = openRelays({ commit, tables, mirror, former, locks })
   const revocable = openRevocable({ tables, mirror, hosts, former })
   const revocations = openRevocations({ commit, tables, mirror, revocable })
+  const automaticBans = openAutomaticBans({ mirror, revocations, alerts, log })
   const dumps = openDumps({ mirror, hosts, placement, ledger })
   const fleetFile = openFleetFile({ mirror, relays, revocations })
   const credentials = openCredentials({ authority, commit, tables, lifetimes: config.certificates, alerts })
@@ -117,6 +119,7 @@ export async function openState(
     relays,
     fleetFile,
     revocations,
+    automaticBans,
     dumps,
     credentials,
     tokens,

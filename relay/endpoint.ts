@@ -261,6 +261,8 @@ export interface EndpointKind {
   readonly role: 'target' | 'listen' | 'both'
   /** Opening it shows whether a server is there, and does nothing else: health checks may open it. */
   readonly checkable?: true
+  /** Of a listener: who comes has answered a handshake at its IP, which therefore cannot be forged. */
+  readonly provesSources?: true
   /** A pattern for any of these keywords covers this kind too: a `TCP` line in a ceiling covers `TCP4`. */
   readonly covers?: readonly string[]
   /** The options that a ceiling's line may have, because the scope tells of them. All that it has, if absent. */

@@ -70,6 +70,18 @@ export function parseCidr(text: string): Cidr {
   return { text: canonical, family, bytes: network, bits: length }
 }
 
+/**
+ * The network that one source has for itself: of IPv4 its address, of IPv6 the /64 that it can pick addresses from.
+ * Undefined for text that is no IP.
+ */
+export function sourceNetwork(ip: string): string | undefined {
+  const parsed = parse(ip)
+  if (!parsed) return undefined
+  if (parsed.kind() === 'ipv4') return `${parsed}/32`
+  const bytes = parsed.toByteArray().map((byte, i) => (i < 8 ? byte : 0))
+  return `${ipaddr.fromByteArray(bytes)}/64`
+}
+
 /** Is `ip` inside the network? Text that is no IP is inside none. */
 export function contains(cidr: Cidr, ip: string): boolean {
   const bytes = parse(ip)?.toByteArray()

@@ -64,6 +64,11 @@ export interface RelayObserver {
   /** All its descriptors are gone. */
   closed(connection: Connection, end: { cause: EndCause; error?: RelayError; durationMs: number }): void
   refused(cause: RefusalCause, source: string): void
+  /**
+   * An arrival from this IP was turned away by a rule, or failed at the door. Never of datagrams, whose senders anybody
+   * can forge, nor of those for whom there was only no room.
+   */
+  unwelcome?(ip: string): void
   /** The target is open, and bytes begin to flow. */
   joined?(connection: Connection, target: Peer): void
   /** No target could be opened for this connection, or it failed at the door: its handshake did. */
@@ -134,7 +139,10 @@ export function openRelay(
   const watchers = new Set<Watcher>()
   const limits: { -readonly [K in keyof PumpLimits]: PumpLimits[K] } = { barrier }
   const trace: { at: Date; state: string }[] = []
-  const turnedAway = (cause: RefusalCause, peer: Channel['peer']) => observer.refused(cause, peer.text)
+  const turnedAway = (cause: RefusalCause, { ip, text }: Channel['peer']) => {
+    observer.refused(cause, text)
+    if (ip !== undefined && byRule.has(cause)) observer.unwelcome?.(ip)
+  }
   const dialing = { egress, turnedAway, ...(lookup && { lookup }), ...(programs && { programs }) }
   const targets = openTargets(plan.targets, plan, {
     checking: { ...dialing, ...(checkEgress && { egress: checkEgress }), barrier },
@@ -213,19 +221,20 @@ export function openRelay(
     finishing.set(tees, done)
   }
 
-  const admit = ({ ip, text, many }: Channel['peer']): boolean => {
+  const admit = (peer: Channel['peer']): boolean => {
+    const { ip, many } = peer
     const present = live.size + arriving
     const cause = screening || many ? admission?.roomRefusal(present) : admission?.refusal(ip, present)
-    if (cause) observer.refused(cause, text)
+    if (cause) turnedAway(cause, peer)
     else arriving++
     return cause === undefined
   }
 
   /** Who is not through yet takes no room from others: of those there may be many that never will be. */
-  const screen = ({ ip, text }: Channel['peer']): boolean => {
+  const screen = (peer: Channel['peer']): boolean => {
     screening = true
-    const cause = admission?.refusal(ip, live.size + arriving)
-    if (cause) observer.refused(cause, text)
+    const cause = admission?.refusal(peer.ip, live.size + arriving)
+    if (cause) turnedAway(cause, peer)
     return cause === undefined
   }
 
@@ -258,7 +267,10 @@ export function openRelay(
       admit,
       screen,
       hears,
-      failed: (error: RelayError, peer: Channel['peer']) => observer.failed(error, peer.text),
+      failed: (error: RelayError, { ip, text }: Channel['peer']) => {
+        observer.failed(error, text)
+        if (ip !== undefined) observer.unwelcome?.(ip)
+      },
       retrying: (error: RelayError, retryAt: Date) => setState({ name: 'rejected', error, retryAt }),
     }
     if (plan.listen.acceptor) return plan.listen.acceptor.listen(cx)
@@ -452,6 +464,16 @@ export function openRelay(
     },
   }
 }
+
+/** What says something of who comes, and not only of how many do. */
+const byRule: ReadonlySet<RefusalCause> = new Set<RefusalCause>([
+  'denied-source',
+  'range',
+  'not-allowed-source',
+  'rate',
+  'source-rate',
+  'untrusted-proxy',
+])
 
 function noLongerAllowed({ source }: Connection): RelayError {
   return new RelayError('denied', {

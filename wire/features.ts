@@ -15,6 +15,7 @@ const settings = [
 /** Those that go by another name on the wire, or stand deeper in it. */
 const others: Record<string, (desired: Desired) => unknown> = {
   ttl: ({ expiresIn }) => expiresIn,
+  'ban-after': ({ limits }) => limits?.ban,
 }
 
 /** It can show an operator what passes through its relays. */

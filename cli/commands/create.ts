@@ -21,6 +21,8 @@ interface Options extends OutputOptions, FlowOptions, SharingOptions {
   readonly idleTimeout?: string
   readonly maxConnectionAge?: string
   readonly lease?: string
+  readonly banAfter?: string
+  readonly banFor?: string
   readonly ttl?: string
   readonly label?: string[]
   readonly reason?: string
@@ -84,6 +86,8 @@ function withLimits(command: Command): Command {
       'close a connection that is so old',
       duration('--max-connection-age'),
     )
+    .option('--ban-after <n/duration>', 'shut a source out that was turned away so often in this time: 20/1m')
+    .option('--ban-for <duration>', 'with --ban-after: for so long (default: 1h)')
 }
 
 function rate(text: string): number {
@@ -179,7 +183,10 @@ async function addressed(listen: string | undefined, targets: string[], options:
 }
 
 function limits(options: Options): LimitsItem {
-  const { allowFrom, denyFrom, maxConnections, rate, idleTimeout, maxConnectionAge } = options
+  const { allowFrom, denyFrom, maxConnections, rate, idleTimeout, maxConnectionAge, banAfter, banFor } =
+    options
+  if (banFor !== undefined && banAfter === undefined)
+    throw usage('fleetcat create', '--ban-for has nothing to last', 'Add for example --ban-after 20/1m')
   return {
     ...(allowFrom && { allowFrom }),
     ...(denyFrom && { denyFrom }),
@@ -187,6 +194,8 @@ function limits(options: Options): LimitsItem {
     ...(rate && { ratePerSecond: rate }),
     ...(idleTimeout && { idleTimeout }),
     ...(maxConnectionAge && { maxConnectionAge }),
+    ...(banAfter !== undefined && { banAfter }),
+    ...(banFor !== undefined && { banFor }),
   }
 }
 

@@ -6,6 +6,7 @@ import { formatDuration } from '../duration.ts'
 import { colourOfState } from '../output/colour.ts'
 import type { Presentation } from '../output/print.ts'
 import { since, until } from '../output/time.ts'
+import { banItem } from './ban-rule.ts'
 import { type FlowItem, flowItem } from './flow.ts'
 import { type SharingItem, sharingItem } from './sharing.ts'
 import { type TargetItem, targetItem } from './target.ts'
@@ -19,6 +20,9 @@ export interface LimitsItem {
   readonly ratePerSecond?: number
   readonly idleTimeout?: string
   readonly maxConnectionAge?: string
+  /** `20/1m`: a source that was turned away so often in that time is shut out. */
+  readonly banAfter?: string
+  readonly banFor?: string
 }
 
 export interface SpecItem extends FlowItem, SharingItem {
@@ -119,6 +123,7 @@ function limitsItem(limits: RelayLimits | undefined): LimitsItem {
     ...(limits?.ratePerSecond && { ratePerSecond: limits.ratePerSecond }),
     ...(idle && { idleTimeout: formatDuration(idle) }),
     ...(age && { maxConnectionAge: formatDuration(age) }),
+    ...(limits?.ban && banItem(limits.ban)),
   }
 }
 

@@ -142,6 +142,21 @@ export function checkCheckable(target: string): void {
   }
 }
 
+/** Throws a RelayError `usage` for a listener where sources have no IP, or anybody can forge it. */
+export function checkProvesSources(listen: string): void {
+  const { read, write } = parseTarget(listen)
+  for (const { keyword, text } of [read, write]) {
+    const kind = kindOf(keyword)
+    if (!kind || kind.provesSources) continue
+    const proving = kinds.filter(({ provesSources }) => provesSources).map(({ keyword }) => keyword)
+    throw new RelayError('usage', {
+      what: `automatic bans at \`${shown(text)}\``,
+      why: `who comes to ${kind.keyword} has no IP, or anybody can forge it and have others shut out`,
+      fix: `Leave the bans out. They make sense for ${proving.join(', ')}`,
+    })
+  }
+}
+
 function bindTargetAddress(address: Address): Endpoint {
   const kind = kindOf(address.keyword)
   if (kind?.role === 'listen') {

@@ -31,9 +31,20 @@ export function onlyFrom(trusted: readonly Cidr[], cx: OpenContext): (peer: Peer
 export function presented(what: string, screen: (peer: Peer) => boolean, through: Screen): Screen {
   const talking = { what, language: 'PROXY protocol', misspoken: 'usage', withinMs: headerMs } as const
   return async (inner, cx) => {
-    const ends = await talkOver(inner, cx, talking, talk => talk.hear(parseProxyHeader))
-    const channel = { ...inner, peer: peerOf(ends, inner.peer) }
-    if (screen(channel.peer)) return await through(channel, cx)
+    // The proxy is trusted: neither what it does wrong nor what its clients do is laid at its door.
+    const failing =
+      ({ text, ip }: Peer) =>
+      (thrown: unknown) => {
+        if (cx.signal.aborted) throw thrown
+        const who = { text, ...(ip !== undefined && { ip }) }
+        cx.failed?.(RelayError.from(thrown, what).within(`handshake with ${text}`), who)
+        return undefined
+      }
+    const heard = talkOver(inner, cx, talking, talk => talk.hear(parseProxyHeader)).then(ends => ({ ends }))
+    const header = await heard.catch(failing({ text: inner.peer.text }))
+    if (!header) return undefined
+    const channel = { ...inner, peer: peerOf(header.ends, inner.peer) }
+    if (screen(channel.peer)) return through(channel, cx).catch(failing(channel.peer))
     channel.abort(new RelayError('denied', { what, why: 'it was turned away' }))
     await channel[Symbol.asyncDispose]()
     return undefined

@@ -37,6 +37,7 @@ export const socksListenKinds: readonly EndpointKind[] = [
     summary: 'a proxy that speaks SOCKS4, SOCKS4a and SOCKS5, CONNECT only; its target is ASKED',
     groups,
     role: 'listen',
+    provesSources: true,
     bind(address) {
       const [portText] = argsOf(address, 'SOCKS-LISTEN:<port>', 1)
       const port = portArg(address, portText!, 0)

@@ -57,6 +57,7 @@ function listenKind(version: 4 | 6 | undefined): EndpointKind {
       : 'a TCP listener, on all IPv4 addresses unless `bind` or `pf` says otherwise',
     groups: listenGroups,
     role: 'listen',
+    provesSources: true,
     ...(version && { covers: ['TCP-LISTEN'] }),
     bind(address) {
       const [portText] = argsOf(address, `${keyword}:<port>`, 1)

@@ -57,6 +57,7 @@ export const tlsKinds: readonly EndpointKind[] = [
     summary: 'a TLS listener; clients must show a certificate unless `verify=0`',
     groups: listenGroups,
     role: 'listen',
+    provesSources: true,
     bind(address) {
       const [portText] = argsOf(address, 'OPENSSL-LISTEN:<port>', 1)
       const port = portArg(address, portText!, 0)

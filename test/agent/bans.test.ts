@@ -14,7 +14,7 @@ const ban = (cidr: string, more: { except?: string[]; relayIds?: string[]; id?: 
 
 describe('a list of bans', () => {
   test('refuses what lies inside, and nothing else', () => {
-    const bans = openBans()
+    const bans = openBans(() => performance.now())
     bans.replace([ban('10.0.0.0/8', { except: ['10.1.0.0/16'] }), ban('2001:db8::/32')])
     expect(bans.refuses('r-1', '10.2.3.4')).toBe(true)
     expect(bans.refuses('r-1', '::ffff:10.2.3.4')).toBe(true)
@@ -24,14 +24,14 @@ describe('a list of bans', () => {
   })
 
   test('may be about some relays only', () => {
-    const bans = openBans()
+    const bans = openBans(() => performance.now())
     bans.add(ban('10.0.0.0/8', { relayIds: ['r-1'] }))
     expect(bans.refuses('r-1', '10.0.0.1')).toBe(true)
     expect(bans.refuses('r-2', '10.0.0.1')).toBe(false)
   })
 
   test('gives way to the next one', () => {
-    const bans = openBans()
+    const bans = openBans(() => performance.now())
     bans.add(ban('10.0.0.0/8'))
     bans.replace([])
     expect(bans.refuses('r-1', '10.0.0.1')).toBe(false)
@@ -79,5 +79,40 @@ describe('a source that is shut out', () => {
     await using host = openHost()
     const receipt = await host.revocations.obey(order('v-1', ban('nonsense')))
     expect(receipt.problem).toMatchObject({ code: 'usage' })
+  })
+})
+
+describe('a ban of our own', () => {
+  const own = { relayId: 'r-1', cidr: '192.0.2.7/32', until: 10_000 }
+
+  test('holds at once, for its relay only, until its time is over', () => {
+    let now = 0
+    const bans = openBans(() => now)
+    bans.addOwn(own)
+    expect(bans.refuses('r-1', '192.0.2.7')).toBe(true)
+    expect(bans.refuses('r-2', '192.0.2.7')).toBe(false)
+    expect(bans.refuses('r-1', '192.0.2.8')).toBe(false)
+    now = 10_000
+    expect(bans.refuses('r-1', '192.0.2.7')).toBe(false)
+    expect(bans.own()).toEqual([])
+  })
+
+  test('of IPv6 is about the whole network of 64 bits', () => {
+    const bans = openBans(() => 0)
+    bans.addOwn({ ...own, cidr: '2001:db8:0:1::/64' })
+    expect(bans.refuses('r-1', '2001:db8:0:1:a:b:c:d')).toBe(true)
+    expect(bans.refuses('r-1', '2001:db8:0:2::1')).toBe(false)
+  })
+
+  test('outlives the lists that do not have it yet, and from then on the list decides', () => {
+    const bans = openBans(() => 0)
+    bans.addOwn(own)
+    bans.replace([ban('10.0.0.0/8')])
+    expect(bans.refuses('r-1', '192.0.2.7')).toBe(true)
+    expect(bans.own()).toEqual([own])
+    bans.replace([ban('192.0.2.7/32', { relayIds: ['r-1'] })])
+    expect(bans.own()).toEqual([])
+    bans.replace([])
+    expect(bans.refuses('r-1', '192.0.2.7')).toBe(false)
   })
 })

@@ -32,6 +32,7 @@ function setting(relays: string[]) {
       })
     },
     connections: { take: () => undefined, restart: () => void restarts++ },
+    banned: () => [],
     askLease: () => 1n,
   })
   return { outbox, restarts: () => restarts, reads: () => reads }

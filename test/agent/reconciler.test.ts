@@ -51,6 +51,7 @@ const limits = {
   ratePerSecond: 0,
   idleTimeout: undefined,
   maxConnectionAge: undefined,
+  ban: undefined,
 }
 
 describe('reconciler', () => {

@@ -1,6 +1,7 @@
 import { pino } from 'pino'
 import { openBans } from '#agent/bans.ts'
 import { openCeiling } from '#agent/ceiling.ts'
+import { openDoorkeeper } from '#agent/doorkeeper.ts'
 import { openReconciler } from '#agent/reconciler.ts'
 import { openRevocations } from '#agent/revocations.ts'
 import { openRoster } from '#agent/roster.ts'
@@ -58,7 +59,7 @@ export function openHost({
 } = {}) {
   const changed: string[] = []
   const ceiling = openCeiling(rules)
-  const bans = openBans()
+  const bans = openBans(clock)
   const roster = openRoster({ due() {} })
   const kept = keptLog()
   const reconciler = openReconciler({
@@ -67,6 +68,7 @@ export function openHost({
     roster,
     isRevoked: id => revocations.has(id),
     isBanned: bans.refuses,
+    unwelcome: (relay, ip, rule) => doorkeeper.turnedAway(relay, ip, rule),
     clock,
     lease,
     changed: id => void changed.push(id),
@@ -81,8 +83,15 @@ export function openHost({
     tombstones: memoryTombstones(),
     log: kept.log,
   })
+  const doorkeeper = openDoorkeeper({
+    clock,
+    bans,
+    banned: () => revocations.sourceBanned(),
+    log: kept.log,
+  })
   return {
     ceiling,
+    bans,
     roster,
     reconciler,
     revocations,

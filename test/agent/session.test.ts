@@ -24,7 +24,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
   const kept = keptLog()
   const { log } = kept
   const ceiling = openCeiling({ permit: permit(...memory), forbid: [] })
-  const bans = openBans()
+  const bans = openBans(() => performance.now())
   const tombstones = memoryTombstones()
   const roster = openRoster({ due: () => outbox.connectionsChanged() })
   const reconciler: Reconciler = openReconciler({
@@ -33,6 +33,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     roster,
     isRevoked: id => revocations.has(id),
     isBanned: bans.refuses,
+    unwelcome() {},
     clock: () => performance.now(),
     lease: { holds: length => lease.holds(length), isBegun: () => lease.begun },
     changed: id => outbox.relayChanged(id),
@@ -55,6 +56,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
       return reconciler.report(relayId)
     },
     connections: roster,
+    banned: () => [],
     askLease: () => lease.ask(),
   })
   const lease: Lease = openLease({

@@ -1,8 +1,8 @@
 import { connect, type Socket } from 'node:net'
 
 /** A client that keeps what it hears. */
-export async function openListener(port: number) {
-  const socket: Socket = connect(port, '127.0.0.1')
+export async function openListener(port: number, from = '127.0.0.1') {
+  const socket: Socket = connect({ port, host: '127.0.0.1', localAddress: from })
   const heard: Buffer[] = []
   let closed = false
   socket.on('data', chunk => heard.push(chunk))
@@ -10,7 +10,7 @@ export async function openListener(port: number) {
   socket.on('close', () => {
     closed = true
   })
-  await new Promise(resolve => socket.once('connect', resolve))
+  await new Promise(resolve => socket.once('connect', resolve).once('close', resolve))
   return {
     socket,
     heard: () => Buffer.concat(heard).toString(),

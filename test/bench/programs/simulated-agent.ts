@@ -55,6 +55,7 @@ export function simulateAgent(
         snapshotDue = true
       },
     },
+    banned: () => [],
     askLease: () => lease.ask(),
   })
   const lease: Lease = openLease({

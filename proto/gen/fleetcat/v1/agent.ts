@@ -56,7 +56,22 @@ export interface AttachRequest {
     /** Counters and clock of the host, each few seconds. */
     { $case: "pulse"; value: Pulse }
     | { $case: "leaseRequest"; value: LeaseRequest }
+    | //
+    /** Sources that the agent has shut out by itself, as the rule of a relay says. */
+    { $case: "banned"; value: SourcesBanned }
     | undefined;
+}
+
+export interface SourcesBanned {
+  sources: SourceBanned[];
+}
+
+export interface SourceBanned {
+  relayId: string;
+  /** One IPv4 address, or an IPv6 network of 64 bits. */
+  cidr: string;
+  /** How much is left of the ban. */
+  lasts: Duration | undefined;
 }
 
 /** May I go on? The lease counts from when the agent asked. */
@@ -324,6 +339,9 @@ export const AttachRequest: MessageFns<AttachRequest> = {
       case "leaseRequest":
         LeaseRequest.encode(message.message.value, writer.uint32(74).fork()).join();
         break;
+      case "banned":
+        SourcesBanned.encode(message.message.value, writer.uint32(106).fork()).join();
+        break;
     }
     return writer;
   },
@@ -416,6 +434,14 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             message.message = { $case: "leaseRequest", value: LeaseRequest.decode(reader, reader.uint32()) };
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.message = { $case: "banned", value: SourcesBanned.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -491,7 +517,149 @@ export const AttachRequest: MessageFns<AttachRequest> = {
         }
         break;
       }
+      case "banned": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "banned", value: SourcesBanned.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseSourcesBanned(): SourcesBanned {
+  return { sources: [] };
+}
+
+export const SourcesBanned: MessageFns<SourcesBanned> = {
+  encode(message: SourcesBanned, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sources) {
+      SourceBanned.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SourcesBanned {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSourcesBanned();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sources.push(SourceBanned.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SourcesBanned>): SourcesBanned {
+    return SourcesBanned.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SourcesBanned>): SourcesBanned {
+    const message = createBaseSourcesBanned();
+    message.sources = object.sources?.map((e) => SourceBanned.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSourceBanned(): SourceBanned {
+  return { relayId: "", cidr: "", lasts: undefined };
+}
+
+export const SourceBanned: MessageFns<SourceBanned> = {
+  encode(message: SourceBanned, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.relayId !== "") {
+      writer.uint32(10).string(message.relayId);
+    }
+    if (message.cidr !== "") {
+      writer.uint32(18).string(message.cidr);
+    }
+    if (message.lasts !== undefined) {
+      Duration.encode(message.lasts, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SourceBanned {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSourceBanned();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.relayId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cidr = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.lasts = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SourceBanned>): SourceBanned {
+    return SourceBanned.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SourceBanned>): SourceBanned {
+    const message = createBaseSourceBanned();
+    message.relayId = object.relayId ?? "";
+    message.cidr = object.cidr ?? "";
+    message.lasts = (object.lasts !== undefined && object.lasts !== null)
+      ? Duration.fromPartial(object.lasts)
+      : undefined;
     return message;
   },
 };

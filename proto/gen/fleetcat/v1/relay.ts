@@ -206,6 +206,19 @@ export interface RelayLimits {
   ratePerSecond: number;
   idleTimeout: Duration | undefined;
   maxConnectionAge: Duration | undefined;
+  ban: BanRule | undefined;
+}
+
+/** An agent shuts out by itself who is turned away again and again: an address, or of IPv6 a network of 64 bits. */
+export interface BanRule {
+  /** So many arrivals that a rule turned away, or that failed at the door, */
+  after: number;
+  /** in this time */
+  within:
+    | Duration
+    | undefined;
+  /** shut their source out of the relay for so long. */
+  lasts: Duration | undefined;
 }
 
 export interface Relay {
@@ -327,6 +340,8 @@ export interface Revocation {
   relayIds: string[];
   /** Of a source: networks inside it that stay welcome. */
   except: string[];
+  /** An agent found by itself that its source is to be shut out. */
+  automatic: boolean;
 }
 
 /** An agent's word that a revocation is done there. */
@@ -909,6 +924,7 @@ function createBaseRelayLimits(): RelayLimits {
     ratePerSecond: 0,
     idleTimeout: undefined,
     maxConnectionAge: undefined,
+    ban: undefined,
   };
 }
 
@@ -931,6 +947,9 @@ export const RelayLimits: MessageFns<RelayLimits> = {
     }
     if (message.maxConnectionAge !== undefined) {
       Duration.encode(message.maxConnectionAge, writer.uint32(50).fork()).join();
+    }
+    if (message.ban !== undefined) {
+      BanRule.encode(message.ban, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -996,6 +1015,14 @@ export const RelayLimits: MessageFns<RelayLimits> = {
             message.maxConnectionAge = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.ban = BanRule.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1022,6 +1049,90 @@ export const RelayLimits: MessageFns<RelayLimits> = {
       : undefined;
     message.maxConnectionAge = (object.maxConnectionAge !== undefined && object.maxConnectionAge !== null)
       ? Duration.fromPartial(object.maxConnectionAge)
+      : undefined;
+    message.ban = (object.ban !== undefined && object.ban !== null) ? BanRule.fromPartial(object.ban) : undefined;
+    return message;
+  },
+};
+
+function createBaseBanRule(): BanRule {
+  return { after: 0, within: undefined, lasts: undefined };
+}
+
+export const BanRule: MessageFns<BanRule> = {
+  encode(message: BanRule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.after !== 0) {
+      writer.uint32(8).uint32(message.after);
+    }
+    if (message.within !== undefined) {
+      Duration.encode(message.within, writer.uint32(18).fork()).join();
+    }
+    if (message.lasts !== undefined) {
+      Duration.encode(message.lasts, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BanRule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBanRule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.after = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.within = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.lasts = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BanRule>): BanRule {
+    return BanRule.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BanRule>): BanRule {
+    const message = createBaseBanRule();
+    message.after = object.after ?? 0;
+    message.within = (object.within !== undefined && object.within !== null)
+      ? Duration.fromPartial(object.within)
+      : undefined;
+    message.lasts = (object.lasts !== undefined && object.lasts !== null)
+      ? Duration.fromPartial(object.lasts)
       : undefined;
     return message;
   },
@@ -1946,6 +2057,7 @@ function createBaseRevocation(): Revocation {
     liftedBy: "",
     relayIds: [],
     except: [],
+    automatic: false,
   };
 }
 
@@ -1992,6 +2104,9 @@ export const Revocation: MessageFns<Revocation> = {
     }
     for (const v of message.except) {
       writer.uint32(114).string(v!);
+    }
+    if (message.automatic !== false) {
+      writer.uint32(120).bool(message.automatic);
     }
     return writer;
   },
@@ -2121,6 +2236,14 @@ export const Revocation: MessageFns<Revocation> = {
             message.except.push(reader.string());
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.automatic = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2154,6 +2277,7 @@ export const Revocation: MessageFns<Revocation> = {
     message.liftedBy = object.liftedBy ?? "";
     message.relayIds = object.relayIds?.map((e) => e) || [];
     message.except = object.except?.map((e) => e) || [];
+    message.automatic = object.automatic ?? false;
     return message;
   },
 };
