@@ -23,26 +23,30 @@ interface Options extends FilterOptions, OutputOptions {
 const usualRows = 100
 
 export function command(): Command {
-  return withContext(
-    withOutput(
-      withFilter(
-        define('audit', 'Who did what in the fleet, from where and why, and what was refused.', [
-          'fleetcat audit',
-          'fleetcat audit -f',
-          'fleetcat audit --since 24h --by ann -o jsonl',
-          'fleetcat audit verify',
-          'fleetcat audit export --format rfc5424 --since 30d',
-        ]),
-      ).option(
-        '-n, --last <rows>',
-        `only the last so many (default: ${usualRows}, or all since)`,
-        count('--last'),
+  return (
+    withContext(
+      withOutput(
+        withFilter(
+          define('audit', 'Who did what in the fleet, from where and why, and what was refused.', [
+            'fleetcat audit',
+            'fleetcat audit -f',
+            'fleetcat audit --since 24h --by ann -o jsonl',
+            'fleetcat audit verify',
+            'fleetcat audit export --format rfc5424 --since 30d',
+          ]),
+        ).option(
+          '-n, --last <rows>',
+          `only the last so many (default: ${usualRows}, or all since)`,
+          count('--last'),
+        ),
       ),
-    ),
+    )
+      // What stands behind `verify` is for verify, though `audit` has an option of the same name.
+      .enablePositionalOptions()
+      .action(show)
+      .addCommand(verifyCommand())
+      .addCommand(exportCommand())
   )
-    .action(show)
-    .addCommand(verifyCommand())
-    .addCommand(exportCommand())
 }
 
 function withFilter(command: Command): Command {
