@@ -37,7 +37,6 @@ needing('nginx', 'curl', 'bash')(
         .filter(line => line.includes(`"${event}"`))
         .map(line => JSON.parse(line))
     await until('its end is logged', () => said('connection.closed').length === 1)
-    expect(said('connection.opened')[0]).toMatchObject({ relay: 'web', target })
     const [closed] = said('connection.closed')
     expect(closed).toMatchObject({ relay: 'web', target, cause: 'eof' })
     expect(closed.source).toMatch(/^127\.0\.0\.1:\d+$/)
@@ -55,6 +54,8 @@ needing('nginx', 'curl', 'bash')(
       source: `127.0.0.1:${client.localPort}`,
       target,
     })
+    const opening = await until('its beginning is logged', () => said('connection.opened')[0])
+    expect(opening).toMatchObject({ relay: 'web', connection: live.id, target })
     await fleet.cat(['revoke', `conn/${live.id}`])
     await ended(client.resume()).catch(() => {})
 
