@@ -3,6 +3,7 @@ import { parse } from 'yaml'
 import { z } from 'zod'
 import { RelayError } from '#relay/errors.ts'
 import { nearest } from '#relay/nearest.ts'
+import { syslogFormats } from '#telemetry/audit/formats.ts'
 
 const units: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
@@ -33,6 +34,23 @@ const schema = z.strictObject({
       unfinished: z.int().positive().default(1_024),
     })
     .prefault({}),
+  audit: z
+    .strictObject({
+      /** Rows go when they are older, and the oldest when there are more. */
+      keep: duration.default(400 * 86_400_000),
+      'keep-rows': z.int().min(1_000).default(5_000_000),
+      /** A collector that gets every row. */
+      syslog: z
+        .strictObject({
+          address: z.string(),
+          protocol: z.enum(['tcp', 'tls']).default('tls'),
+          /** Whose certificates the collector may show; those that the system trusts if nothing is said. */
+          cafile: z.string().optional(),
+          format: z.enum(syslogFormats).default('rfc5424'),
+        })
+        .optional(),
+    })
+    .prefault({}),
 })
 
 export type ControllerConfig = z.output<typeof schema>
@@ -46,6 +64,14 @@ const known = [
   'handshake',
   'first-call',
   'unfinished',
+  'audit',
+  'keep',
+  'keep-rows',
+  'syslog',
+  'address',
+  'protocol',
+  'cafile',
+  'format',
 ]
 
 export async function readConfig(file: string | undefined): Promise<ControllerConfig> {

@@ -6,7 +6,11 @@ import type { Parts } from './parts.ts'
 const stateNames = Object.entries(RelayState).filter(([, value]) => value > 0)
 
 /** The controller's figures. Each is read when it is scraped: nothing is counted twice. */
-export function registerMetrics(registry: Registry, { hosts, mirror, views }: Parts, front: Front): void {
+export function registerMetrics(
+  registry: Registry,
+  { hosts, mirror, views, store, sink }: Parts,
+  front: Front,
+): void {
   const registers = [registry]
   gauge('fleetcat_agents_enrolled', 'Agents that have joined and are not revoked', () => {
     return [...mirror.agents.values()].filter(({ value }) => !value.revoked).length
@@ -26,6 +30,14 @@ export function registerMetrics(registry: Registry, { hosts, mirror, views }: Pa
       for (const each of host.connections.values()) bytes += each.bytesIn + each.bytesOut
     return Number(bytes)
   })
+  const rows = async () => Number((await store.audit.ends()).head.seq)
+  gauge('fleetcat_audit_rows_total', 'Rows that the audit log has ever had', rows)
+  if (sink)
+    gauge(
+      'fleetcat_audit_unsent_rows',
+      'Rows of the audit log that the collector does not have yet',
+      async () => Math.max(0, (await rows()) - Number(sink.delivered)),
+    )
   new Gauge({
     name: 'fleetcat_relays',
     help: 'Relays by the gravest state of their agents',
@@ -46,13 +58,13 @@ export function registerMetrics(registry: Registry, { hosts, mirror, views }: Pa
     },
   })
 
-  function gauge(name: string, help: string, read: () => number): void {
+  function gauge(name: string, help: string, read: () => number | Promise<number>): void {
     new Gauge({
       name,
       help,
       registers,
-      collect() {
-        this.set(read())
+      async collect() {
+        this.set(await read())
       },
     })
   }

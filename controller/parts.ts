@@ -2,6 +2,7 @@ import type { Logger } from '#telemetry/log.ts'
 import type { Access } from './access.ts'
 import type { Alerts } from './alerts.ts'
 import type { Comings } from './audit/comings.ts'
+import type { Sink } from './audit/sink.ts'
 import type { AutomaticBans } from './automatic-bans.ts'
 import type { Boots } from './boots.ts'
 import type { Credentials } from './credentials.ts'
@@ -30,6 +31,8 @@ export interface Parts {
   readonly log: Logger
   readonly alerts: Alerts
   readonly comings: Comings
+  /** Absent where no collector is set. */
+  readonly sink: Sink | undefined
   readonly refusals: Refusals
   readonly store: Store
   readonly mirror: Mirror

@@ -41,7 +41,7 @@ export interface Pictured {
   unanswered(agent: string): readonly string[]
 }
 
-export type ShelfName = Exclude<keyof typeof rows, 'cluster'>
+export type ShelfName = Exclude<keyof typeof rows, 'cluster' | 'cursors'>
 
 export interface Picture extends Pictured {
   /** Brings one row up to date; without bytes it is gone. Answers where it stands, unless it is none of ours. */

@@ -95,6 +95,10 @@ const applied = z.object({ revision: z.string().transform(BigInt) })
 /** Up to where an agent has said that it runs what it was sent, and nothing else. */
 export type AppliedRecord = z.infer<typeof applied>
 
+const cursor = z.object({ seq: z.string().transform(BigInt) })
+/** Up to which row of the audit log a collector has it. */
+export type CursorRecord = z.infer<typeof cursor>
+
 function json<T>(schema: z.ZodType<T>): Codec<T> {
   const plain = (_: string, value: unknown) => (typeof value === 'bigint' ? String(value) : value)
   return {
@@ -127,4 +131,6 @@ export const rows = {
   /** Keyed `<agent>/<hash of the labels>`. */
   formerLabels: { prefix: 'former-labels/', codec: json(formerLabels) },
   applied: { prefix: 'applied/', codec: json(applied) },
+  /** Keyed by the collector: `tls://logs.example.com:6514`. */
+  cursors: { prefix: 'audit-cursor/', codec: json(cursor) },
 } as const

@@ -1,11 +1,14 @@
 import { join } from 'node:path'
 import type { Authority } from '#identity/ca.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { version } from '#wire/version.ts'
 import { openAccess } from './access.ts'
 import { openAdmission } from './admission.ts'
 import { openAlerts } from './alerts.ts'
 import { openComings } from './audit/comings.ts'
 import { openLedger } from './audit/ledger.ts'
+import { openRetention } from './audit/retention.ts'
+import { openSink } from './audit/sink.ts'
 import { openAutomaticBans } from './automatic-bans.ts'
 import { openBoots } from './boots.ts'
 import { openCluster } from './cluster.ts'
@@ -97,6 +100,14 @@ export async function openState(
   held.use(openExpiry({ commit, tables, mirror, log }))
   held.use(openHousekeeping({ commit, tables, mirror, former, log }))
 
+  const { syslog, keep, 'keep-rows': keepRows } = config.audit
+  const origin = { cluster, version }
+  const { audit: auditRows } = store
+  const sink =
+    syslog && held.use(await openSink({ settings: syslog, rows: auditRows, commit, tables, origin, log }))
+  const delivered = () => sink?.delivered
+  held.use(openRetention({ rows: auditRows, ledger, keepMs: keep, keepRows, delivered, log }))
+
   const closing = new AbortController()
   const parts: Parts = {
     cluster,
@@ -105,6 +116,7 @@ export async function openState(
     log,
     alerts,
     comings,
+    sink,
     refusals,
     store,
     mirror,

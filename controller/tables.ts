@@ -17,6 +17,7 @@ export function openTables(store: Store) {
     formerPlacements: table(store, rows.formerPlacements.prefix, rows.formerPlacements.codec),
     formerLabels: table(store, rows.formerLabels.prefix, rows.formerLabels.codec),
     applied: table(store, rows.applied.prefix, rows.applied.codec),
+    cursors: table(store, rows.cursors.prefix, rows.cursors.codec),
   }
 }
 
