@@ -7,7 +7,7 @@ export function parseDuration(text: string, what: string): number {
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/gy)]
   const length = parts.reduce((sum, part) => sum + part[0].length, 0)
   if (parts.length === 0 || length !== text.length) {
-    const bare = /^\d+$/.test(text)
+    const bare = /^\d+$/.test(text) && Number(text) > 0
     throw usage(
       `${what} ${text}`,
       bare ? 'it has no unit' : 'it is not a duration',
@@ -15,7 +15,7 @@ export function parseDuration(text: string, what: string): number {
     )
   }
   const ms = Math.round(parts.reduce((sum, part) => sum + Number(part[1]) * units[part[2]!]!, 0))
-  if (ms <= 0) throw usage(`${what} ${text}`, 'it must be longer than nothing')
+  if (ms <= 0) throw usage(`${what} ${text}`, 'it must be longer than nothing', 'Write for example 15s')
   if (ms > 3_660 * units.d!) throw usage(`${what} ${text}`, 'it is longer than ten years')
   return ms
 }

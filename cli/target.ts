@@ -33,7 +33,7 @@ export function parseTarget<K extends TargetKind>(text: string, allowed: readonl
     throw usage(
       `\`${text}\``,
       'it does not say what kind of thing it names',
-      `Write ${allowed[0]}/${text}, or one of ${forms}`,
+      text ? `Write ${allowed[0]}/${text}, or one of ${forms}` : `Write one of ${forms}`,
     )
   }
   const near = nearest(given, allowed)

@@ -7,6 +7,7 @@ import {
   type RevocationItem,
   receiptColumns,
   revocations,
+  termText,
 } from './views/revocation.ts'
 
 /** An order to cut, and how far it has come. */
@@ -33,12 +34,17 @@ export function wholeBoard(orders: readonly Order[], style: TableStyle): string 
   return orders
     .map(order => {
       const { target, receipts } = order.revocation
-      return `${title(order)}\n${table(receipts, receiptColumns, style)}${order.overdue ? late(target) : ''}`
+      const rows = table(receipts, receiptColumns, style) || nobody(target)
+      return `${title(order)}\n${rows}${order.overdue ? late(target) : ''}`
     })
     .join('')
 }
 
-const title = ({ revocation, said }: Order) => `${revocation.target} ${said} (${revocation.id})`
+const title = ({ revocation, said }: Order) =>
+  `${revocation.target} ${said}${termText(revocation)} (${revocation.id})`
+
+/** Of an operator no agent knows anything. */
+const nobody = (target: string) => (target.startsWith('operator/') ? '' : 'No agent had to cut anything.\n')
 
 const late = (target: string) => `time is over; see \`fleetcat wait ${target} --for revoked\`\n`
 

@@ -184,21 +184,23 @@ export function openRevocable({ tables, mirror, hosts, former }: Parts): Revocab
       operator: [...mirror.operators.keys()],
     }[kind]
     const near = nearest(name, names)
-    const list = {
-      relay: 'list',
-      conn: 'connections',
-      source: 'connections',
-      agent: 'agents',
-      operator: 'whoami',
-    }
+    const shown = near ? `Did you mean \`${kind}/${near}\`?` : whereShown[kind]
     return new RelayError('not-found', {
       what: `${kind}/${name}`,
       why: kind === 'conn' ? 'no live connection has this id' : `there is no ${kind} of this name`,
-      fix: near ? `Did you mean \`${kind}/${near}\`?` : `\`fleetcat ${list[kind]}\` shows what there is`,
+      fix: shown,
     })
   }
 
   return { plan: (kind, name, order, by) => plans[kind](name, order, by), unknown }
+}
+
+const whereShown: Record<TargetKind, string> = {
+  relay: '`fleetcat list` shows what there is',
+  conn: 'It may have ended by itself; `fleetcat connections` shows what there is',
+  source: '`fleetcat connections` shows where connections come from',
+  agent: '`fleetcat agents` shows what there is',
+  operator: '`fleetcat token list` shows the names of those who were let in',
 }
 
 const longestLease = (relay: Relay) => leaseMs({ lease: relay.longestLease })

@@ -39,6 +39,23 @@ interface Parts {
 
 const longestLockMs = 10 * 365 * 86_400_000
 
+/** For how long something is shut out, and why. A source without a lock is for ever. */
+interface Terms {
+  readonly lockMs: number | undefined
+  readonly reason: string
+}
+
+/** The same order on these terms, if they last longer than those on which it was given. */
+function prolonged(before: Revocation, { lockMs, reason }: Terms): Revocation | undefined {
+  const isSource = parseTarget(before.target).kind === 'source'
+  const isForEver = isSource && !before.lockUntil
+  if (lockMs === undefined && (isForEver || !isSource)) return undefined
+  const lockUntil = lockMs === undefined ? undefined : new Date(Date.now() + lockMs)
+  const isShorter = lockUntil && (isForEver || (before.lockUntil?.getTime() ?? 0) >= lockUntil.getTime())
+  if (holds(before) && isShorter) return undefined
+  return { ...before, lockUntil, liftedAt: undefined, liftedBy: '', reason: reason || before.reason }
+}
+
 export function openRevocations({ commit, tables, mirror, revocable }: Parts): Revocations {
   /** Other labels may have brought the relay to one more agent between the plan and the order. */
   async function widened(revocation: Revocation, late: readonly string[], by: Actor): Promise<Revocation> {
@@ -79,15 +96,11 @@ export function openRevocations({ commit, tables, mirror, revocable }: Parts): R
     return lockMs
   }
 
-  /** The same is revoked already: at most its lock becomes longer. */
-  async function repeated(before: Revocation, lockMs: number | undefined, by: Actor) {
+  /** The same is revoked already: at most it is shut out for longer. */
+  async function repeated(before: Revocation, terms: Terms, by: Actor) {
     const { row } = await tables.revocations.get(before.id)
-    if (lockMs === undefined || !row) return { revocation: before, unchanged: true }
-    const until = Date.now() + lockMs
-    const isForEver = parseTarget(before.target).kind === 'source' && !before.lockUntil
-    if (holds(before) && (isForEver || (before.lockUntil?.getTime() ?? 0) >= until))
-      return { revocation: before, unchanged: true }
-    const locked = { ...row.value, lockUntil: new Date(until), liftedAt: undefined, liftedBy: '' }
+    const locked = row && prolonged(row.value, terms)
+    if (!locked) return { revocation: before, unchanged: true }
     const done = await commit(
       [tables.revocations.at(row.name, row.modRev)],
       [tables.revocations.put(row.name, locked)],
@@ -95,7 +108,7 @@ export function openRevocations({ commit, tables, mirror, revocable }: Parts): R
         by,
         event: 'locked',
         target: locked.target,
-        fields: { target: locked.target, id: locked.id, until: locked.lockUntil },
+        fields: { target: locked.target, id: locked.id, until: locked.lockUntil, reason: terms.reason },
         words: 'locked for longer',
       },
     )
@@ -142,8 +155,11 @@ export function openRevocations({ commit, tables, mirror, revocable }: Parts): R
             : undefined
           : newest(each => each.target === target)
         if (before) {
-          if (dryRun) return { revocation: before, unchanged: true }
-          const done = await repeated(before, lockMs, by)
+          if (dryRun) {
+            const locked = prolonged(before, { lockMs, reason })
+            return { revocation: locked ?? before, unchanged: !locked }
+          }
+          const done = await repeated(before, { lockMs, reason }, by)
           if (done) return done
           continue
         }
@@ -179,15 +195,15 @@ export function openRevocations({ commit, tables, mirror, revocable }: Parts): R
         const { row } = await tables.revocations.get(id)
         if (!row)
           throw new RelayError('not-found', {
-            what: `revocation ${id}`,
+            what: `revocation/${id}`,
             why: 'there is none of this id',
-            fix: '`fleetcat revocations` lists them',
+            fix: '`fleetcat revocations --active` shows what can be lifted',
           })
         const revocation = row.value
         if (!holds(revocation)) {
           if (revocation.liftedAt || revocation.lockUntil) return { revocation, unchanged: true }
           throw new RelayError('conflict', {
-            what: `revocation ${id}`,
+            what: `revocation/${id}`,
             why: `it shuts nothing out: ${revocation.target} was ended, and has no lock`,
             fix: 'What it ended stays ended; make it anew instead',
           })

@@ -85,7 +85,8 @@ async function run(words: string[], options: Options): Promise<void> {
     ...(options.kind !== undefined && { kind: options.kind }),
     ...(options.olderThan !== undefined && { olderThanMs: options.olderThan }),
   }
-  if (options.selector === '') throw usage('fleetcat revoke -l', 'the selector is empty', 'Name a label')
+  if (options.selector === '')
+    throw usage('fleetcat revoke -l', 'the selector is empty', 'Write for example -l team=web')
   if (named.length === 0 && !isChoice(choice))
     throw usage('fleetcat revoke', 'it does not say what', 'Name targets, e.g. relay/web, or choose with -l')
   if (isChoice(choice) && sources.length < named.length)

@@ -90,6 +90,8 @@ function sentence(item: PreviewItem, terms: Terms): string {
     return `${target} would be shut out of ${relayNames(item)}${butFor(item)} on ${agents}, ${cutting}, ${
       terms.lockMs === undefined ? 'until it is lifted' : `for ${formatDuration(terms.lockMs)}`
     }${awayText(item)}`
+  if (kind === 'agent')
+    return `${target} would be revoked for good: its certificates are refused and all that it runs ends, ${cutting}${lockText(terms)}${awayText(item)}`
   return `${target} would be revoked on ${agents}, ${cutting}${lockText(terms)}${awayText(item)}`
 }
 

@@ -94,6 +94,14 @@ export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1
 
 const fence = (at: string) => `fenced ${Date.parse(at) <= Date.now() ? 'since' : 'by'} ${clock(at)}`
 
+/** For how long it stays so: `, locked until …` of a name, ` until it is lifted` of a source; empty of what only ended. */
+export function termText({ target, state, lockUntil }: RevocationItem): string {
+  if (state !== 'active') return ''
+  const isSource = target.startsWith('source/')
+  if (!lockUntil) return ' until it is lifted'
+  return isSource ? ` until ${lockUntil}` : `, locked until ${lockUntil}`
+}
+
 /** The reader's own clock, as on their wall. */
 export const clock = (at: string) => new Date(at).toTimeString().slice(0, 8)
 
@@ -107,7 +115,7 @@ const cut = ({ receipts }: RevocationItem) => receipts.filter(({ verdict }) => v
 export const revocations: Presentation<RevocationItem> = {
   listKind: 'RevocationList',
   none: 'Nothing was revoked.',
-  unmatched: 'No such revocation.',
+  unmatched: 'No revocation matches.',
   name: item => `revocation/${item.id}`,
   key: item => item.id,
   columns: [
@@ -123,7 +131,8 @@ export const revocations: Presentation<RevocationItem> = {
     { title: 'STATE', cell: item => item.state },
     {
       title: 'LOCK',
-      cell: (item, now) => (item.state === 'active' ? until(item.lockUntil, now) : ''),
+      cell: (item, now) =>
+        item.state !== 'active' ? '' : item.lockUntil ? until(item.lockUntil, now) : 'until lifted',
       right: true,
     },
     { title: 'AGE', cell: (item, now) => since(item.at, now), right: true },

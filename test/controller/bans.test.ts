@@ -24,6 +24,19 @@ describe('a source', () => {
     expect((await edge.await('bans')).bans).toEqual([ban])
   })
 
+  test('that is shut out for a while stays out for ever when that is asked for', async () => {
+    await using controller = await openController()
+    const target = 'source/192.0.2.0/24'
+    const first = await revoke(controller, { target, lock: toDuration(60_000), reason: 'a scan' })
+    const dry = await revoke(controller, { target, dryRun: true })
+    expect(dry).toMatchObject({ unchanged: false, made: { id: first.made.id, lockUntil: undefined } })
+    const longer = await revoke(controller, { target })
+    expect(longer).toMatchObject({ unchanged: false, made: { id: first.made.id, reason: 'a scan' } })
+    expect(longer.made.lockUntil).toBeUndefined()
+    expect(await revoke(controller, { target, lock: toDuration(60_000) })).toMatchObject({ unchanged: true })
+    expect(await revoke(controller, { target, dryRun: true })).toMatchObject({ unchanged: true })
+  })
+
   test('is shut out of agents that come later too', async () => {
     await using controller = await openController()
     const { made } = await revoke(controller, { target: 'source/192.0.2.7' })
