@@ -98,6 +98,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       isBanned: bans.refuses,
       unwelcome: (relay, ip, rule) => doorkeeper.turnedAway(relay, ip, rule),
       clock,
+      wall: Date.now,
       lease: { holds: length => lease.holds(length), isBegun: () => lease.begun },
       changed: id => outbox.relayChanged(id),
       log,

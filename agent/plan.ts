@@ -4,6 +4,7 @@ import { bindListen, bindTarget, checkCheckable } from '#relay/endpoints/index.t
 import { RelayError } from '#relay/errors.ts'
 import type { RelayLimits, RelayPlan } from '#relay/relay.ts'
 import { limitMs } from '#wire/duration.ts'
+import { parseWindows } from '#wire/window.ts'
 import { toFlow } from './flow.ts'
 import { toSharing } from './sharing.ts'
 
@@ -16,6 +17,7 @@ export function toPlan(desired: Desired): RelayPlan {
       why: 'it has no target',
       fix: 'Name at least one',
     })
+  parseWindows(desired.windows)
   if (desired.health) for (const target of targets) checkCheckable(target)
   return {
     id: relayId,
@@ -35,7 +37,7 @@ export function sameButLimits(a: Desired, b: Desired): boolean {
 
 /** Equal when the rest is: the encoding of one message by one build is always the same. */
 function withoutLimits(desired: Desired): Buffer {
-  const times = { lease: undefined, expiresIn: undefined }
+  const times = { lease: undefined, expiresIn: undefined, windows: [] }
   const live = { ...times, limits: undefined, balance: 0 as const, health: undefined }
   const rest = { ...desired, ...live, generation: 0n }
   return Buffer.from(Desired.encode(rest).finish())

@@ -195,7 +195,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     if (isNews && (why.code !== 'lapsed' || cx.lease.isBegun())) {
       const word = isOfTime(why) ? why.code : 'rejected'
       const fields = { event: `relay.${word}`, relay: desired.name, relayId: slot.id, error: why }
-      if (why.code === 'expired') cx.log.info(fields, `relay ${word}`)
+      if (why.code === 'expired' || why.code === 'out-of-hours') cx.log.info(fields, `relay ${word}`)
       else cx.log.warn(fields, `relay ${word}`)
     }
     told(slot)
@@ -396,6 +396,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
           relayId,
           generation: slot.done?.generation ?? 0n,
           running: slot.running?.relay,
+          opensAt: slot.refused?.code === 'out-of-hours' ? rights.opensAt(slot.right) : undefined,
           refused: slot.refused?.code === 'lapsed' && !cx.lease.isBegun() ? undefined : slot.refused,
           refusals: refusals.of(relayId),
         })

@@ -14,18 +14,31 @@ export interface RelayFacts {
   readonly running: RunningRelay | undefined
   /** Why it does not run here at all. */
   readonly refused: RelayError | undefined
+  /** When it runs by itself, if only the time of day keeps it from that. */
+  readonly opensAt: Date | undefined
   readonly refusals: ReadonlyMap<string, number>
 }
 
 /** How a relay fares here, in the words of the wire. */
-export function toReport({ relayId, generation, running, refused, refusals }: RelayFacts): RelayReport {
+export function toReport({
+  relayId,
+  generation,
+  running,
+  refused,
+  opensAt,
+  refusals,
+}: RelayFacts): RelayReport {
   return {
     relayId,
     generation,
     local: [],
     problem: undefined,
     retryAt: undefined,
-    ...(refused ? ended(refused) : running ? stateOf(running.state) : { state: StateMessage.PENDING }),
+    ...(refused
+      ? { ...ended(refused), retryAt: opensAt }
+      : running
+        ? stateOf(running.state)
+        : { state: StateMessage.PENDING }),
     targets: running?.targets.slice(0, mostTargets).map(toTargetReport) ?? [],
     trace: running?.trace.map(({ at, state }) => ({ at, state })) ?? [],
     refusals: Object.fromEntries([...refusals].map(([cause, count]) => [cause, BigInt(count)])),
@@ -69,6 +82,7 @@ const stateByCode: Partial<Record<ErrorCode, StateMessage>> = {
   revoked: StateMessage.REVOKED,
   lapsed: StateMessage.LAPSED,
   expired: StateMessage.EXPIRED,
+  'out-of-hours': StateMessage.PENDING,
 }
 
 function ended(why: RelayError): Pick<RelayReport, 'state' | 'problem'> {

@@ -89,14 +89,13 @@ export function changeItem(change: RelayChange): ChangeItem {
 function fields(relay: Relay | undefined): Map<string, string> {
   const found = new Map<string, string>()
   if (!relay) return found
-  const { listen, targets, agents, selector, limits, balance, health, lease, ttl, ...flow } = specItem(
-    relay.spec,
-  )
+  const { listen, targets, agents, selector, limits, balance, health, lease, ttl, windows, ...flow } =
+    specItem(relay.spec)
   const put = (field: string, value: unknown) => {
     const text = Array.isArray(value) ? value.join(', ') : String(value ?? '')
     if (text) found.set(field, text)
   }
-  for (const [name, value] of Object.entries({ listen, agents, selector, targets, lease, ttl }))
+  for (const [name, value] of Object.entries({ listen, agents, selector, targets, lease, ttl, windows }))
     put(`spec.${name}`, value)
   for (const [name, value] of Object.entries(limits)) put(`spec.limits.${name}`, value)
   for (const [name, value] of [...sharingFields({ balance, health }), ...flowFields(flow)])

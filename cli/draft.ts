@@ -5,6 +5,7 @@ import { checkFlow } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
 import { longestLeaseMs, shortestLeaseMs } from '#wire/lease.ts'
 import { checkSharing } from '#wire/sharing.ts'
+import { parseWindows } from '#wire/window.ts'
 import { parseDuration } from './duration.ts'
 import { usage } from './failure.ts'
 import { banRule } from './views/ban-rule.ts'
@@ -62,6 +63,7 @@ export async function toDraft({ name, labels, reason, spec }: Description): Prom
       ...sharing,
       ...flow,
       lease: spec.lease === undefined ? undefined : toDuration(parseLease(spec.lease)),
+      windows: windows(spec.windows),
       ttl: spec.ttl === undefined ? undefined : toDuration(parseTtl(spec.ttl)),
     },
   }
@@ -79,6 +81,11 @@ export function parseTtl(text: string): number {
   const ms = parseDuration(text, 'ttl')
   if (ms >= 1_000) return ms
   throw usage(`ttl ${text}`, 'a relay runs for one second at least', 'Write for example 2h')
+}
+
+function windows(texts: readonly string[] = []): string[] {
+  parseWindows(texts)
+  return [...texts]
 }
 
 function limits(given: LimitsItem) {

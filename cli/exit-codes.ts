@@ -30,6 +30,7 @@ const byCode: Record<ErrorCode, number> = {
   exhausted: exitCodes.failed,
   expired: exitCodes.failed,
   lapsed: exitCodes.failed,
+  'out-of-hours': exitCodes.failed,
   closed: exitCodes.failed,
   unavailable: exitCodes.failed,
   'unknown-outcome': exitCodes.failed,

@@ -66,7 +66,9 @@ function verdict({ metadata, status }: RelayItem, patient: boolean): number | un
   const current = status.agents.filter(({ generation }) => generation >= metadata.generation)
   const refusals = current.filter(({ state }) => state === 'rejected' || state === 'expired')
   if (refusals.some(({ retryAt }) => !(patient && retryAt))) return exitCodes.partial
-  const settled = current.filter(({ state }) => state === 'ready' || state === 'done')
+  // A window that is closed will open by itself, perhaps in days.
+  const isClosed = ({ state, retryAt }: AgentOfRelay) => state === 'pending' && retryAt !== null && !patient
+  const settled = current.filter(each => each.state === 'ready' || each.state === 'done' || isClosed(each))
   return settled.length > 0 && settled.length === status.agents.length ? exitCodes.ok : undefined
 }
 

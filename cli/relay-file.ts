@@ -125,6 +125,7 @@ function drafted({ metadata, spec }: RelayDocument): Promise<RelayDraft> {
     health,
     lease,
     ttl,
+    windows,
     ...flow
   } = spec
   return toDraft({
@@ -139,7 +140,7 @@ function drafted({ metadata, spec }: RelayDocument): Promise<RelayDraft> {
       limits: given(limits),
       ...sharingGiven({ balance, health }),
       ...flowGiven(flow),
-      ...given({ lease, ttl }),
+      ...given({ lease, ttl, windows }),
     },
   })
 }

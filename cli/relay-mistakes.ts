@@ -3,6 +3,7 @@ import { parseCidr } from '#relay/ip.ts'
 import { flowMistakes } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
 import { sharingMistakes } from '#wire/sharing.ts'
+import { parseWindow } from '#wire/window.ts'
 import { checkRelayName, parseLease, parseTtl } from './draft.ts'
 import { parseDuration } from './duration.ts'
 import { usage } from './failure.ts'
@@ -69,6 +70,7 @@ export async function valueMistakes(value: unknown): Promise<Mistake[]> {
   check(['spec', 'limits', 'banFor'], text => banRule('1/1m', text))
   check(['spec', 'lease'], parseLease)
   check(['spec', 'ttl'], parseTtl)
+  for (const i of indexes(spec.windows)) check(['spec', 'windows', i], parseWindow)
   return [...found, ...together(String(metadata.name ?? ''), spec), ...settings(spec)]
 }
 

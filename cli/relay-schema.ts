@@ -32,6 +32,7 @@ const spec = z.strictObject({
   ...flowShape,
   lease: z.string().optional(),
   ttl: z.string().optional(),
+  windows: z.array(z.string()).min(1).optional(),
 })
 const item = z.strictObject({
   apiVersion: z.literal(apiVersion).optional(),
@@ -174,6 +175,7 @@ const advice: Record<string, string | undefined> = {
   rotate: 'Write for example `rotate: 64MiB`',
   keep: 'Write for example `keep: 5`',
   lease: 'Write for example `lease: 60s`',
+  windows: 'Write for example `windows: [Mon-Fri 08:00-18:00 Europe/Paris]`',
   ttl: 'Write for example `ttl: 2h`',
 }
 

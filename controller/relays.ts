@@ -11,6 +11,7 @@ import { checkFlow } from '#wire/flow.ts'
 import { checkLabel } from '#wire/labels.ts'
 import { leaseMs, longestLeaseMs, shortestLeaseMs } from '#wire/lease.ts'
 import { checkSharing } from '#wire/sharing.ts'
+import { parseWindows } from '#wire/window.ts'
 import type { Actor } from './actor.ts'
 import type { Note } from './audit/note.ts'
 import type { Commit } from './commit.ts'
@@ -74,6 +75,7 @@ export function openRelays({
     checkLimits(what, spec)
     checkLease(what, spec)
     checkTtl(what, spec)
+    parseWindows(spec.windows)
     return { draft, spec }
   }
 

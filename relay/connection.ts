@@ -40,6 +40,7 @@ export type EndCause =
   | 'stopped'
   | 'lapsed'
   | 'expired'
+  | 'out-of-hours'
   | 'denied'
 
 export interface ConnectionEnd {
@@ -234,6 +235,7 @@ const cutCauses: Partial<Record<ErrorCode, EndCause>> = {
   closed: 'stopped',
   lapsed: 'lapsed',
   expired: 'expired',
+  'out-of-hours': 'out-of-hours',
   denied: 'denied',
 }
 

@@ -21,6 +21,7 @@ export const errorCodes = [
   'revoked', // an operator took it back
   'expired',
   'lapsed', // no lease: the host has been cut off for too long
+  'out-of-hours', // its access window is closed
   'closed', // ended on purpose: a stop, a drain, an idle or lifetime limit
   'unavailable', // the controller cannot be reached or is not ready
   'unknown-outcome', // it may or may not have happened: look again before repeating

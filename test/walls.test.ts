@@ -11,7 +11,7 @@ const allowed: Record<string, readonly string[]> = {
   disk: ['relay/errors.ts'],
   tunnel: ['relay/', 'identity/'],
   telemetry: ['relay/errors.ts', 'wire/host-port.ts'],
-  wire: ['proto/gen/', 'relay/errors.ts', 'identity/errors.ts', 'identity/name.ts'],
+  wire: ['proto/gen/', 'relay/errors.ts', 'relay/nearest.ts', 'identity/errors.ts', 'identity/name.ts'],
   controller: [
     'proto/gen/',
     'disk/',

@@ -10,6 +10,7 @@ const settings = [
   'tee',
   'dump',
   'lease',
+  'windows',
 ] as const satisfies readonly (keyof Desired)[]
 
 /** Those that go by another name on the wire, or stand deeper in it. */

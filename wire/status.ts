@@ -20,6 +20,7 @@ const statusOf: Record<ErrorCode, status> = {
   revoked: status.PERMISSION_DENIED,
   expired: status.FAILED_PRECONDITION,
   lapsed: status.FAILED_PRECONDITION,
+  'out-of-hours': status.FAILED_PRECONDITION,
   closed: status.CANCELLED,
   unavailable: status.UNAVAILABLE,
   'unknown-outcome': status.UNKNOWN,

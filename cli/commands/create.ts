@@ -24,6 +24,7 @@ interface Options extends OutputOptions, FlowOptions, SharingOptions {
   readonly banAfter?: string
   readonly banFor?: string
   readonly ttl?: string
+  readonly window?: string[]
   readonly label?: string[]
   readonly reason?: string
   readonly wait?: true
@@ -53,6 +54,11 @@ export function command(): Command {
     withOutput(
       withFlow(withSharing(relay))
         .option('--ttl <duration>', 'end it so long after it is made: 2h')
+        .option(
+          '--window <window>',
+          "open it only then, and cut what is open at its end: 'Mon-Fri 08:00-18:00 Europe/Paris' (repeatable)",
+          collect,
+        )
         .option('--lease <duration>', 'how long an agent that is cut off goes on: 5s to 24h (default: 60s)')
         .option('--label <name=value>', 'a label of the relay (repeatable)', collect)
         .option('--reason <text>', 'why, for those who read the list')
@@ -130,6 +136,7 @@ async function create(
       ...sharingOf('fleetcat create', options),
       ...flowOf('fleetcat create', options),
       ...(options.lease !== undefined && { lease: options.lease }),
+      ...(options.window && { windows: options.window }),
       ...(options.ttl !== undefined && { ttl: options.ttl }),
     },
   }

@@ -15,7 +15,7 @@ import { labelText } from './words.ts'
 const style = () => ({ wide: false, headers: true, paint: painter(process.stdout), now: Date.now() })
 
 export function describeRelay({ metadata, spec, status }: RelayItem): string {
-  const { listen, targets, agents, selector, limits, lease, ttl, balance, health, ...flow } = spec
+  const { listen, targets, agents, selector, limits, lease, ttl, windows, balance, health, ...flow } = spec
   const now = Date.now()
   return sections([
     {
@@ -28,6 +28,7 @@ export function describeRelay({ metadata, spec, status }: RelayItem): string {
         ['Created', created(metadata, now)],
         ['Reason', metadata.reason],
         ['Time to live', ttl],
+        ['Windows', windows?.join(', ')],
         ['Expires', status.expiresAt && `${status.expiresAt} (${until(status.expiresAt, now)})`],
         ['Connections', status.connections],
         ['Lease', lease ?? `${formatDuration(defaultLeaseMs)} (the default)`],
@@ -66,7 +67,10 @@ function onAgent(agent: AgentOfRelay, now: number): Section {
       ['state', agent.state],
       ['last heard', agent.lastHeardAt && `${agent.lastHeardAt} (${since(agent.lastHeardAt, now)} ago)`],
       ['error', agent.error],
-      ['tries again in', agent.retryAt && until(agent.retryAt, now)],
+      [
+        agent.state === 'pending' ? 'opens in' : 'tries again in',
+        agent.retryAt && `${until(agent.retryAt, now)} (${agent.retryAt})`,
+      ],
       ['lease ends', agent.leasedUntil && `${agent.leasedUntil} unless it is renewed`],
       ['generation', agent.generation],
       ['listens at', agent.local.join(', ')],

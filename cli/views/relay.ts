@@ -35,6 +35,8 @@ export interface SpecItem extends FlowItem, SharingItem {
   readonly lease?: string
   /** How long it runs, from when it was made or from when this was last changed; for ever if absent. */
   readonly ttl?: string
+  /** When it is open; always if absent. */
+  readonly windows?: readonly string[]
 }
 
 export interface AgentOfRelay {
@@ -109,6 +111,7 @@ export function specItem(spec: RelaySpec | undefined): SpecItem {
     ...sharingItem(spec),
     ...flowItem(spec),
     ...(spec?.lease && { lease: formatDuration(leaseMs(spec)) }),
+    ...(spec?.windows.length && { windows: spec.windows }),
     ...(spec?.ttl && { ttl: formatDuration(toMilliseconds(spec.ttl)) }),
   }
 }
@@ -147,6 +150,13 @@ function onAgent(on: RelayOnAgent): AgentOfRelay {
 
 const ready = ({ status }: RelayItem) => status.agents.filter(({ state }) => state === 'ready').length
 
+/** Of one that waits for its window also when that opens, on the first of its agents. */
+function stateText({ status }: RelayItem, now: number): string {
+  if (status.state !== 'pending') return status.state
+  const opens = status.agents.flatMap(({ retryAt }) => retryAt ?? []).sort()[0]
+  return opens ? `${status.state}, opens in ${until(opens, now)}` : status.state
+}
+
 export const relays: Presentation<RelayItem> = {
   listKind: 'RelayList',
   none: 'No relay. Start one: fleetcat create NAME LISTEN TARGET',
@@ -162,7 +172,7 @@ export const relays: Presentation<RelayItem> = {
     { title: 'EXPIRES', cell: (item, now) => until(item.status.expiresAt, now), right: true },
     {
       title: 'STATE',
-      cell: item => item.status.state,
+      cell: stateText,
       colour: item => colourOfState(item.status.state),
     },
     { title: 'AGE', cell: (item, now) => since(item.metadata.createdAt, now), right: true },

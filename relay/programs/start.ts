@@ -40,7 +40,7 @@ const patienceMs = 5_000
 const graceMs = 1_000
 
 /** Cuts that nobody is asked to obey. */
-const atOnce: ReadonlySet<ErrorCode> = new Set(['revoked', 'expired', 'lapsed', 'denied'])
+const atOnce: ReadonlySet<ErrorCode> = new Set(['revoked', 'expired', 'out-of-hours', 'lapsed', 'denied'])
 
 /** Starts a program behind the wiring, which it takes over. Rejects with a RelayError, and then nothing runs. */
 export async function startProgram(start: Start, wiring: Wiring, cx: OpenContext): Promise<Channel> {

@@ -28,6 +28,7 @@ function setting(relays: string[]) {
         generation: 1n,
         running: undefined,
         refused: undefined,
+        opensAt: undefined,
         refusals: new Map(),
       })
     },

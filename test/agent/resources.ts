@@ -56,6 +56,7 @@ export function openHost({
   rules = { permit: permit(...memory), forbid: [] as ReturnType<typeof permit> },
   lease = { holds: (_leaseMs: number): boolean => true, isBegun: () => true },
   clock = () => performance.now(),
+  wall = Date.now,
 } = {}) {
   const changed: string[] = []
   const ceiling = openCeiling(rules)
@@ -70,6 +71,7 @@ export function openHost({
     isBanned: bans.refuses,
     unwelcome: (relay, ip, rule) => doorkeeper.turnedAway(relay, ip, rule),
     clock,
+    wall,
     lease,
     changed: id => void changed.push(id),
     log: kept.log,

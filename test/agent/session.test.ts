@@ -35,6 +35,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     isBanned: bans.refuses,
     unwelcome() {},
     clock: () => performance.now(),
+    wall: Date.now,
     lease: { holds: length => lease.holds(length), isBegun: () => lease.begun },
     changed: id => outbox.relayChanged(id),
     log,

@@ -216,9 +216,8 @@ export interface Desired {
   throttle: bigint;
   tee: string[];
   dump: DumpSettings | undefined;
-  lease:
-    | Duration
-    | undefined;
+  lease: Duration | undefined;
+  windows: string[];
   /**
    * How long it may still run, counted from when the agent hears it: an agent that is cut off closes it by itself.
    * Nothing is left: it is over. Absent: for ever. Of one generation the agent believes what ends first.
@@ -2061,6 +2060,7 @@ function createBaseDesired(): Desired {
     tee: [],
     dump: undefined,
     lease: undefined,
+    windows: [],
     expiresIn: undefined,
   };
 }
@@ -2114,6 +2114,9 @@ export const Desired: MessageFns<Desired> = {
     }
     if (message.lease !== undefined) {
       Duration.encode(message.lease, writer.uint32(146).fork()).join();
+    }
+    for (const v of message.windows) {
+      writer.uint32(162).string(v!);
     }
     if (message.expiresIn !== undefined) {
       Duration.encode(message.expiresIn, writer.uint32(170).fork()).join();
@@ -2246,6 +2249,14 @@ export const Desired: MessageFns<Desired> = {
             message.lease = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.windows.push(reader.string());
+            continue;
+          }
           case 21: {
             if (tag !== 170) {
               break;
@@ -2295,6 +2306,7 @@ export const Desired: MessageFns<Desired> = {
     message.lease = (object.lease !== undefined && object.lease !== null)
       ? Duration.fromPartial(object.lease)
       : undefined;
+    message.windows = object.windows?.map((e) => e) || [];
     message.expiresIn = (object.expiresIn !== undefined && object.expiresIn !== null)
       ? Duration.fromPartial(object.expiresIn)
       : undefined;

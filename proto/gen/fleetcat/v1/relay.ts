@@ -169,7 +169,11 @@ export interface RelaySpec {
     | Duration
     | undefined;
   /** How long it runs, from when it was made or from when this was last changed. For ever if absent. */
-  ttl: Duration | undefined;
+  ttl:
+    | Duration
+    | undefined;
+  /** When it is open, by the wall clock of each agent's host: `Mon-Fri 08:00-18:00 Europe/Paris`. Always if there is none. */
+  windows: string[];
 }
 
 /** How what passes is written down. */
@@ -492,6 +496,7 @@ function createBaseRelaySpec(): RelaySpec {
     dump: undefined,
     lease: undefined,
     ttl: undefined,
+    windows: [],
   };
 }
 
@@ -541,6 +546,9 @@ export const RelaySpec: MessageFns<RelaySpec> = {
     }
     if (message.ttl !== undefined) {
       Duration.encode(message.ttl, writer.uint32(154).fork()).join();
+    }
+    for (const v of message.windows) {
+      writer.uint32(162).string(v!);
     }
     return writer;
   },
@@ -670,6 +678,14 @@ export const RelaySpec: MessageFns<RelaySpec> = {
             message.ttl = Duration.decode(reader, reader.uint32());
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.windows.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -709,6 +725,7 @@ export const RelaySpec: MessageFns<RelaySpec> = {
       ? Duration.fromPartial(object.lease)
       : undefined;
     message.ttl = (object.ttl !== undefined && object.ttl !== null) ? Duration.fromPartial(object.ttl) : undefined;
+    message.windows = object.windows?.map((e) => e) || [];
     return message;
   },
 };
