@@ -1,11 +1,16 @@
 import { readFileSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { auditRows } from '#test/resources/audit.ts'
 import { type Collector, openCollector } from '#test/resources/collector.ts'
 import { create, draft, revoke } from '#test/resources/drafts.ts'
 import { joinAgent, openController, type TestController } from '#test/resources/fleet.ts'
+import { needing } from '#test/resources/needs.ts'
 import { openPki } from '#test/resources/pki.ts'
 import { freePort } from '#test/resources/ports.ts'
+import { startProgram } from '#test/resources/program.ts'
+import { openScratch } from '#test/resources/scratch.ts'
 import { until } from '#test/resources/until.ts'
 
 const config = (port: number, more = 'protocol: tcp') =>
@@ -125,4 +130,38 @@ test.each([
   await expect(openController({ config: config(6514, more) })).rejects.toMatchObject({
     what: expect.stringContaining(what),
   })
+})
+
+needing('rsyslogd')('rsyslog reads every field as it was written', async () => {
+  await using scratch = await openScratch()
+  const [port, out] = [await freePort(), join(scratch.path, 'out')]
+  await writeFile(
+    join(scratch.path, 'rsyslog.conf'),
+    `global(workDirectory="${scratch.path}" parser.escapeControlCharactersOnReceive="off" maxMessageSize="64k")
+module(load="imtcp")
+input(type="imtcp" address="127.0.0.1" port="${port}")
+template(name="fields" type="string" string="%syslogfacility%|%syslogseverity%|%hostname%|%app-name%|%msgid%|%structured-data%|%msg%\\n")
+action(type="omfile" file="${out}" template="fields")
+`,
+  )
+  const words = ['-n', '-f', join(scratch.path, 'rsyslog.conf'), '-i', join(scratch.path, 'pid')]
+  await using rsyslog = startProgram(['rsyslogd', ...words])
+  await using controller = await openController({ config: config(port) })
+  await joinAgent(controller, { name: 'edge-1' })
+  await create(controller, draft('web', {}, { reason: 'é"]\\\n😀' }))
+  const lines = await until(`rsyslog has it: ${rsyslog.output()}`, async () => {
+    const text = await readFile(out, 'utf8')
+    return text.includes('|relay.created|') && text.trimEnd().split('\n')
+  })
+  expect(lines).toHaveLength((await auditRows(controller)).length)
+  const [facility, severity, host, app, id, data, message] = lines.at(-1)!.split('|')
+  expect({ facility, severity, app, id }).toEqual({
+    facility: '13',
+    severity: '6',
+    app: 'fleetcat',
+    id: 'relay.created',
+  })
+  expect(host).toMatch(/^fleet-/)
+  expect(data).toContain(' reason="é\\"\\]\\\\\\\\u{a}😀" ')
+  expect(message).toBe('\ufeffrelay created')
 })
