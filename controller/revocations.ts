@@ -108,7 +108,8 @@ export function openRevocations({ commit, tables, mirror, revocable }: Parts): R
         by,
         event: 'locked',
         target: locked.target,
-        fields: { target: locked.target, id: locked.id, until: locked.lockUntil, reason: terms.reason },
+        reason: terms.reason,
+        fields: { target: locked.target, id: locked.id, until: locked.lockUntil },
         words: 'locked for longer',
       },
     )

@@ -151,7 +151,7 @@ action(type="omfile" file="${out}" template="fields")
   await create(controller, draft('web', {}, { reason: 'é"]\\\n😀' }))
   const lines = await until(`rsyslog has it: ${rsyslog.output()}`, async () => {
     const text = await readFile(out, 'utf8')
-    return text.includes('|relay.created|') && text.trimEnd().split('\n')
+    return text.includes('|relay.created|') ? text.trimEnd().split('\n') : undefined
   })
   expect(lines).toHaveLength((await auditRows(controller)).length)
   const [facility, severity, host, app, id, data, message] = lines.at(-1)!.split('|')
