@@ -56,16 +56,21 @@ inside() {
   script -qec "bash ./test.sh $*" /dev/null </dev/null >>log 2>&1 || true
 }
 
+# usage: piece LABEL PROGRAM PATIENCE TESTS
+piece() {
+  local directory=$work/$1 program=$2 wait=$3
+  shift 3
+  rm -rf "$directory"
+  cp -r "$work/source" "$directory"
+  mkdir "$directory/tmp"
+  SOCAT=$program unshare -n -m -p --fork --mount-proc "$root/scripts/socat-compat.sh" inside "$directory" -t "$wait" "$@"
+}
+
 # usage: all LABEL PROGRAM PATIENCE. Runs all tests, in as many pieces at a time as were asked for.
 all() {
-  local label=$1 program=$2 wait=$3 piece directory
-  for piece in $(seq "$pieces"); do
-    directory=$work/$label-$piece
-    rm -rf "$directory"
-    cp -r "$work/source" "$directory"
-    mkdir "$directory/tmp"
-    SOCAT=$program unshare -n -m -p --fork --mount-proc "$root/scripts/socat-compat.sh" inside "$directory" \
-      -t "$wait" $(seq $((1 + (piece - 1) * 465 / pieces)) $((piece * 465 / pieces))) &
+  local number
+  for number in $(seq "$pieces"); do
+    piece "$1-$number" "$2" "$3" $(seq $((1 + (number - 1) * 465 / pieces)) $((number * 465 / pieces))) &
   done
   wait
 }
@@ -81,4 +86,7 @@ printf '#!/bin/sh\nexec %s/fleetcat socat "$@"\n' "$root" >"$work/fleetcat-socat
 chmod +x "$work/fleetcat-socat"
 all socat "$(command -v socat)" 0.1
 all fleetcat "$work/fleetcat-socat" "$patience"
-"$root/node_modules/.bin/node" "$root/scripts/socat-compat.ts" "$work" >"$root/docs/compatibility.md"
+# Some tests race against the clock, and lose it where four pieces share a small machine: once more, alone.
+page=("$root/node_modules/.bin/node" "$root/scripts/socat-compat.ts" "$work")
+piece fleetcat-again "$work/fleetcat-socat" "$patience" $("${page[@]}" --failed)
+"${page[@]}" >"$root/docs/compatibility.md"
