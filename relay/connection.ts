@@ -199,7 +199,9 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
     far.over()
     if (tees && signal.aborted) await tees.finish()
     else if (tees) finishing(tees)
-    const verdict = end.end === 'eof' ? far.channel.verdict?.() : undefined
+    // Who has ended well may still have failed; and who waits in vain for the other side has ended well.
+    const isOver = end.end === 'eof' || end.end === 'idle'
+    const verdict = isOver ? (far.channel.verdict?.() ?? client.verdict?.()) : undefined
     return verdict ? { end: 'failed', error: verdict } : end
   }
 

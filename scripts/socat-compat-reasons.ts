@@ -36,6 +36,11 @@ const reasons: readonly (readonly [names: RegExp, reason: string])[] = [
     /^(MAINSETSID|EXITCODE)/,
     'socat itself would become a process of another kind (`setsid`, `nofork`), and Node cannot',
   ],
+  [
+    /^TCP[46](RANGE|SOURCEPORT|LOWPORT)/,
+    'a client that is refused is reset, where socat closes and the client sees an end',
+  ],
+  [/^LISTEN_KEEPALIVE/, 'with `nofork` the program would have the socket itself'],
   [/^FILE$/, 'GOPEN makes a file only to write to it, not to read from it'],
   [/^COOL/, 'a peer that has gone is no error here in the first place'],
 ]

@@ -39,7 +39,7 @@ function parse(log: string): Result[] {
   const tests = log
     .replaceAll('\r', '')
     .replace(/^Used temp directory[\s\S]*/m, '')
-    .matchAll(/^test +(\d+) (\w+):? (.*?)(?=^test +\d+ |(?![\s\S]))/gms)
+    .matchAll(/^test +(\d+) ([\w-]+):? (.*?)(?=^test +\d+ |(?![\s\S]))/gms)
   return [...tests].map(([, number, name = '', rest = '']) => ({
     number: Number(number),
     name,
@@ -83,7 +83,9 @@ ${list(passedByBoth)}
 `
 }
 
-const list = (tests: readonly Result[]) => tests.map(({ number, name }) => `${name} (${number})`).join(', ')
+function list(tests: readonly Result[]): string {
+  return tests.map(({ number, name }) => `${name} (${number})`).join(', ')
+}
 
 function socatVersion(): string {
   return (

@@ -233,8 +233,20 @@ describe('fleetcat socat', () => {
     expect(code).toBe(0)
   })
 
-  test('ends with 1 when its program does not end with 0', async () => {
-    const { code, stderr } = await run(fleetcat('-', 'EXEC:\'sh -c "exit 3"\''))
+  test.each([
+    [['-', 'SYSTEM:exit 3']],
+    [['-', 'SYSTEM:exit 3,shut-none']],
+    [['SYSTEM:exit 3', '-']],
+    [['-t0.1', 'TCP4-LISTEN:0,bind=127.0.0.1', 'SYSTEM:exit 3']],
+  ])('%j ends with 1, for its program has not ended with 0', async words => {
+    await using relay = startProgram(fleetcat('-d', '-d', ...words))
+    if (words.length > 2) {
+      const [, port] = await relay.says(listening)
+      await using client = startProgram(fleetcat('-t', '60', `TCP4:127.0.0.1:${port}`, 'ECHO,ignoreeof'))
+      await relay.ended
+      client.kill('SIGTERM')
+    }
+    const { code, stderr } = await relay.ended
     expect(stderr).toMatch(/E .*exited with status 3/)
     expect(code).toBe(1)
   })
