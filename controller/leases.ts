@@ -12,11 +12,33 @@ export interface Leases {
 /** What the agent may take to close what it has to close. */
 const closingMs = 1_000
 
-/** What an earlier process of this controller granted was granted before this one started. */
-export function openLeases(startedAt: Date): Leases {
+/** The wall clock may drift by so much against the monotonic one before it counts as set. */
+const driftMs = 50
+
+export interface LeaseClocks {
+  readonly monotonic: () => number
+  readonly wall: () => number
+}
+
+const systemClocks: LeaseClocks = { monotonic: () => performance.now(), wall: () => Date.now() }
+
+/**
+ * What an earlier process of this controller granted was granted before this one started. Counted by the clock that
+ * nobody sets: whoever sets the other one changes how an end is written, and not when it is.
+ */
+export function openLeases({ monotonic, wall }: LeaseClocks = systemClocks): Leases {
+  const startedAt = monotonic()
   const grantedAt = new Map<string, number>()
+  let ahead = wall() - startedAt
+
+  function inWallTime(at: number): Date {
+    const now = wall() - monotonic()
+    if (Math.abs(now - ahead) > driftMs) ahead = now
+    return new Date(at + ahead)
+  }
+
   return {
-    granted: agent => void grantedAt.set(agent, Date.now()),
-    endsBy: (agent, leaseMs) => new Date((grantedAt.get(agent) ?? startedAt.getTime()) + leaseMs + closingMs),
+    granted: agent => void grantedAt.set(agent, monotonic()),
+    endsBy: (agent, leaseMs) => inWallTime((grantedAt.get(agent) ?? startedAt) + leaseMs + closingMs),
   }
 }

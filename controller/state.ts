@@ -64,7 +64,7 @@ export async function openState(
   const refusals = openRefusals(alerts)
   const hosts = openHosts()
   const startedAt = new Date()
-  const leases = openLeases(startedAt)
+  const leases = openLeases()
   // Those on disk: what is placed by others would be forgotten by a crash, and nobody would know whom to ask.
   const hostLabels = (agent: string) => mirror.seen.get(agent)?.value.hostLabels ?? {}
   const placement = openPlacement(mirror, hostLabels)

@@ -161,7 +161,8 @@ export function openViews({
 
   function revocationView(revocation: Revocation): RevocationView {
     const relays = revocation.relayIds.map(id => mirror.relaysById.get(id)?.name ?? id)
-    return { revocation, relays, verdicts: revocation.agents.map(agent => verdict(revocation, agent)) }
+    const verdicts = revocation.agents.map(agent => verdict(revocation, agent))
+    return { revocation, relays, verdicts, clock: new Date() }
   }
 
   return {

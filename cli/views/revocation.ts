@@ -38,7 +38,8 @@ export interface RevocationItem {
   readonly receipts: readonly ReceiptItem[]
 }
 
-export function revocationItem({ revocation, verdicts, relays }: RevocationView): RevocationItem {
+export function revocationItem({ revocation, verdicts, relays, clock }: RevocationView): RevocationItem {
+  const aheadMs = clock ? Date.now() - clock.getTime() : 0
   return {
     kind: 'Revocation',
     id: revocation?.id ?? '',
@@ -52,7 +53,7 @@ export function revocationItem({ revocation, verdicts, relays }: RevocationView)
     liftedBy: revocation?.liftedBy || null,
     relays,
     except: revocation?.except ?? [],
-    receipts: verdicts.map(receiptItem),
+    receipts: verdicts.map(verdict => receiptItem(verdict, Math.abs(aheadMs) > apartMs ? aheadMs : 0)),
   }
 }
 
@@ -62,14 +63,18 @@ function stateOf({ target, lockUntil, liftedAt }: Revocation): string {
   return target.startsWith('source/') ? 'active' : 'done'
 }
 
-function receiptItem({ agent, kind, receipt, fencedBy, problem }: Verdict): ReceiptItem {
+/** What an answer may take on its way before the reader's clock and the controller's count as apart. */
+const apartMs = 500
+
+/** A fence is told by the reader's own clock, for that is what it will be held against. */
+function receiptItem({ agent, kind, receipt, fencedBy, problem }: Verdict, aheadMs: number): ReceiptItem {
   return {
     agent,
     verdict: verdictWord(kind),
     listenersClosed: receipt?.listenersClosed ?? 0,
     connectionsCut: receipt?.connectionsCut ?? 0,
     ms: receipt?.took ? Math.round(toMilliseconds(receipt.took)) : null,
-    fencedBy: time(fencedBy),
+    fencedBy: time(fencedBy && new Date(fencedBy.getTime() + aheadMs)),
     error: problemText(problem ?? receipt?.problem),
     warning: problemText(receipt?.warning),
   }

@@ -331,6 +331,19 @@ test('a revocation is described with all that it holds', () => {
   expect(describeRevocation(lifted)).not.toContain('In force')
 })
 
+test.each([3_600_000, -3_600_000])(
+  'a fence is told by the clock of the reader, though that of the controller is %d ms off',
+  offMs => {
+    const clock = new Date(Date.now() + offMs)
+    const fencedBy = new Date(clock.getTime() + 20_000)
+    const verdicts = [{ agent: 'b', kind: VerdictKind.FENCED, fencedBy }]
+    const item = revocationItem(RevocationView.fromPartial({ verdicts, clock }))
+    const left = Date.parse(item.receipts[0]!.fencedBy!) - Date.now()
+    expect(left).toBeGreaterThan(0)
+    expect(left).toBeLessThanOrEqual(20_000)
+  },
+)
+
 test('a token is ready until it is used up, revoked or too old', () => {
   const token = (more: object) =>
     tokenItem(TokenView.fromPartial({ uses: 1, expiresAt: at, ...more }), at.getTime() - 1)

@@ -24,7 +24,7 @@ async function listed(count: number, agents: string[]): Promise<string[]> {
   const views = openViews({
     mirror,
     hosts: openHosts(),
-    leases: openLeases(new Date()),
+    leases: openLeases(),
     placement,
   }).revocations({})
   return views.map(({ revocation }) => revocation!.id)

@@ -21,12 +21,14 @@ export interface ControllerStart {
   readonly netns?: string
   readonly ip?: string
   readonly args?: readonly string[]
+  readonly env?: Record<string, string>
 }
 
 export interface AgentStart {
   readonly netns?: string
   readonly labels?: Record<string, string>
   readonly args?: readonly string[]
+  readonly env?: Record<string, string>
 }
 
 interface AgentItem {
@@ -69,7 +71,9 @@ export async function openFleet({ data }: { data?: string } = {}): Promise<Fleet
       data ?? join(folder, 'controller'),
       ...(options.args ?? []),
     ]
-    const program = held.use(startProgram(command, { env, ...(netns && { netns }) }))
+    const program = held.use(
+      startProgram(command, { env: { ...env, ...options.env }, ...(netns && { netns }) }),
+    )
     const [, listening = ''] = await program.says(/"listening":"([^"]+)"/)
     address = listening
     await cat(['status', '--wait', '10s'])
@@ -87,7 +91,8 @@ export async function openFleet({ data }: { data?: string } = {}): Promise<Fleet
       command.push('--join', token)
       joined.add(name)
     }
-    const program = held.use(startProgram(command, { env, ...(options.netns && { netns: options.netns }) }))
+    const place = options.netns ? { netns: options.netns } : {}
+    const program = held.use(startProgram(command, { env: { ...env, ...options.env }, ...place }))
     await until(`${name} is ready`, async () => {
       const { items } = await json(['agents'])
       return items.some((agent: AgentItem) => agent.metadata.name === name && agent.status.state === 'ready')

@@ -362,6 +362,8 @@ export interface RevocationView {
   verdicts: Verdict[];
   /** The names of `relay_ids`, where they still have one. */
   relays: string[];
+  /** The controller's, when this was so: a reader whose clock is another must not take a fence for passed. */
+  clock: Date | undefined;
 }
 
 export interface LiftRequest {
@@ -3737,7 +3739,7 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
 };
 
 function createBaseRevocationView(): RevocationView {
-  return { revocation: undefined, verdicts: [], relays: [] };
+  return { revocation: undefined, verdicts: [], relays: [], clock: undefined };
 }
 
 export const RevocationView: MessageFns<RevocationView> = {
@@ -3750,6 +3752,9 @@ export const RevocationView: MessageFns<RevocationView> = {
     }
     for (const v of message.relays) {
       writer.uint32(26).string(v!);
+    }
+    if (message.clock !== undefined) {
+      Timestamp.encode(toTimestamp(message.clock), writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -3791,6 +3796,14 @@ export const RevocationView: MessageFns<RevocationView> = {
             message.relays.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.clock = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3813,6 +3826,7 @@ export const RevocationView: MessageFns<RevocationView> = {
       : undefined;
     message.verdicts = object.verdicts?.map((e) => Verdict.fromPartial(e)) || [];
     message.relays = object.relays?.map((e) => e) || [];
+    message.clock = object.clock ?? undefined;
     return message;
   },
 };
