@@ -14,6 +14,8 @@ export interface Lease extends Disposable {
   ask(): bigint
   /** The controller's answer. Answers to questions that were never asked count for nothing. */
   granted(nonce: bigint): void
+  /** Other relays are here now: one of them may have a lease that is too short for the last answer. */
+  lengthsChanged(): void
 }
 
 export interface LeaseContext {
@@ -80,6 +82,7 @@ export function openLease({ clock, lengths, due, changed }: LeaseContext): Lease
       from = Math.max(from, at)
       look()
     },
+    lengthsChanged: look,
     [Symbol.dispose]() {
       clearTimeout(timer)
     },

@@ -18,7 +18,7 @@ export interface SessionContext {
   readonly dialler: Dialler
   readonly hello: () => Omit<Hello, 'epoch' | 'revision' | 'seenRevision' | 'clock'>
   readonly reconciler: Pick<Reconciler, 'sync' | 'apply' | 'rightsChanged'>
-  readonly lease: Pick<Lease, 'granted'>
+  readonly lease: Pick<Lease, 'granted' | 'lengthsChanged'>
   readonly tombstones: Pick<Tombstones, 'seen' | 'advance'>
   readonly revocations: Pick<Revocations, 'obey' | 'banned'>
   readonly dumps: Pick<Dumps, 'begin'>
@@ -119,6 +119,7 @@ export function openSession(cx: SessionContext): Session {
       // A stream that took over may repeat what the old one has delivered.
       if (revision < told.revision) return
       advance(revision, cx.reconciler.apply(order.value.changed, order.value.removed))
+      cx.lease.lengthsChanged()
       return
     }
     const { seen } = cx.tombstones

@@ -20,7 +20,7 @@ function setting(...lengths: number[]) {
   const pass = (ms: number) => {
     now += ms
   }
-  return { lease, due: () => due, changes: () => changes, pass }
+  return { lease, lengths, due: () => due, changes: () => changes, pass }
 }
 
 test('nothing may run before the first answer', () => {
@@ -95,4 +95,16 @@ test('it is asked for again at a third of the shortest', async () => {
   const before = due()
   pass(1_700)
   await until('it is due', () => due() > before)
+})
+
+test('it is asked for at once when a relay comes for which the last answer is too old', () => {
+  const { lease, lengths, due, pass } = setting(60_000)
+  lease.granted(lease.ask())
+  pass(9_000)
+  lengths.push(5_000)
+  lease.lengthsChanged()
+  expect(due()).toBe(1)
+  expect(lease.holds(5_000)).toBe(false)
+  lease.granted(lease.ask())
+  expect(lease.holds(5_000)).toBe(true)
 })

@@ -5,6 +5,7 @@ import { expect } from 'vitest'
 import { type Fleet, openFleet } from '../e2e/fleet.ts'
 import { kernelSockets } from '../resources/kernel-sockets.ts'
 import { needing } from '../resources/needs.ts'
+import type { Program } from '../resources/program.ts'
 import { until } from '../resources/until.ts'
 import { openTraffic, sharedNow } from './traffic.ts'
 
@@ -43,7 +44,7 @@ needing('faketime')(
     await using fleet = await openFleet()
     await using traffic = await openTraffic()
     const controller = await fleet.startController()
-    const hosts = []
+    const hosts: { by: string; clock: ReturnType<typeof settableClock>; name: string; agent: Program }[] = []
     for (const [i, by] of offsets.entries()) {
       const clock = settableClock(join(fleet.folder, `clock-${i}`))
       const name = `edge-${i}`
