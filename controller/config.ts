@@ -34,6 +34,15 @@ const schema = z.strictObject({
       unfinished: z.int().positive().default(1_024),
     })
     .prefault({}),
+  /** What no relay may have, whoever asks for it. */
+  policy: z
+    .strictObject({
+      'max-ttl': duration.optional(),
+      /** All relays, or those with an address of one of these kinds. */
+      'require-ttl': z.union([z.boolean(), z.array(z.string()).min(1)]).default(false),
+      'max-lease': duration.optional(),
+    })
+    .prefault({}),
   audit: z
     .strictObject({
       /** Rows go when they are older, and the oldest when there are more. */
@@ -64,6 +73,10 @@ const known = [
   'handshake',
   'first-call',
   'unfinished',
+  'policy',
+  'max-ttl',
+  'require-ttl',
+  'max-lease',
   'audit',
   'keep',
   'keep-rows',

@@ -14,6 +14,7 @@ import { checkSharing } from '#wire/sharing.ts'
 import { parseWindows } from '#wire/window.ts'
 import type { Actor } from './actor.ts'
 import type { Note } from './audit/note.ts'
+import type { Caps } from './caps.ts'
 import type { Commit } from './commit.ts'
 import { expiryFromNow } from './expiry.ts'
 import type { Former } from './former.ts'
@@ -46,12 +47,14 @@ export function openRelays({
   mirror,
   former,
   locks,
+  caps,
 }: {
   commit: Commit
   tables: Tables
   mirror: Mirror
   former: Former
   locks: Locks
+  caps: Caps
 }): Relays {
   function check(draft: RelayDraft | undefined): { draft: RelayDraft; spec: RelaySpec } {
     if (!draft?.spec) throw new RelayError('usage', { what: 'relay', why: 'it has no spec' })
@@ -76,6 +79,7 @@ export function openRelays({
     checkLease(what, spec)
     checkTtl(what, spec)
     parseWindows(spec.windows)
+    caps(what, spec)
     return { draft, spec }
   }
 

@@ -11,6 +11,7 @@ import { openRetention } from './audit/retention.ts'
 import { openSink } from './audit/sink.ts'
 import { openAutomaticBans } from './automatic-bans.ts'
 import { openBoots } from './boots.ts'
+import { openCaps } from './caps.ts'
 import { openCluster } from './cluster.ts'
 import { openCommit } from './commit.ts'
 import type { ControllerConfig } from './config.ts'
@@ -74,7 +75,7 @@ export async function openState(
   const views = openViews({ mirror, hosts, leases, placement })
   const comings = held.use(openComings({ ledger, leases, placement, mirror, log }))
   const locks = held.use(openLocks(mirror))
-  const relays = openRelays({ commit, tables, mirror, former, locks })
+  const relays = openRelays({ commit, tables, mirror, former, locks, caps: openCaps(config.policy) })
   const revocable = openRevocable({ tables, mirror, hosts, former })
   const revocations = openRevocations({ commit, tables, mirror, revocable })
   const automaticBans = openAutomaticBans({ mirror, revocations, alerts, log })
