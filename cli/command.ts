@@ -32,13 +32,17 @@ export async function execute(command: Command, words: readonly string[]): Promi
   command.name(path)
   prepare(command)
   process.exitCode = exitCodes.ok
+  let acting = command
+  command.hook('preAction', (_, chosen) => {
+    acting = chosen
+  })
   try {
     await command.parseAsync(words, { from: 'user' })
     return Number(process.exitCode)
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return exitCodes.ok
     const failed = await report(thrown instanceof CommanderError ? misuse(thrown, path) : thrown, path)
-    return failureCode(command, failed)
+    return failureCode(acting, failed)
   }
 }
 

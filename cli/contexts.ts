@@ -3,12 +3,15 @@ import { RelayError } from '#relay/errors.ts'
 import { nearest } from '#relay/nearest.ts'
 import { type Config, type Context, identityDir, readConfig, writeConfig } from './config.ts'
 
-/** The context that a command works in: the one asked for, FLEETCAT_CONTEXT's, or the current one. */
+/**
+ * The context that a command works in: the one asked for, FLEETCAT_CONTEXT's, or the current one. Where there is none
+ * nobody has been asked, and no script shall take that for "there is no such relay".
+ */
 export async function chosenContext(asked: string | undefined): Promise<Context> {
   const config = await readConfig()
   const name = asked ?? (process.env.FLEETCAT_CONTEXT || config.current)
   if (name === undefined) {
-    throw new RelayError('not-found', {
+    throw new RelayError('unavailable', {
       what: 'no fleet to talk to',
       why: config.contexts.length > 0 ? 'no context is the current one' : 'nobody has logged in here yet',
       fix:
@@ -17,15 +20,15 @@ export async function chosenContext(asked: string | undefined): Promise<Context>
           : 'Run `fleetcat up` to start one here, or `fleetcat login TOKEN` to join one',
     })
   }
-  return find(config, name)
+  return find(config, name, 'unavailable')
 }
 
-function find(config: Config, name: string): Context {
+function find(config: Config, name: string, code: 'not-found' | 'unavailable' = 'not-found'): Context {
   const found = config.contexts.find(context => context.name === name)
   if (found) return found
   const names = config.contexts.map(context => context.name)
   const near = nearest(name, names)
-  throw new RelayError('not-found', {
+  throw new RelayError(code, {
     what: `context ${name}`,
     why: 'there is none of that name',
     fix: near

@@ -9,19 +9,7 @@ import { progress } from './output/progress.ts'
 import { type StatusItem, statusItem } from './views/status.ts'
 
 /** Rejects when the controller does not answer or, under `up`, its own agent is not ready. */
-export async function fleetStatus(options: FleetOptions, timeoutMs = 5_000): Promise<StatusItem> {
-  try {
-    return await ask(options, timeoutMs)
-  } catch (thrown) {
-    const error = failureOf(thrown, 'status')
-    // That there is nobody to ask is as good an answer as that nobody answers.
-    if (error.code !== 'not-found') throw error
-    const { what, why, fix } = error
-    throw new RelayError('unavailable', { what, why, fix, cause: error })
-  }
-}
-
-function ask(options: FleetOptions, timeoutMs: number): Promise<StatusItem> {
+export function fleetStatus(options: FleetOptions, timeoutMs = 5_000): Promise<StatusItem> {
   return withFleet(options, async (operator, { context }) => {
     const what = 'status'
     const [status, who] = await Promise.all([

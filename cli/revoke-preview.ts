@@ -9,14 +9,14 @@ export async function preview(
   operator: OperatorServiceClient,
   targets: readonly string[],
   terms: Terms,
-  output: Format,
+  { output, asList }: { readonly output: Format; readonly asList: boolean },
 ): Promise<number> {
   const given = await Promise.all(targets.map(target => giveOrder(operator, target, terms, true)))
   const items = given.map(previewItem)
   const [first] = items
   const human = () => previewText(items, terms)
-  if (items.length === 1 && first) print(await renderItem(first, previews.name(first), output, human))
-  else if (isTabular({ output, headers: true })) print(human())
+  if (isTabular({ output, headers: true })) print(human())
+  else if (first && !asList) print(await renderItem(first, previews.name(first), output, human))
   else print(await renderList(items, previews, { output, headers: true }))
   return items.filter(({ unchanged }) => !unchanged).length
 }

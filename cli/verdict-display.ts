@@ -15,10 +15,13 @@ export interface VerdictDisplay extends Disposable {
   finish(orders: readonly Order[]): Promise<void>
 }
 
-/** On a terminal a table that fills in; elsewhere only the answer, when there is one. */
-export function openVerdictDisplay(output: Format): VerdictDisplay {
+/**
+ * On a terminal a table that fills in; elsewhere only the answer, when there is one. A script reads a list or an object
+ * by what it asked for, and not by how many were found.
+ */
+export function openVerdictDisplay(output: Format, { asList = false } = {}): VerdictDisplay {
   const isLive = isTabular({ output, headers: true }) && process.stdout.isTTY && process.env.TERM !== 'dumb'
-  return interruptible(isLive ? liveBoard() : quiet(output))
+  return interruptible(isLive ? liveBoard() : quiet(output, asList))
 }
 
 function liveBoard(): VerdictDisplay {
@@ -61,7 +64,7 @@ function liveBoard(): VerdictDisplay {
 /** Faster than this nobody reads. */
 const drawAgainMs = 50
 
-function quiet(output: Format): VerdictDisplay {
+function quiet(output: Format, asList: boolean): VerdictDisplay {
   const waiting = progress()
   return {
     show({ revocation }, waits) {
@@ -73,8 +76,8 @@ function quiet(output: Format): VerdictDisplay {
       const items = orders.map(({ revocation }) => revocation)
       const [first] = items
       const human = () => wholeBoard(orders, plainTable())
-      if (items.length === 1 && first) print(await renderItem(first, revocations.name(first), output, human))
-      else if (isTabular({ output, headers: true })) print(human())
+      if (isTabular({ output, headers: true })) print(human())
+      else if (first && !asList) print(await renderItem(first, revocations.name(first), output, human))
       else print(await renderList(items, revocations, { output, headers: true }))
     },
     [Symbol.dispose]: () => waiting[Symbol.dispose](),

@@ -106,13 +106,14 @@ async function run(words: string[], options: Options): Promise<void> {
       ...(options.reason !== undefined && { reason: options.reason }),
       ...(options.lock !== undefined && { lockMs: options.lock }),
     }
-    if (options.dryRun) return void (await preview(operator, targets, terms, options.output))
+    const asList = targets.length > 1 || (isChoice(choice) && sources.length === 0)
+    if (options.dryRun) return void (await preview(operator, targets, terms, { ...options, asList }))
     // Who chooses by a selector sees first what it has found.
     if ((targets.length > 1 || isChoice(choice)) && !options.yes && canAsk()) {
-      const changing = await preview(operator, targets, terms, 'table')
+      const changing = await preview(operator, targets, terms, { output: 'table', asList })
       if (changing > 0) await confirm(changing)
     }
-    await revokeAll(operator, targets, terms, options)
+    await revokeAll(operator, targets, terms, { ...options, asList })
   })
 }
 
@@ -120,7 +121,7 @@ async function revokeAll(
   operator: OperatorServiceClient,
   targets: readonly string[],
   terms: import('../revoking.ts').Terms,
-  { timeout, output }: Options,
+  { timeout, output, asList }: Options & { readonly asList: boolean },
 ): Promise<void> {
   const [{ giveOrder }, { exitCodeFor, untilJudged }, { openVerdictDisplay }] = await Promise.all([
     import('../revoking.ts'),
@@ -132,7 +133,7 @@ async function revokeAll(
     given.flatMap(each => (each.status === 'fulfilled' ? [[each.value.item.id, each.value] as const] : [])),
   )
   if (orders.size > 0) {
-    using display = openVerdictDisplay(output)
+    using display = openVerdictDisplay(output, { asList })
     const said = (id: string) => (orders.get(id)?.unchanged ? 'already revoked' : 'revoked')
     const followed = await untilJudged(operator, [...orders.keys()], timeout, revocation =>
       display.show({ revocation, said: said(revocation.id), overdue: false }),

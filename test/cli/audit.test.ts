@@ -109,7 +109,7 @@ describe('fleetcat audit', () => {
     expect(await run('audit', 'verify', '--head', 'x')).toMatchObject({ code: 2 })
     // Neither yes nor no.
     expect(await run('audit', 'verify', '--data', '/nonexistent')).toMatchObject({ code: 4 })
-    expect(await run('audit', 'verify', '--context', 'none')).toMatchObject({ code: 4 })
+    expect(await run('audit', 'verify', '--context', 'none')).toMatchObject({ code: 2 })
   })
 })
 
