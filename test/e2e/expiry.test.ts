@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openListener } from '../resources/listener.ts'
 import { openServer } from '../resources/servers.ts'
@@ -5,6 +7,7 @@ import { until } from '../resources/until.ts'
 import { type Fleet, openFleet } from './fleet.ts'
 
 const ttlMs = 6_000
+const listen = 'TCP4-LISTEN:0,bind=127.0.0.1,fork'
 
 interface Item {
   readonly status: {
@@ -17,7 +20,6 @@ interface Item {
 const relayOf = async (fleet: Fleet): Promise<Item> => (await fleet.json(['list'])).items[0]
 
 async function createWeb(fleet: Fleet, port: number): Promise<number> {
-  const listen = 'TCP4-LISTEN:0,bind=127.0.0.1,fork'
   await fleet.cat(['create', 'web', '--ttl', '6s', listen, `TCP4:127.0.0.1:${port}`, '--wait'])
   const local = (await relayOf(fleet)).status.agents[0]?.local[0] ?? ''
   return Number(local.split(':').at(-1))
@@ -49,6 +51,36 @@ test('a relay ends by itself on a host that is cut off, and stays ended whoever 
   expect((await state()).agents[0]?.local).toEqual([])
   await fleet.cat(['revoke', 'relay/web'])
   expect((await fleet.json(['list'])).items).toEqual([])
+}, 60_000)
+
+test('a connection reaches its greatest age on a host that is cut off too, and the relay goes on', async () => {
+  await using target = await openServer(socket => socket.pipe(socket))
+  await using fleet = await openFleet()
+  const controller = await fleet.startController()
+  await fleet.startAgent('edge-1')
+  const age = async (maxConnectionAge: string) => {
+    const file = join(fleet.folder, 'web.json')
+    const spec = { listen, target: `TCP4:127.0.0.1:${target.port}`, agents: ['edge-1'] }
+    const relay = { apiVersion: 'fleetcat/v1', kind: 'Relay', metadata: { name: 'web' } }
+    await writeFile(file, JSON.stringify({ ...relay, spec: { ...spec, limits: { maxConnectionAge } } }))
+    await fleet.cat(['apply', '-f', file])
+    await fleet.cat(['wait', 'relay/web', '--for', 'ready'])
+  }
+  await age('1h')
+  const local = (await relayOf(fleet)).status.agents[0]?.local[0] ?? ''
+  const port = Number(local.split(':').at(-1))
+  using user = await openListener(port)
+  user.socket.write('hello')
+  await until('the relay carries', () => user.heard() === 'hello')
+  // Live: from now on the same connection may become so old, and no older.
+  await age('15s')
+  expect(user.closed()).toBe(false)
+  controller.kill('SIGSTOP')
+  await until('the connection is cut', user.closed, 30_000)
+  using later = await openListener(port)
+  later.socket.write('again')
+  await until('the relay goes on', () => later.heard() === 'again')
+  controller.kill('SIGCONT')
 }, 60_000)
 
 test('a host that was stopped until a relay had expired carries not one byte more', async () => {
