@@ -90,5 +90,5 @@ export function exitCodeFor({ revocation, overdue }: Followed, { fencesPass = fa
   if (overdue) return exitCodes.timedOut
   const isDone = (receipt: ReceiptItem) =>
     receipt.verdict === 'cut' || (fencesPass && receipt.verdict === 'fenced' && fenceLeft(receipt) <= 0)
-  return revocation.receipts.every(isDone) ? exitCodes.ok : exitCodes.partial
+  return revocation.durable && revocation.receipts.every(isDone) ? exitCodes.ok : exitCodes.partial
 }

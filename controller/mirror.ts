@@ -1,7 +1,7 @@
 import type { Logger } from '#telemetry/log.ts'
 import { type LabelsKnown, openLabelsKnown } from './labels-known.ts'
 import { openPicture, type Picture, type Pictured, type ShelfName } from './picture.ts'
-import { type Rev, type Revision, type Store, StoreError } from './store/store.ts'
+import { type Op, type Rev, type Revision, type Store, StoreError } from './store/store.ts'
 
 export type { Mirrored } from './picture.ts'
 
@@ -35,6 +35,8 @@ export interface Mirror extends Pictured, AsyncDisposable {
   caughtUp(rev: Rev): Promise<void>
   /** The changes of relays after `rev`, or nothing when they are no longer remembered. */
   relayChangesSince(rev: Rev): readonly MirrorChange[] | undefined
+  /** Shows these as if they had been written, at the revision that there is; the store does not have them yet. */
+  anticipate(ops: readonly Op[]): void
   onChange(listener: (change: MirrorChange) => void): () => void
   /** Rejects when the watch fails for good: the controller must then stop rather than act on an old picture. */
   readonly failed: Promise<never>
@@ -208,6 +210,11 @@ export async function openMirror(store: Store, log: Logger): Promise<Mirror> {
       // Who resumes has missed little: looked for from the newest on.
       return ring.slice(ring.findLastIndex(change => change.rev <= from) + 1)
     },
+    anticipate: ops =>
+      apply({
+        rev,
+        events: ops.map(op => ('put' in op ? { put: { ...op.put, createRev: rev, modRev: rev } } : op)),
+      }),
     onChange(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)

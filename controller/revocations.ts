@@ -2,6 +2,7 @@ import type { RevokeOrder } from '#gen/fleetcat/v1/agent.ts'
 import type { LiftRequest, RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
 import { type Receipt, Revocation } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
+import type { Logger } from '#telemetry/log.ts'
 import { limitMs, toDuration, toMilliseconds } from '#wire/duration.ts'
 import { type Actor, signatureOf } from './actor.ts'
 import type { Note } from './audit/note.ts'
@@ -10,15 +11,25 @@ import { newId } from './ids.ts'
 import { holds } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import type { Plan, Revocable } from './revocable.ts'
+import type { Op } from './store/store.ts'
 import type { Tables } from './tables.ts'
 import { canonicalTarget, parseTarget, type TargetKind } from './target.ts'
+import { isStoreDown, type Unsaved } from './unsaved.ts'
 
 /** An order to cut, as somebody gives it. What it leaves out is absent or empty. */
 export type Order = Partial<RevokeRequest> & Pick<RevokeRequest, 'target' | 'reason'>
 
 /** Orders to cut: on disk before they are answered, and kept when what they name is gone. */
 export interface Revocations {
-  revoke(order: Order, by: Actor): Promise<{ revocation: Revocation; unchanged: boolean }>
+  /**
+   * With `urgent` it is in effect though the store cannot write it now: see `Unsaved`, which then has its id. Otherwise
+   * that is an error, and nothing is done.
+   */
+  revoke(
+    order: Order,
+    by: Actor,
+    how?: { urgent: boolean },
+  ): Promise<{ revocation: Revocation; unchanged: boolean }>
   /** What a revocation shuts out may come back. */
   lift(request: LiftRequest, by: Actor): Promise<{ revocation: Revocation; unchanged: boolean }>
   /** The orders to which this agent has sent no receipt. */
@@ -35,6 +46,8 @@ interface Parts {
   readonly tables: Tables
   readonly mirror: Mirror
   readonly revocable: Revocable
+  readonly unsaved: Unsaved
+  readonly log: Logger
 }
 
 const longestLockMs = 10 * 365 * 86_400_000
@@ -56,7 +69,7 @@ function prolonged(before: Revocation, { lockMs, reason }: Terms): Revocation | 
   return { ...before, lockUntil, liftedAt: undefined, liftedBy: '', reason: reason || before.reason }
 }
 
-export function openRevocations({ commit, tables, mirror, revocable }: Parts): Revocations {
+export function openRevocations({ commit, tables, mirror, revocable, unsaved, log }: Parts): Revocations {
   /** Other labels may have brought the relay to one more agent between the plan and the order. */
   async function widened(revocation: Revocation, late: readonly string[], by: Actor): Promise<Revocation> {
     const agents = [...new Set([...revocation.agents, ...late])]
@@ -117,6 +130,30 @@ export function openRevocations({ commit, tables, mirror, revocable }: Parts): R
     return { revocation: locked, unchanged: false }
   }
 
+  /** In effect now, and on disk when the store can: what is cut late is worse than what is written late. */
+  function cutFirst({ id, target }: Revocation, ops: Op[], attempt: () => Promise<boolean>, error: unknown) {
+    log.error(
+      { event: 'revocation.not-durable', id, target, error },
+      'a revocation is in effect, but not on disk; it is written as soon as the store can',
+    )
+    unsaved.add(id, ops, attempt)
+  }
+
+  /** Much may have changed since it was given, so what has to be written with it is worked out anew. */
+  async function written(revocation: Revocation, order: RevokeRequest, by: Actor): Promise<boolean> {
+    const { kind, name } = parseTarget(revocation.target)
+    const plan = await revocable.plan(kind, name, order, by)
+    const own = plan?.targetId === revocation.targetId ? plan : { ifs: [], ops: [] }
+    const ops = [...own.ops, tables.revocations.put(revocation.id, revocation)]
+    const note = noteOf(revocation, by)
+    const late = {
+      ...note,
+      fields: { ...note.fields, at: revocation.at },
+      words: 'revoked; on disk only now',
+    }
+    return (await commit(own.ifs, ops, late)) !== undefined
+  }
+
   /** A source that is shut out of the same relays, with the same exceptions. */
   function sameBan(target: string, plan: Plan, except: readonly string[]): Revocation | undefined {
     const set = (items: readonly string[]) => [...items].sort().join()
@@ -130,7 +167,7 @@ export function openRevocations({ commit, tables, mirror, revocable }: Parts): R
   }
 
   return {
-    async revoke(given, by) {
+    async revoke(given, by, { urgent } = { urgent: false }) {
       const target = canonicalTarget(given.target)
       const { kind, name } = parseTarget(target)
       const order = {
@@ -183,8 +220,13 @@ export function openRevocations({ commit, tables, mirror, revocable }: Parts): R
         })
         if (dryRun) return { revocation, unchanged: false }
         const ops = [...plan.ops, tables.revocations.put(revocation.id, revocation)]
-        const done = await commit(plan.ifs, ops, noteOf(revocation, by))
-        if (done === undefined) continue
+        try {
+          if ((await commit(plan.ifs, ops, noteOf(revocation, by))) === undefined) continue
+        } catch (thrown) {
+          if (!urgent || !isStoreDown(thrown)) throw thrown
+          cutFirst(revocation, ops, () => written(revocation, order, by), thrown)
+          return { revocation, unchanged: false }
+        }
         if (plan.askedLate && mirror.lastRelabelling > planned)
           revocation = await widened(revocation, plan.askedLate(), by)
         return { revocation, unchanged: false }
@@ -256,9 +298,18 @@ export function openRevocations({ commit, tables, mirror, revocable }: Parts): R
     async noteReceipt(agent, receipt) {
       const revocation = mirror.revocations.get(receipt.revocationId)?.value
       if (!revocation?.agents.includes(agent.name)) return false
+      if (mirror.receipt(revocation.id, agent.name)) return true
       const key = `${revocation.id}/${agent.name}`
       const ops = [tables.receipts.put(key, receipt)]
-      await commit([tables.receipts.at(key, 0n)], ops, noteOfReceipt(revocation, agent, receipt))
+      const write = () =>
+        commit([tables.receipts.at(key, 0n)], ops, noteOfReceipt(revocation, agent, receipt))
+      try {
+        await write()
+      } catch (thrown) {
+        if (!isStoreDown(thrown)) throw thrown
+        // Once there is a receipt of this agent, whichever, there is nothing left to write.
+        unsaved.add(`receipt ${key}`, ops, () => write().then(() => true))
+      }
       return true
     },
 

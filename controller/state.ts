@@ -37,6 +37,7 @@ import { openSightings } from './sightings.ts'
 import { openSqliteStore } from './store/sqlite.ts'
 import { openTables } from './tables.ts'
 import { openTokens } from './tokens.ts'
+import { openUnsaved } from './unsaved.ts'
 import { openViews } from './views.ts'
 
 /** All that a data directory holds, opened; what still lacks is a port. */
@@ -72,12 +73,13 @@ export async function openState(
   const commit = openCommit(store, mirror, log)
   const former = held.use(openFormer({ commit, tables, mirror, placement, log }))
   const sightings = openSightings({ commit, tables, mirror, former, log })
-  const views = openViews({ mirror, hosts, leases, placement })
+  const unsaved = held.use(openUnsaved({ mirror, log }))
+  const views = openViews({ mirror, hosts, leases, placement, unsaved })
   const comings = held.use(openComings({ ledger, leases, placement, mirror, log }))
   const locks = held.use(openLocks(mirror))
   const relays = openRelays({ commit, tables, mirror, former, locks, caps: openCaps(config.policy) })
   const revocable = openRevocable({ tables, mirror, hosts, former })
-  const revocations = openRevocations({ commit, tables, mirror, revocable })
+  const revocations = openRevocations({ commit, tables, mirror, revocable, unsaved, log })
   const automaticBans = openAutomaticBans({ mirror, revocations, alerts, log })
   const dumps = openDumps({ mirror, hosts, placement, ledger })
   const fleetFile = openFleetFile({ mirror, relays, revocations })

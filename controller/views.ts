@@ -29,6 +29,7 @@ import type { Placement } from './placement.ts'
 import { parseSelector } from './selector.ts'
 import { sourceIp } from './source-ip.ts'
 import { canonicalTarget, parseTarget } from './target.ts'
+import type { Unsaved } from './unsaved.ts'
 
 /** What a list shows: the desired state beside what the agents last said, and never one for the other. */
 export interface Views {
@@ -62,11 +63,13 @@ export function openViews({
   hosts,
   leases,
   placement,
+  unsaved,
 }: {
   mirror: Mirror
   hosts: Hosts
   leases: Leases
   placement: Placement
+  unsaved: Pick<Unsaved, 'has'>
 }): Views {
   function onAgent(relay: Relay, agent: string, connections: number): RelayOnAgent {
     const host = hosts.get(agent)
@@ -162,7 +165,7 @@ export function openViews({
   function revocationView(revocation: Revocation): RevocationView {
     const relays = revocation.relayIds.map(id => mirror.relaysById.get(id)?.name ?? id)
     const verdicts = revocation.agents.map(agent => verdict(revocation, agent))
-    return { revocation, relays, verdicts, clock: new Date() }
+    return { revocation, relays, verdicts, clock: new Date(), notDurable: unsaved.has(revocation.id) }
   }
 
   return {

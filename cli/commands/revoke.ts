@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
 import { collect, define, withContext } from '../command.ts'
 import { parseDuration } from '../duration.ts'
-import { usage } from '../failure.ts'
+import { note, usage } from '../failure.ts'
 import { type OutputOptions, withOutput } from '../output/print.ts'
 import { parseTarget, revocable } from '../target.ts'
 
@@ -117,6 +117,10 @@ async function run(words: string[], options: Options): Promise<void> {
   })
 }
 
+const notDurable = (target: string) =>
+  `${target} is revoked, but not yet durable: the controller cannot write to its disk, and writes it as soon as it can. ` +
+  'If it stops before that, it forgets the order: see `fleetcat revocations -o json`, and make room on its disk'
+
 async function revokeAll(
   operator: OperatorServiceClient,
   targets: readonly string[],
@@ -139,6 +143,7 @@ async function revokeAll(
       display.show({ revocation, said: said(revocation.id), overdue: false }),
     )
     await display.finish(followed.map(each => ({ ...each, said: said(each.revocation.id) })))
+    for (const { revocation } of followed) if (!revocation.durable) note(notDurable(revocation.target))
     process.exitCode = Math.max(...followed.map(each => exitCodeFor(each)))
   }
   const failures = given.filter(each => each.status === 'rejected').map(({ reason }) => reason)

@@ -36,9 +36,12 @@ export interface RevocationItem {
   readonly relays: readonly string[]
   readonly except: readonly string[]
   readonly receipts: readonly ReceiptItem[]
+  /** False while it is in effect, but not on the controller’s disk: if the controller stopped now, it would forget it. */
+  readonly durable: boolean
 }
 
-export function revocationItem({ revocation, verdicts, relays, clock }: RevocationView): RevocationItem {
+export function revocationItem(view: RevocationView): RevocationItem {
+  const { revocation, verdicts, relays, clock, notDurable } = view
   const aheadMs = clock ? Date.now() - clock.getTime() : 0
   return {
     kind: 'Revocation',
@@ -53,6 +56,7 @@ export function revocationItem({ revocation, verdicts, relays, clock }: Revocati
     liftedBy: revocation?.liftedBy || null,
     relays,
     except: revocation?.except ?? [],
+    durable: !notDurable,
     receipts: verdicts.map(verdict => receiptItem(verdict, Math.abs(aheadMs) > apartMs ? aheadMs : 0)),
   }
 }

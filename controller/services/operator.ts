@@ -103,7 +103,9 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
 
     async revoke(request, caller) {
       access.mayRevoke(caller, request.target)
-      const { revocation: made, unchanged } = await revocations.revoke(request, caller)
+      const { revocation: made, unchanged } = await revocations.revoke(request, caller, {
+        urgent: true,
+      })
       const connections = request.dryRun && !unchanged ? wouldCut(hosts.all(), made) : 0
       return { revocation: views.revocation(made), unchanged, connections }
     },

@@ -34,6 +34,7 @@ const order = (target: string, receipts: readonly ReceiptItem[], overdue = false
     liftedBy: null,
     relays: [],
     except: [],
+    durable: true,
     receipts,
   },
 })

@@ -26,6 +26,7 @@ async function listed(count: number, agents: string[]): Promise<string[]> {
     hosts: openHosts(),
     leases: openLeases(),
     placement,
+    unsaved: { has: () => false },
   }).revocations({})
   return views.map(({ revocation }) => revocation!.id)
 }

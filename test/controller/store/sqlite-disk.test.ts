@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openSqliteStore } from '#controller/store/sqlite.ts'
 import type { Store } from '#controller/store/store.ts'
+import { stuckDisk } from '#test/resources/disk.ts'
 import { temporaryDirectory } from './temporary-directory.ts'
 
 const root = process.getuid?.() === 0 && process.platform === 'linux'
@@ -80,25 +81,18 @@ it.skipIf(process.platform !== 'linux')(
     using directory = temporaryDirectory()
     await using store = await openSqliteStore(directory.path)
     await writeOne(store, 'before')
-    limitFiles('4096')
-    try {
+    {
+      using _ = stuckDisk()
       await expect(writeOne(store, 'refused')).rejects.toMatchObject({
         kind: 'Unavailable',
         why: 'the disk does not take what is written to it, or has become read-only',
       })
       expect(await keysOf(store)).toEqual(['before'])
-    } finally {
-      limitFiles('unlimited')
     }
     await writeOne(store, 'after')
     expect(await keysOf(store)).toEqual(['after', 'before'])
   },
 )
-
-/** How large a file this process may write, which is how a write is made to fail without a broken disk. */
-function limitFiles(bytes: string): void {
-  execFileSync('prlimit', ['--pid', `${process.pid}`, `--fsize=${bytes}:unlimited`])
-}
 
 const page = new Uint8Array(4_096).fill(1)
 

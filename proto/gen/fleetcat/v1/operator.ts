@@ -363,7 +363,11 @@ export interface RevocationView {
   /** The names of `relay_ids`, where they still have one. */
   relays: string[];
   /** The controller's, when this was so: a reader whose clock is another must not take a fence for passed. */
-  clock: Date | undefined;
+  clock:
+    | Date
+    | undefined;
+  /** It is in effect, but not on the controller's disk yet. */
+  notDurable: boolean;
 }
 
 export interface LiftRequest {
@@ -3739,7 +3743,7 @@ export const RevokeResponse: MessageFns<RevokeResponse> = {
 };
 
 function createBaseRevocationView(): RevocationView {
-  return { revocation: undefined, verdicts: [], relays: [], clock: undefined };
+  return { revocation: undefined, verdicts: [], relays: [], clock: undefined, notDurable: false };
 }
 
 export const RevocationView: MessageFns<RevocationView> = {
@@ -3755,6 +3759,9 @@ export const RevocationView: MessageFns<RevocationView> = {
     }
     if (message.clock !== undefined) {
       Timestamp.encode(toTimestamp(message.clock), writer.uint32(34).fork()).join();
+    }
+    if (message.notDurable !== false) {
+      writer.uint32(40).bool(message.notDurable);
     }
     return writer;
   },
@@ -3804,6 +3811,14 @@ export const RevocationView: MessageFns<RevocationView> = {
             message.clock = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.notDurable = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3827,6 +3842,7 @@ export const RevocationView: MessageFns<RevocationView> = {
     message.verdicts = object.verdicts?.map((e) => Verdict.fromPartial(e)) || [];
     message.relays = object.relays?.map((e) => e) || [];
     message.clock = object.clock ?? undefined;
+    message.notDurable = object.notDurable ?? false;
     return message;
   },
 };
