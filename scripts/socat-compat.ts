@@ -39,7 +39,7 @@ function parse(log: string): Result[] {
   const tests = log
     .replaceAll('\r', '')
     .replace(/^Used temp directory[\s\S]*/m, '')
-    .matchAll(/^test +(\d+) ([\w-]+):? (.*?)(?=^test +\d+ |(?![\s\S]))/gms)
+    .matchAll(/^test +(\d+) (\S+?):? (.*?)(?=^test +\d+ |(?![\s\S]))/gms)
   return [...tests].map(([, number, name = '', rest = '']) => ({
     number: Number(number),
     name,
@@ -68,8 +68,8 @@ others say nothing about us. A test that fails is run once more, alone, for some
 **fleetcat ${version} passes ${passedByBoth.length} of the ${total}.** Of the ${theirs.length} tests of the script the real socat passes ${total} here; the rest need
 what this machine does not have (SCTP, VSOCK, hosts of the internet), or fail with the real one too.
 
-Run on ${new Date().toISOString().slice(0, 10)}: ${machine()}. The waits of the script were lengthened, for a process of Node takes a tenth
-of a second to start.
+Run on ${new Date().toISOString().slice(0, 10)}: ${machine()}.
+The waits of the script were lengthened (\`-t 0.5\`), for a process of Node takes a tenth of a second to start.
 
 ## What does not pass, and why
 
