@@ -50,7 +50,6 @@ const reasons: readonly (readonly [names: RegExp, reason: string])[] = [
     'a race of one second (`-T 1`) against the start of two processes, lost on a small machine',
   ],
   [/^FILE$/, 'GOPEN makes a file only to write to it, not to read from it'],
-  [/^COOL/, 'a peer that has gone is no error here in the first place'],
 ]
 
 /** Why this test does not pass, as far as it is known. */

@@ -18,6 +18,8 @@ export interface SocatPlan {
    * and disposes it.
    */
   readonly shared?: SharedDialer
+  /** By `cool-write`, a peer that has gone while it was written to is no failure. */
+  readonly isCool: boolean
   /** It goes on after a connection. */
   readonly forks: boolean
 }
@@ -55,6 +57,7 @@ export function toPlan(
   const target = shared ? { ...first, dialer: shared } : awaited(second, listening)
   return {
     ...(shared && { shared }),
+    isCool: [first, second].some(isCool),
     forks: turned || isForking(first),
     plan: {
       id: 'socat',
@@ -82,5 +85,13 @@ function awaited(endpoint: Endpoint, listening: (local: string) => void): Endpoi
 const opposite = { forward: 'backward', backward: 'forward' } as const
 
 function isForking({ acceptor, address }: Endpoint): boolean {
-  return acceptor !== undefined && address.options.some(({ name, value }) => name === 'fork' && value !== '0')
+  return acceptor !== undefined && isSet(address, ['fork'])
+}
+
+function isCool({ address, halves = [] }: Endpoint): boolean {
+  return isSet(address, ['cool-write', 'coolwrite']) || halves.some(isCool)
+}
+
+function isSet({ options }: Endpoint['address'], names: readonly string[]): boolean {
+  return options.some(({ name, value }) => names.includes(name) && value !== '0')
 }

@@ -22,7 +22,7 @@ export async function runRelay(
   messages: Messages,
   stopped: AbortSignal,
 ): Promise<number> {
-  const { plan, forks, shared } = toPlan(addresses, settings, {
+  const { plan, forks, isCool, shared } = toPlan(addresses, settings, {
     listening: local => messages.say('N', `listening on ${socketName(local)}`),
     dropped: reason => messages.say('W', reason),
   })
@@ -77,7 +77,9 @@ export async function runRelay(
       },
       closed(_connection, { cause, error }) {
         if (cause === 'idle' && settings.idleMs) messages.say('N', 'inactivity timeout triggered')
-        if (cause === 'failed' && error && !said.has(error)) failed(error)
+        if (cause !== 'failed' || !error || said.has(error)) return
+        if (isCool && error.code === 'reset') messages.say('N', errorText(error))
+        else failed(error)
       },
       refused: (cause, source) => messages.say('W', `refusing ${socketName(source)}: ${cause}`),
       failed(error) {

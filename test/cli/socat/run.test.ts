@@ -270,6 +270,20 @@ describe('fleetcat socat', () => {
     expect([...stderr.matchAll(/length=(\d+)/g)].map(([, length]) => length)).toEqual(['4', '4', '2'])
   })
 
+  test('a reader that goes is a failure, and none with cool-write', async () => {
+    const codeOf = async (address: string) => {
+      const command = fleetcat('-u', 'ZERO', address).join(' ')
+      const { stdout } = await run([
+        'bash',
+        '-c',
+        `set -o pipefail; ${command} | head -c 1 >/dev/null; echo $?`,
+      ])
+      return stdout
+    }
+    expect(await codeOf('STDOUT')).toBe('1\n')
+    expect(await codeOf('STDOUT,cool-write')).toBe('0\n')
+  })
+
   test('nofork changes nothing that passes', async () => {
     const { stdout } = await run(fleetcat('-d', '-', 'EXEC:cat,nofork'), { input: 'here' })
     expect(stdout).toBe('here')
