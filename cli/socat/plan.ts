@@ -88,8 +88,8 @@ function isForking({ acceptor, address }: Endpoint): boolean {
   return acceptor !== undefined && isSet(address, ['fork'])
 }
 
-function isCool({ address, halves = [] }: Endpoint): boolean {
-  return isSet(address, ['cool-write', 'coolwrite']) || halves.some(isCool)
+function isCool({ address, halves }: Endpoint): boolean {
+  return isSet(address, ['cool-write', 'coolwrite']) || (halves?.some(isCool) ?? false)
 }
 
 function isSet({ options }: Endpoint['address'], names: readonly string[]): boolean {
