@@ -119,6 +119,10 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
 
     async *watchRevocation({ ids }, caller, signal) {
       const wanted = [...new Set(ids)]
+      if (wanted.length === 0) {
+        const fix = 'Name at least one'
+        throw new RelayError('usage', { what: 'watchRevocation', why: 'it names no revocation', fix })
+      }
       const looks = fleet.watch({
         caller: caller.name,
         subject: `revocations ${wanted}`,

@@ -28,7 +28,7 @@ async function allAre(controller: TestController, ...collectors: Collector[]): P
   })
 }
 
-const delivered = async (controller: TestController, port: number) => {
+const delivered = async (port: number) => {
   const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
   return /^fleetcat_audit_unsent_rows (\d+)$/m.exec(text)?.[1]
 }
@@ -82,7 +82,7 @@ test('what has been delivered is not sent again after a restart, and the metrics
     metrics: `127.0.0.1:${port}`,
   })
   await allAre(controller, collector)
-  await until('it counts as delivered', async () => (await delivered(controller, port)) === '0')
+  await until('it counts as delivered', async () => (await delivered(port)) === '0')
   const before = collector.messages.length
   await controller.restart()
   await joinAgent(controller, { name: 'edge-1' })
