@@ -6,7 +6,8 @@ export default defineConfig({
     setupFiles: ['test/resources/leaks.ts'],
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // Tests wait for conditions; this is for what hangs, also on a machine that is busy with something else.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
   },
 })
