@@ -71,5 +71,5 @@ test('any call of an operator past half-life renews the certificate, and the nex
     30_000,
   )
   expect(await whoami()).toMatchObject({ name: 'ann', role: 'viewer' })
-  expect(controller.output()).toMatch(/"event":"certificate.renewed","kind":"operator","name":"ann"/)
+  expect(controller.output()).toMatch(/"event":"certificate.renewed","by":"operator\/ann",/)
 }, 60_000)
