@@ -17,6 +17,8 @@ export function bar(shares: readonly Share[], total: number, width: number, pain
   const most = isDone ? width : width - 1
   while (filled() > most) wanted[widest()]!--
   if (isDone && filled() > 0) wanted[widest()]! += width - filled()
-  const cells = shares.map(({ colour }, i) => paint('█'.repeat(wanted[i]!), colour)).join('')
+  const cells = shares
+    .map(({ colour }, i) => (wanted[i]! > 0 ? paint('█'.repeat(wanted[i]!), colour) : ''))
+    .join('')
   return `[${cells}${'░'.repeat(width - filled())}]`
 }
