@@ -1,6 +1,6 @@
 import type { Desired } from '#gen/fleetcat/v1/agent.ts'
 import type { RelayReport } from '#gen/fleetcat/v1/relay.ts'
-import { RelayError } from '#relay/errors.ts'
+import { type ErrorCode, RelayError } from '#relay/errors.ts'
 import { dumpScope } from '#relay/layers/dump-file.ts'
 import { openRelay, type RelayPlan, type RunningRelay, type TargetStatus } from '#relay/relay.ts'
 import type { Logger } from '#telemetry/log.ts'
@@ -174,8 +174,9 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
       if (file) cx.ceiling.check(dumpScope(file.path))
       return plan
     } catch (thrown) {
-      const what = `relay/${desired.name} on ${cx.agent} rejected`
-      return RelayError.from(thrown, what).within(what)
+      const place = `relay/${desired.name} on ${cx.agent}`
+      const error = RelayError.from(thrown, `${place} rejected`)
+      return error.within(`${place} ${standings[error.code] ?? 'rejected'}`)
     }
   }
 
@@ -427,6 +428,14 @@ function changeLimits({ relay }: Running, { name, limits, ...plan }: RelayPlan):
   } catch (thrown) {
     return RelayError.from(thrown, `relay/${name}`)
   }
+}
+
+/** What its right to run has come to is no refusal. */
+const standings: Partial<Record<ErrorCode, string>> = {
+  'out-of-hours': 'is closed',
+  lapsed: 'has lapsed',
+  expired: 'has expired',
+  revoked: 'is revoked',
 }
 
 const newSlot = (id: string, right: Right): Slot => ({
