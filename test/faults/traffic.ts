@@ -5,6 +5,8 @@ import { join } from 'node:path'
 /** One client's conversation. Times are those of `sharedNow`. */
 export interface Talk {
   closed: boolean
+  /** Of the client's end. */
+  localPort: number
   /** When the last message was said that has reached the server. */
   forwardUntil: number
   /** When the last reply was said that has reached the client. */
@@ -15,6 +17,7 @@ export type Question =
   | { readonly do: 'serve'; readonly port: number }
   | { readonly do: 'open'; readonly port: number; readonly from?: string }
   | { readonly do: 'state' }
+  | { readonly do: 'forget' }
 
 /** A server and clients on one host, which talk all the time. */
 export interface Traffic extends AsyncDisposable {
@@ -23,6 +26,8 @@ export interface Traffic extends AsyncDisposable {
   /** Resolves once a reply has come through, with the number of the talk; with nothing when nobody lets it in. */
   open(port: number, from?: string): Promise<number | undefined>
   talks(): Promise<ReadonlyMap<number, Talk>>
+  /** Ends all talks. */
+  forget(): Promise<void>
 }
 
 /** Milliseconds on a clock that all processes of this machine share. */
@@ -65,6 +70,7 @@ export async function openTraffic({
     port: await ask<number>({ do: 'serve', port }),
     open: (port, from) => ask({ do: 'open', port, ...(from && { from }) }),
     talks: async () => new Map(await ask<[number, Talk][]>({ do: 'state' })),
+    forget: () => ask({ do: 'forget' }),
     async [Symbol.asyncDispose]() {
       if (child.connected) child.disconnect()
       await ended

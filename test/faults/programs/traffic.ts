@@ -19,9 +19,11 @@ const answers: { [K in Question['do']]: (question: Extract<Question, { do: K }>)
   },
   open: ({ port, from }) => open(port, from),
   async state() {
-    return [...talks].map(([id, { closed, forwardUntil, backwardUntil }]) => {
-      return [id, { closed, forwardUntil, backwardUntil }]
-    })
+    return [...talks].map(([id, { socket: _, ...talk }]) => [id, talk])
+  },
+  async forget() {
+    for (const { socket } of talks.values()) socket.destroy()
+    talks.clear()
   },
 }
 
@@ -51,7 +53,7 @@ let opened = 0
 async function open(port: number, from = '127.0.0.1'): Promise<number | undefined> {
   const id = ++opened
   const socket = connect({ port, host: '127.0.0.1', localAddress: from, noDelay: true })
-  const talk = { socket, closed: false, forwardUntil: 0, backwardUntil: 0 }
+  const talk = { socket, localPort: 0, closed: false, forwardUntil: 0, backwardUntil: 0 }
   talks.set(id, talk)
   const first = Promise.withResolvers<number | undefined>()
   const speaking = setInterval(() => {
@@ -62,6 +64,9 @@ async function open(port: number, from = '127.0.0.1'): Promise<number | undefine
     socket.write(message)
   }, everyMs)
   socket.on('error', () => socket.destroy())
+  socket.on('connect', () => {
+    talk.localPort = socket.localPort ?? 0
+  })
   socket.on('close', () => {
     clearInterval(speaking)
     talk.closed = true
