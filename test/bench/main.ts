@@ -1,5 +1,7 @@
 import { cliStart } from './benches/cli-start.ts'
 import { orderLatency } from './benches/order-latency.ts'
+import { revokeEverywhere } from './benches/revoke-everywhere.ts'
+import { revokeUnderLoad } from './benches/revoke-under-load.ts'
 import { tcpConnections, tcpRequests, tcpStream } from './benches/tcp.ts'
 import { tcpIdle } from './benches/tcp-idle.ts'
 import { tenThousand } from './benches/ten-thousand.ts'
@@ -22,6 +24,8 @@ const benches: readonly Bench[] = [
   udpFlows,
   cliStart,
   orderLatency,
+  revokeUnderLoad,
+  revokeEverywhere,
   thousandAgents,
 ]
 

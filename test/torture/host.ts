@@ -42,17 +42,25 @@ export async function openHost({ folder, netns, index, ask }: Surroundings): Pro
   let lives = 0
   let name = ''
   let agent: Program | undefined
+  let hasEnded = false
   opening.defer(async () => agent?.[Symbol.asyncDispose]())
 
   function launch(...more: string[]): void {
     const command = [launcher, 'agent', '--data', join(folder, name), ...more]
-    agent = startProgram(command, { netns, env: { FLEETCAT_HOME: join(folder, 'home') } })
+    const started = startProgram(command, { netns, env: { FLEETCAT_HOME: join(folder, 'home') } })
+    hasEnded = false
+    void started.ended.then(() => {
+      if (agent === started) hasEnded = true
+    })
+    agent = started
   }
 
-  async function attached(): Promise<void> {
+  async function attached(token: string): Promise<void> {
     await until(
       `${name} is attached`,
       async () => {
+        // It gives up to join when the controller is dead just then.
+        if (hasEnded) launch('--join', token)
         const { agents } = await ask(c => c.listAgents, { selector: '', name })
         return agents[0]?.state === AgentState.READY
       },
@@ -65,7 +73,7 @@ export async function openHost({ folder, netns, index, ask }: Surroundings): Pro
     name = `host-${index}-${++lives}`
     const { token } = await ask(c => c.createToken, CreateTokenRequest.fromPartial({ kind: 'agent', name }))
     launch('--join', token)
-    await attached()
+    await attached(token)
   }
   await rejoin()
 

@@ -125,17 +125,49 @@ async function reached(helpers: Workers, id: string, began: number): Promise<num
   return times
 }
 
-async function storm(fleet: Fleet, helpers: Workers): Promise<Act> {
-  await delay(calmMs)
-  const [answers, cpuSeconds] = await costed(fleet, () =>
-    everyWorker<{ cutAt: number; welcomedAt: number[] }>(helpers, () => ({ do: 'cut' })),
-  )
-  const began = Math.min(...answers.map(({ cutAt }) => cutAt))
-  const reachedMs = answers.flatMap(({ welcomedAt }) => welcomedAt).map(at => at - began)
+interface Back {
+  readonly cutAt: number
+  readonly welcomedAt: readonly number[]
+  readonly leasedAt: readonly number[]
+}
+
+/** While all streams are cut a relay is revoked: each agent hears of that before it may go on with anything. */
+async function storm(
+  fleet: Fleet,
+  helpers: Workers,
+  name: string,
+): Promise<{ back: Act; leased: Act; revoked: Act }> {
   const { operator } = fleet
+  await create(fleet, helpers, name)
+  await delay(calmMs)
+  const request = RevokeRequest.fromPartial({ target: `relay/${name}`, reason: 'bench' })
+  const ordered = Promise.withResolvers<string>()
+  const [answers, cpuSeconds] = await costed(fleet, async () => {
+    const cutting = everyWorker<Back>(helpers, () => ({ do: 'cut' }))
+    unary(operator, operator.revoke, request, { what: `revoke ${name}` }).then(
+      ({ revocation }) => ordered.resolve(revocation!.revocation!.id),
+      ordered.reject,
+    )
+    return cutting
+  })
+  const began = Math.min(...answers.map(({ cutAt }) => cutAt))
+  const id = await ordered.promise
+  await allCut(fleet, id)
+  const told = await everyWorker<number[]>(helpers, () => ({ do: 'told', id }))
   const { agentsAttached } = await unary(operator, operator.getStatus, {}, { what: 'ask for the status' })
   if (agentsAttached !== count) throw new Error(`the controller has ${agentsAttached} of ${count} agents`)
-  return { reachedMs, totalMs: Math.max(...reachedMs), cpuSeconds }
+  const leasedAt = answers.flatMap(each => each.leasedAt)
+  const late = told.flat().filter((at, n) => !(at <= leasedAt[n]!)).length
+  if (late > 0) throw new Error(`${late} agents could go on before they heard of the revoke`)
+  const act = (times: readonly number[]): Act => {
+    const reachedMs = times.map(at => at - began)
+    return { reachedMs, totalMs: Math.max(...reachedMs), cpuSeconds }
+  }
+  return {
+    back: act(answers.flatMap(each => each.welcomedAt)),
+    leased: act(leasedAt),
+    revoked: act(told.flat()),
+  }
 }
 
 function row(name: string, acts: readonly Act[], memory: number): string[] {
@@ -147,16 +179,10 @@ function row(name: string, acts: readonly Act[], memory: number): string[] {
 
 const mebibytes = (bytes: number) => (bytes / 2 ** 20).toFixed(0)
 
-async function repeat(times: number, act: (n: number) => Promise<Act>): Promise<Act[]> {
-  const acts: Act[] = []
-  for (let n = 0; n < times; n++) acts.push(await act(n))
-  return acts
-}
-
 export const thousandAgents: Bench = {
   name: 'thousand-agents',
   title: `One controller, ${count.toLocaleString('en')} agents`,
-  about: `A real controller process and ${count.toLocaleString('en')} agents in ${workers} processes on the same machine, which speak the whole protocol (a certificate and a TLS connection each) and open no sockets for relays. p50, p99 and max are over the agents: when each was told, from the call on. "All known" is when \`create --wait\` or \`revoke\` returns: the controller has every report, or every receipt on its disk. The storm cuts every stream at once; each agent is back when it is welcomed.`,
+  about: `A real controller process and ${count.toLocaleString('en')} agents in ${workers} processes on the same machine, which speak the whole protocol (a certificate and a TLS connection each) and open no sockets for relays. p50, p99 and max are over the agents: when each was told, from the call on. "All known" is when \`create --wait\` or \`revoke\` returns: the controller has every report, or every receipt on its disk. The storm cuts every stream at once and revokes a relay at the same time; the bench fails if any agent has its lease again before it has heard of the revoke.`,
   async run({ say }) {
     await using held = new AsyncDisposableStack()
     const fleet = held.use(await startFleet('controller'))
@@ -178,7 +204,8 @@ export const thousandAgents: Bench = {
       say(`round ${n + 1} of ${rounds}`)
     }
     const memoryOrdered = memoryOf(fleet.pid)
-    const reconnects = await repeat(storms, () => storm(fleet, helpers))
+    const reconnects = []
+    for (let n = 0; n < storms; n++) reconnects.push(await storm(fleet, helpers, `storm-${n}`))
     const memoryAfter = memoryOf(fleet.pid)
     await everyWorker(helpers, () => ({ do: 'leave' }))
     return {
@@ -197,7 +224,21 @@ export const thousandAgents: Bench = {
         row('attach', [attached], memoryAttached),
         row('create', creates, memoryOrdered),
         row('revoke', revokes, memoryOrdered),
-        row('reconnect storm', reconnects, memoryAfter),
+        row(
+          'reconnect storm: welcomed',
+          reconnects.map(({ back }) => back),
+          memoryAfter,
+        ),
+        row(
+          'told of a revoke meanwhile',
+          reconnects.map(({ revoked }) => revoked),
+          memoryAfter,
+        ),
+        row(
+          'with their leases',
+          reconnects.map(({ leased }) => leased),
+          memoryAfter,
+        ),
       ],
       raw: {
         count,

@@ -19,7 +19,7 @@ export type AgentsQuestion =
   | { readonly do: 'attach' }
   /** Answers when each was told of this relay or revocation; those that were not have NaN. */
   | { readonly do: 'told'; readonly id: string }
-  /** Cuts every stream at once. Answers when it did so, and when each was welcomed again. */
+  /** Cuts every stream at once. Answers when it did so, and when each was welcomed and had its lease again. */
   | { readonly do: 'cut' }
   | { readonly do: 'leave' }
 
@@ -77,11 +77,18 @@ async function attach(): Promise<number[]> {
   return agents.map(({ syncedAt }) => syncedAt)
 }
 
-async function cutAll(): Promise<{ cutAt: number; welcomedAt: number[] }> {
+async function cutAll(): Promise<{ cutAt: number; welcomedAt: number[]; leasedAt: number[] }> {
   const cutAt = sharedNow()
   for (const agent of agents) agent.cut()
-  await all('back', ({ attached, welcomedAt }) => attached && welcomedAt > cutAt)
-  return { cutAt, welcomedAt: agents.map(({ welcomedAt }) => welcomedAt) }
+  await all(
+    'back',
+    ({ attached, welcomedAt, leasedAt }) => attached && welcomedAt > cutAt && leasedAt > welcomedAt,
+  )
+  return {
+    cutAt,
+    welcomedAt: agents.map(({ welcomedAt }) => welcomedAt),
+    leasedAt: agents.map(({ leasedAt }) => leasedAt),
+  }
 }
 
 async function all(what: string, holds: (agent: SimulatedAgent) => boolean): Promise<void> {

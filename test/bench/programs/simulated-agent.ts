@@ -20,6 +20,8 @@ export interface SimulatedAgent extends AsyncDisposable {
   readonly welcomedAt: number
   /** When it had applied its first Sync. */
   readonly syncedAt: number
+  /** When it was last told that it may go on. */
+  readonly leasedAt: number
   /** When it was told to run each relay, and to cut by each revocation. */
   readonly told: ReadonlyMap<string, number>
   readonly attached: boolean
@@ -39,6 +41,7 @@ export function simulateAgent(
   const bootId = randomUUID()
   let welcomedAt = 0
   let syncedAt = 0
+  let leasedAt = 0
   let snapshotDue = false
   let cut = () => {}
 
@@ -110,7 +113,13 @@ export function simulateAgent(
       },
       async rightsChanged() {},
     },
-    lease,
+    lease: {
+      granted(nonce) {
+        leasedAt = sharedNow()
+        lease.granted(nonce)
+      },
+      lengthsChanged: lease.lengthsChanged,
+    },
     dumps: { begin() {} },
     tombstones: forgetful(),
     revocations: {
@@ -148,6 +157,9 @@ export function simulateAgent(
     },
     get syncedAt() {
       return syncedAt
+    },
+    get leasedAt() {
+      return leasedAt
     },
     get attached() {
       return session.attached
