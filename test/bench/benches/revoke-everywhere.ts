@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { AgentState, CreateTokenRequest, RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
-import { RelaySpec, RelayState, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
+import { RelaySpec, RelayState, type Verdict, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { messages, unary } from '#wire/call.ts'
-import { toDuration } from '#wire/duration.ts'
+import { toDuration, toMilliseconds } from '#wire/duration.ts'
 import { sharedNow } from '../clock.ts'
 import { type Fleet, launcher, startFleet } from '../fleet.ts'
 import type { Bench } from '../harness.ts'
@@ -26,8 +26,10 @@ const atOnce = 4
 type Agents = Helper<AgentsQuestion, never>
 type Holders = Helper<HoldersQuestion, never>
 
-/** One revoke: for each connection when it was lost, and when the controller had every receipt. */
+/** One revoke: when each real agent had closed all, when each client knew, and when the controller had every receipt. */
 interface Cut {
+  readonly closedMs: readonly number[]
+  readonly tookMs: readonly number[]
   readonly lostMs: readonly number[]
   readonly answeredMs: number
   readonly knownMs: number
@@ -85,14 +87,22 @@ async function create(fleet: Fleet, name: string, spec: Parameters<typeof RelayS
 async function revoke({ operator, pid }: Fleet, name: string) {
   const request = RevokeRequest.fromPartial({ target: `relay/${name}`, reason: 'bench' })
   const cpuBefore = cpuSecondsOf(pid)
+  const beganAt = Date.now()
   const began = sharedNow()
   const { revocation } = await unary(operator, operator.revoke, request, { what: `revoke ${name}` })
   const answeredMs = sharedNow() - began
   const id = revocation!.revocation!.id
-  for await (const { revocation } of messages(operator.watchRevocation({ ids: [id] }), `watch ${id}`))
-    if (revocation?.verdicts.every(({ kind }) => kind === VerdictKind.CUT)) break
+  let verdicts: readonly Verdict[] = []
+  for await (const { revocation } of messages(operator.watchRevocation({ ids: [id] }), `watch ${id}`)) {
+    verdicts = revocation?.verdicts ?? []
+    if (verdicts.every(({ kind }) => kind === VerdictKind.CUT)) break
+  }
+  const receipts = verdicts.filter(({ agent }) => agent.startsWith('real-')).map(({ receipt }) => receipt!)
   return {
     id,
+    // One machine, one clock.
+    closedMs: receipts.map(({ at }) => at!.getTime() - beganAt),
+    tookMs: receipts.map(({ took }) => toMilliseconds(took!)),
     began,
     answeredMs,
     knownMs: sharedNow() - began,
@@ -138,7 +148,7 @@ async function fanOut(fleet: Fleet, helpers: readonly Agents[], names: readonly 
 export const revokeEverywhere: Bench = {
   name: 'revoke-everywhere',
   title: `One revoke, 1,000 agents, ${(real * connectionsEach).toLocaleString('en')} connections`,
-  about: `A real controller; ${real} real agents in processes of their own, with ${connectionsEach} live TCP connections each through one relay; and ${simulated} simulated agents, which speak the whole protocol and open no sockets. All of them, their clients and their target share the machine. The first row is over the connections of ${rounds} revokes: when the client of each saw its reset, from the call on. The others are over the simulated agents alone: when each was told.`,
+  about: `A real controller; ${real} real agents in processes of their own, with ${connectionsEach} live TCP connections each through one relay; and ${simulated} simulated agents, which speak the whole protocol and open no sockets. All of them, their clients and their target share the machine. The first rows are over ${rounds} revokes: when each real agent had closed its last descriptor, from the call on, how much of that was its own work, and when each client had seen its reset. The clients are one process, which takes its own time for so many resets. The others are over the simulated agents alone: when each was told.`,
   async run({ say }) {
     await using held = new AsyncDisposableStack()
     const fleet = held.use(await startFleet('controller'))
@@ -166,8 +176,28 @@ export const revokeEverywhere: Bench = {
       cuts.push(await cutAll(fleet, holders, port, n))
       say(`round ${n + 1} of ${rounds}`)
     }
-    const lost = spread(cuts.flatMap(({ lostMs }) => lostMs))
-    const rows = [row(`${real * connectionsEach} connections`, lost, cuts, real + simulated)]
+    const all = real + simulated
+    const over = (of: (cut: Cut) => readonly number[]) => spread(cuts.flatMap(of))
+    const rows = [
+      row(
+        `${connectionsEach} connections of a real agent closed`,
+        over(each => each.closedMs),
+        cuts,
+        all,
+      ),
+      row(
+        'of that, its own work',
+        over(each => each.tookMs),
+        cuts,
+        all,
+      ),
+      row(
+        'a client has seen its reset',
+        over(each => each.lostMs),
+        cuts,
+        all,
+      ),
+    ]
     const raw: Record<string, unknown> = { cuts }
     for (const size of sizes) {
       const acts = []
