@@ -203,6 +203,8 @@ export interface Acceptor {
 export interface Listener extends AsyncIterable<Channel>, AsyncDisposable {
   /** Where it listens, with the port that the kernel chose: `127.0.0.1:8080`. */
   readonly local: string
+  /** Turns away those who wait to be taken and are not welcome any more. Absent where nobody can wait. */
+  readonly turnAway?: (isUnwelcome: (peer: Peer) => boolean) => void
 }
 
 /** Wraps a channel: TLS over anything, dump over anything. On rejection the inner channel is disposed. */

@@ -102,6 +102,17 @@ export function openRelay(
       })
   }
 
+  /** Who waits for a place must not be left waiting when there is none for them. */
+  const turnAwayUnwelcome = () => {
+    listener?.turnAway?.(({ ip, many, text }) => {
+      const cause = many ? undefined : admission?.sourceRefusal(ip)
+      if (!cause) return false
+      arriving = Math.max(0, arriving - 1)
+      observer.refused(cause, text)
+      return true
+    })
+  }
+
   const cutMarked = (connection: LiveConnection, reason: RelayError) => {
     connectionsCut++
     connection.cut(reason)
@@ -312,6 +323,7 @@ export function openRelay(
     setLimits(next) {
       for (const refused of applyLimits(next)) live.get(refused.id)?.connection.cut(noLongerAllowed(refused))
       for (const { connection } of live.values()) connection.recheck()
+      turnAwayUnwelcome()
     },
     tap: sink => void taps.add(sink),
     watch(options = {}) {
@@ -335,6 +347,7 @@ export function openRelay(
       const banned = [...live.values()].filter(({ connection: { listed } }) => {
         return !listed.manySources && listed.sourceIp !== undefined && isBanned?.(listed.sourceIp)
       })
+      turnAwayUnwelcome()
       for (const { connection } of banned) connection.cut(reason)
       for (const { done } of banned) await done
       return banned.length

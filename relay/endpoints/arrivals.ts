@@ -46,6 +46,12 @@ export function openArrivals(cx: OpenContext, options: ArrivalsOptions): Arrival
       wake?.()
       if (!fork) end()
     },
+    turnAway(isUnwelcome) {
+      for (const channel of waiting.filter(({ peer }) => isUnwelcome(peer))) {
+        waiting.splice(waiting.indexOf(channel), 1)
+        channel.abort(gone)
+      }
+    },
     fail: end,
     [Symbol.asyncIterator]() {
       return {

@@ -72,6 +72,7 @@ const layeredAcceptor = (acceptor: Acceptor, layer: ChannelLayer): Acceptor => (
 function layeredListener(listener: Listener, layer: ChannelLayer): Listener {
   return {
     local: listener.local,
+    ...(listener.turnAway && { turnAway: listener.turnAway }),
     [Symbol.asyncIterator]() {
       const arrivals = listener[Symbol.asyncIterator]()
       return {

@@ -167,14 +167,17 @@ export async function openRaces(random: Random): Promise<Races> {
       await between?.[Symbol.asyncDispose]()
       between = undefined
       const { relay, port } = await lasting()
-      const [shut, welcome] = [come(port, banned), come(port, '127.0.0.8')]
+      const others = random() < 0.5 ? come(port, '127.0.0.8') : []
+      const shut = come(port, banned)
+      const welcome = [...others, ...come(port, '127.0.0.8')]
       await moment()
       isBanned = true
       await relay.cutBanned(revoked)
       const moved = () => seen.reduce((sum, { bytesIn, bytesOut }) => sum + bytesIn + bytesOut, 0)
       const before = moved()
+      await gone(shut)
       for (const socket of welcome) socket.destroy()
-      await gone([...shut, ...welcome])
+      await gone(welcome)
       if (moved() > before) throw new Error('a source that is shut out has talked')
       seen = []
       isBanned = false
