@@ -97,10 +97,11 @@ class ThroughStream extends Duplex {
   }
 
   #pushed(bytes: Buffer): boolean {
-    const most = this.#datagrams ? bytes.length : (this.#stages.mostRead ?? bytes.length)
+    const { mostRead } = this.#stages
+    // A datagram stays whole, also one of nothing.
+    if (this.#datagrams || mostRead === undefined) return this.push(bytes)
     let wanted = true
-    for (let at = 0; at === 0 || at < bytes.length; at += most)
-      wanted = this.push(bytes.subarray(at, at + most))
+    for (let at = 0; at < bytes.length; at += mostRead) wanted = this.push(bytes.subarray(at, at + mostRead))
     return wanted
   }
 
