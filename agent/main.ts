@@ -19,11 +19,12 @@ import { type Lease, openLease } from './lease.ts'
 import { openMetrics } from './metrics.ts'
 import { openOutbox } from './outbox.ts'
 import { openReconciler, type Reconciler } from './reconciler.ts'
+import { openRelayCertificates } from './relay-certificates.ts'
 import { openRenewal } from './renewal.ts'
 import { openRevocations } from './revocations.ts'
 import { openRoster } from './roster.ts'
 import { type Rules, rule } from './rules.ts'
-import { openSession } from './session.ts'
+import { openSession, type Session } from './session.ts'
 import { openSteadyClock } from './steady-clock.ts'
 import { openTombstones } from './tombstones.ts'
 
@@ -63,6 +64,7 @@ export interface RunningAgent extends AsyncDisposable {
 }
 
 const drainMs = 2_000
+const certificateWithinMs = 10_000
 
 /** Rejects with a RelayError that says what to do when the host has no identity, or its owner's file is wrong. */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
@@ -99,6 +101,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       unwelcome: (relay, ip, rule) => doorkeeper.turnedAway(relay, ip, rule),
       clock,
       wall: Date.now,
+      certificates: relay =>
+        openRelayCertificates(
+          relay,
+          request => session.requestRelayCertificate(request, certificateWithinMs),
+          log,
+        ),
       lease: { holds: length => lease.holds(length), isBegun: () => lease.begun },
       changed: id => outbox.relayChanged(id),
       log,
@@ -162,7 +170,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const dumps = starting.use(
     openDumps({ open: dialler.open, watch: reconciler.watch, connections: roster.live, log }),
   )
-  const session = starting.use(
+  const session: Session = starting.use(
     openSession({
       agent: name,
       dialler,

@@ -13,6 +13,7 @@ import { openPacer } from './pacer.ts'
 import { sameButLimits, toPlan } from './plan.ts'
 import { programsOf } from './programs.ts'
 import { openRefusals } from './refusals.ts'
+import type { RelayCertificates } from './relay-certificates.ts'
 import { toReport } from './report.ts'
 import { type Cut, nothingCut } from './revocations.ts'
 import { isOfTime, openRights, type Right, type RightsContext } from './rights.ts'
@@ -32,6 +33,8 @@ export interface ReconcilerContext extends RightsContext {
   readonly isBanned: (relayId: string, ip: string) => boolean
   /** An arrival was turned away, or failed at the door, at a relay that bans who comes so again and again. */
   readonly unwelcome: Doorkeeper['turnedAway']
+  /** What `cert=auto` takes in this relay, for as long as it runs; refused if absent. */
+  readonly certificates?: (relay: Pick<RelayPlan, 'id' | 'name'>) => RelayCertificates
   /** The report of this relay has changed. */
   readonly changed: (relayId: string) => void
   readonly log: Logger
@@ -79,6 +82,7 @@ export interface Reconciler extends AsyncDisposable {
 interface Running {
   readonly relay: RunningRelay
   readonly egress: RelayEgress
+  readonly certificates: RelayCertificates | undefined
 }
 
 /** One relay: what is desired of it, and how far that is done. */
@@ -220,15 +224,22 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     slot.done = desired
     slot.refused = undefined
     const egress = relayEgress(plan, cx.ceiling)
-    slot.running = { egress, relay: open(slot, plan, egress) }
+    const certificates = cx.certificates?.(plan)
+    slot.running = { egress, certificates, relay: open(slot, plan, egress, certificates) }
     watchers.opened(slot.running.relay)
     told(slot)
   }
 
-  function open(slot: Slot, plan: RelayPlan, egress: RelayEgress): RunningRelay {
+  function open(
+    slot: Slot,
+    plan: RelayPlan,
+    egress: RelayEgress,
+    certificates: RelayCertificates | undefined,
+  ): RunningRelay {
     const story = storyOf(cx.log, plan)
     const relay = openRelay(plan, {
       egress,
+      ...(certificates && { certificates }),
       programs: programsOf(cx.log, plan),
       checkEgress: cx.ceiling,
       newConnectionId,
@@ -275,6 +286,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     if (!running) return nothingCut
     const cut = await running.relay.abort(reason)
     await running.relay[Symbol.asyncDispose]()
+    running.certificates?.[Symbol.dispose]()
     if (slot.running === running) slot.running = undefined
     return cut
   }

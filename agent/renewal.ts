@@ -88,7 +88,7 @@ function accepted(grant: CertificateGrant): CertificateGrant {
 }
 
 /** A year is longer than a timer can count, and clocks are set while it runs. */
-async function pauseUntil(due: Date, signal: AbortSignal): Promise<void> {
+export async function pauseUntil(due: Date, signal: AbortSignal): Promise<void> {
   const longest = 3_600_000
   for (let left = due.getTime() - Date.now(); left > 0 && !signal.aborted; left = due.getTime() - Date.now())
     await pause(Math.min(left, longest), signal)

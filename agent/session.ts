@@ -1,4 +1,9 @@
-import type { CertificateGrant, Hello } from '#gen/fleetcat/v1/agent.ts'
+import type {
+  CertificateGrant,
+  Hello,
+  RelayCertificate,
+  RelayCertificateRequest,
+} from '#gen/fleetcat/v1/agent.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { type Attachment, attach, type End, type Order } from './attachment.ts'
@@ -8,6 +13,7 @@ import type { Dumps } from './dumps.ts'
 import { adviceFor, finalWord, isRejection, olderController, revokedMeanwhile } from './farewells.ts'
 import type { Lease } from './lease.ts'
 import type { Outbox } from './outbox.ts'
+import { openQuestions } from './questions.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Revocations } from './revocations.ts'
 import type { Tombstones } from './tombstones.ts'
@@ -36,6 +42,11 @@ export interface Session extends AsyncDisposable {
   readonly stopped: Promise<{ why: RelayError | undefined }>
   /** Resolves with the controller's answer. Rejects with a RelayError when the stream ends or time runs out before. */
   requestCertificate(csrDer: Buffer, timeoutMs: number): Promise<CertificateGrant>
+  /** The same, for a relay; any number may be asked for at a time. */
+  requestRelayCertificate(
+    request: Omit<RelayCertificateRequest, 'nonce'>,
+    timeoutMs: number,
+  ): Promise<RelayCertificate>
   /** Opens a second stream with the identity of this moment and lets the first one end; nothing else notices. */
   handOver(): Promise<void>
   /** Says goodbye and ends. */
@@ -62,6 +73,7 @@ export function openSession(cx: SessionContext): Session {
   const retiring = new Set<Attachment>()
   let applying: Promise<unknown> = Promise.resolve()
   let grant: PromiseWithResolvers<CertificateGrant> | undefined
+  const relayCertificates = openQuestions<RelayCertificate>('the certificate of a relay')
   let lastFailure = ''
   let isTold = false
 
@@ -109,6 +121,7 @@ export function openSession(cx: SessionContext): Session {
   function received(order: Order, attachment: Attachment) {
     // An order to cut is good from whichever stream it comes; what to run is the newest stream's to say.
     if (order.$case === 'revoke') return void cx.revocations.obey(order.value).then(outbox.receipt)
+    if (order.$case === 'relayCertificate') return relayCertificates.answered(order.value)
     if (attachment !== current) return
     if (order.$case === 'certificate') return grant?.resolve(order.value)
     if (order.$case === 'lease') return leased(order.value.nonce)
@@ -192,6 +205,7 @@ export function openSession(cx: SessionContext): Session {
         current = undefined
         outbox.detach(mine)
         grant?.reject(new RelayError('unavailable', { what: 'the renewal', why: 'the session ended' }))
+        relayCertificates.lost('the session ended')
         return end
       }
       mine = current
@@ -223,6 +237,7 @@ export function openSession(cx: SessionContext): Session {
   function stop(why: RelayError | undefined) {
     over.abort(why ?? new RelayError('closed', { what: 'the session', why: 'the agent stops' }))
     clearInterval(pulse)
+    relayCertificates.lost('the agent stops')
     const reason = new RelayError('closed', { what: 'the old stream', why: 'the agent stops' })
     for (const old of retiring) old.abandon(reason)
     stopped.resolve({ why })
@@ -274,6 +289,12 @@ export function openSession(cx: SessionContext): Session {
         clearTimeout(patience)
         if (grant === mine) grant = undefined
       }
+    },
+    requestRelayCertificate(request, timeoutMs) {
+      return relayCertificates.ask(timeoutMs, nonce => {
+        current?.write({ message: { $case: 'relayCertificateRequest', value: { nonce, ...request } } })
+        return current !== undefined
+      })
     },
     async handOver() {
       const old = current

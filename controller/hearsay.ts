@@ -1,4 +1,9 @@
-import type { ConnectionEvents, Hello, SourcesBanned } from '#gen/fleetcat/v1/agent.ts'
+import type {
+  ConnectionEvents,
+  Hello,
+  RelayCertificateRequest,
+  SourcesBanned,
+} from '#gen/fleetcat/v1/agent.ts'
 import {
   type DumpFrame,
   type Problem,
@@ -69,6 +74,10 @@ export function checkReceipt(receipt: Receipt): void {
 export function checkBanned({ sources }: SourcesBanned): void {
   count('banned sources', sources.length, mostInOneMessage)
   for (const { relayId, cidr } of sources) texts('banned source', [relayId, cidr], mostId)
+}
+
+export function checkCertificateRequest({ relayId }: RelayCertificateRequest): void {
+  texts('RelayCertificateRequest', [relayId], mostId)
 }
 
 export function checkFrames(frames: readonly DumpFrame[]): void {

@@ -2,6 +2,7 @@ import type {
   AttachRequest,
   CertificateGrant,
   ConnectionEvents,
+  RelayCertificateRequest,
   SourceBanned,
 } from '#gen/fleetcat/v1/agent.ts'
 import { type Relay, type RelayReport, RelayState } from '#gen/fleetcat/v1/relay.ts'
@@ -10,7 +11,14 @@ import { sourceNetwork } from '#relay/ip.ts'
 import { failureOf } from '#wire/failure.ts'
 import { toProblem } from '#wire/problem.ts'
 import type { Note } from './audit/note.ts'
-import { checkBanned, checkConnections, checkReceipt, checkReports, dates } from './hearsay.ts'
+import {
+  checkBanned,
+  checkCertificateRequest,
+  checkConnections,
+  checkReceipt,
+  checkReports,
+  dates,
+} from './hearsay.ts'
 import { type Host, noteConnections, noteReport } from './hosts.ts'
 import type { Parts } from './parts.ts'
 import type { AgentSession } from './session.ts'
@@ -66,6 +74,10 @@ export function heed(
           host.renewing = false
           session.grant(grant)
         })
+      break
+    case 'relayCertificateRequest':
+      checkCertificateRequest(said.value)
+      hearCertificateRequest(parts, host, session, said.value)
       break
     case 'banned':
       checkBanned(said.value)
@@ -154,6 +166,28 @@ function hearBanned(parts: Parts, host: Host, session: AgentSession, sources: re
       lied(parts, host.name, session, 'alert.wide-ban', fields, words)
     } else void parts.automaticBans.note(actorOf(host), relay, source)
   }
+}
+
+/** A relay that ended in between is only refused; one that was never this agent's is a sign of trouble. */
+function hearCertificateRequest(
+  parts: Parts,
+  host: Host,
+  session: AgentSession,
+  { nonce, relayId, csrDer }: RelayCertificateRequest,
+): void {
+  const relay = parts.mirror.relaysById.get(relayId)
+  if (relay && !isIts(parts, host, session, relay)) {
+    const words = 'an agent asked for the certificate of a relay that is not its own; it got none'
+    lied(parts, host.name, session, 'alert.foreign-certificate', { relay: relay.name }, words)
+  }
+  parts.relayCertificates
+    .issue(actorOf(host), relayId, csrDer)
+    .then(signed => ({ ...signed, problem: undefined }))
+    .catch(thrown => {
+      const problem = toProblem(failureOf(thrown, `certificate for relay/${relay?.name ?? relayId}`))
+      return { certificatePem: '', authorityPem: '', problem }
+    })
+    .then(answer => session.relayCertificate({ nonce, ...answer }))
 }
 
 function isOneSource(cidr: string): boolean {

@@ -16,6 +16,7 @@ import type { Locks } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
 import type { Refusals } from './refusals.ts'
+import type { RelayCertificates } from './relay-certificates.ts'
 import type { Relays } from './relays.ts'
 import type { Revocations } from './revocations.ts'
 import type { Sightings } from './sightings.ts'
@@ -50,6 +51,7 @@ export interface Parts {
   readonly automaticBans: AutomaticBans
   readonly dumps: Dumps
   readonly credentials: Credentials
+  readonly relayCertificates: RelayCertificates
   readonly tokens: Tokens
   readonly localOperator: LocalOperator
   readonly access: Access

@@ -4,6 +4,7 @@ import type {
   CertificateGrant,
   Desired,
   DumpOrder,
+  RelayCertificate,
   RevokeOrder,
 } from '#gen/fleetcat/v1/agent.ts'
 import { understands } from './ability.ts'
@@ -39,6 +40,7 @@ export interface AgentSession {
   /** Goes out ahead of everything else. */
   order(order: RevokeOrder): void
   grant(grant: CertificateGrant): void
+  relayCertificate(answer: RelayCertificate): void
   /** Sources were shut out, or let in again. */
   bansChanged(): void
   /** It may go on, counted from when it asked: said when all else has been said. */
@@ -51,6 +53,8 @@ export interface AgentSession {
 }
 
 const mostDirty = 1_000
+/** Answers that an agent does not read. The oldest go: it asks again. */
+const mostUnread = 1_000
 
 export interface SessionOptions {
   readonly agent: string
@@ -201,6 +205,12 @@ export function openSession(options: SessionOptions): AgentSession {
       const unread = urgent.findIndex(message => message.$case === 'certificate')
       if (unread >= 0) urgent.splice(unread, 1)
       urgent.push({ $case: 'certificate', value: grant })
+      nudge()
+    },
+    relayCertificate(answer) {
+      const unread = urgent.filter(message => message.$case === 'relayCertificate')
+      if (unread.length >= mostUnread) urgent.splice(urgent.indexOf(unread[0]!), 1)
+      urgent.push({ $case: 'relayCertificate', value: answer })
       nudge()
     },
     bansChanged() {

@@ -30,6 +30,7 @@ import { openMirror } from './mirror.ts'
 import type { Parts } from './parts.ts'
 import { openPlacement } from './placement.ts'
 import { openRefusals } from './refusals.ts'
+import { openRelayCertificates } from './relay-certificates.ts'
 import { openRelays } from './relays.ts'
 import { openRevocable } from './revocable.ts'
 import { openRevocations } from './revocations.ts'
@@ -84,6 +85,13 @@ export async function openState(
   const dumps = openDumps({ mirror, hosts, placement, ledger })
   const fleetFile = openFleetFile({ mirror, relays, revocations })
   const credentials = openCredentials({ authority, commit, tables, lifetimes: config.certificates, alerts })
+  const relayCertificates = openRelayCertificates({
+    authority,
+    mirror,
+    placement,
+    ledger,
+    lifetimeMs: config.certificates.agent,
+  })
   const access = openAccess({ cluster, mirror, alerts })
   let addresses: readonly string[] = []
   const advertised = () => ({ addresses, pin: authority.pin })
@@ -137,6 +145,7 @@ export async function openState(
     automaticBans,
     dumps,
     credentials,
+    relayCertificates,
     tokens,
     localOperator,
     access,

@@ -1,10 +1,24 @@
 import { type KeyObject, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
-import { type AlternativeName, type ExtendedUsage, signCertificate } from './certificate.ts'
+import {
+  type AlternativeName,
+  type CertificateContent,
+  type ExtendedUsage,
+  signCertificate,
+} from './certificate.ts'
 import { IdentityError, quote } from './errors.ts'
 import { algorithmFor, fingerprintOf, generateKey, keyFromPem, keyToPem, publicHalf } from './keys.ts'
-import { checkName, clusterOf, controllerServerName, formatCluster, formatName, type Kind } from './name.ts'
+import {
+  checkName,
+  clusterOf,
+  controllerServerName,
+  formatCluster,
+  formatName,
+  formatRelayName,
+  isOfControllers,
+  type Kind,
+} from './name.ts'
 import { readPem } from './pem.ts'
 import { readPrivateFile, writePrivateFile } from './private-file.ts'
 import { backdateMs, type Clock, requireValid, systemClock, validityOf } from './validity.ts'
@@ -22,6 +36,20 @@ export interface Authority {
    * `not-yet-valid` when the clock lies outside of the authority's own life.
    */
   issue(order: CertificateOrder): Promise<string>
+  /** The same for what a relay speaks TLS with: it lets nobody in at a controller. */
+  issueForRelay(order: RelayCertificateOrder): Promise<string>
+}
+
+export interface RelayCertificateOrder {
+  readonly relay: string
+  /** Where it runs. */
+  readonly agent: string
+  readonly publicKey: KeyObject
+  readonly lifetimeMs: number
+  /** The hosts that it may answer for. */
+  readonly hosts: readonly string[]
+  readonly usages: readonly ExtendedUsage[]
+  readonly clock?: Clock
 }
 
 export interface CertificateOrder {
@@ -125,12 +153,20 @@ async function selfSigned({ cluster, clock = systemClock }: { cluster: string; c
 function authorityOf(key: KeyObject, certificate: X509Certificate): Authority {
   const cluster = clusterOf(certificate)
 
-  async function issue(order: CertificateOrder): Promise<string> {
-    const { kind, name, publicKey, lifetimeMs, clock = systemClock } = order
-    const uri = formatName({ cluster, kind, name })
-    if (!(lifetimeMs > 0)) throw refused(order, 'its lifetime must be positive')
+  interface Leaf extends Pick<CertificateContent, 'publicKey' | 'usages'> {
+    readonly title: string
+    readonly unit: string
+    readonly name: string
+    readonly uri: string
+    readonly hosts: readonly AlternativeName[]
+    readonly lifetimeMs: number
+    readonly clock: Clock | undefined
+  }
+
+  async function sign(leaf: Leaf): Promise<string> {
+    const { title, unit, name, publicKey, uri, hosts, usages, lifetimeMs, clock = systemClock } = leaf
+    if (!(lifetimeMs > 0)) throw refused(title, 'its lifetime must be positive')
     algorithmFor(publicKey)
-    const hosts = hostsFor(order)
     const now = clock()
     const own = validityOf(certificate)
     requireValid(own, `the authority of cluster ${cluster}`, now)
@@ -139,17 +175,46 @@ function authorityOf(key: KeyObject, certificate: X509Certificate): Authority {
     const issued = await signCertificate(
       {
         issuer: { cluster, name: 'fleetcat authority' },
-        subject: { cluster, unit: kind, name },
+        subject: { cluster, unit, name },
         publicKey,
         issuerPublicKey: certificate.publicKey,
         validity: { notBefore: new Date(start), notAfter: new Date(end) },
         role: 'leaf',
         names: [{ uri }, ...hosts],
-        usages: usages[kind],
+        usages,
       },
       key,
     )
     return issued.toString()
+  }
+
+  async function issue(order: CertificateOrder): Promise<string> {
+    const { kind, name, publicKey, lifetimeMs, clock } = order
+    const uri = formatName({ cluster, kind, name })
+    const title = `${kind} ${name}`
+    const hosts = hostsFor(order, title)
+    return await sign({
+      title,
+      unit: kind,
+      name,
+      publicKey,
+      uri,
+      hosts,
+      usages: usages[kind],
+      lifetimeMs,
+      clock,
+    })
+  }
+
+  async function issueForRelay(order: RelayCertificateOrder): Promise<string> {
+    const { relay, agent, hosts: wanted, clock, ...rest } = order
+    const title = `relay ${relay}`
+    const uri = formatRelayName({ cluster, relay, agent })
+    const hosts = alternativeHosts(wanted, title)
+    const ofControllers = wanted.find(host => isOfControllers(host.toLowerCase()))
+    if (ofControllers !== undefined)
+      throw refused(title, `controllers are reached as ${quote(ofControllers)}`)
+    return await sign({ ...rest, title, unit: 'relay', name: relay, uri, hosts, clock })
   }
 
   return {
@@ -158,27 +223,26 @@ function authorityOf(key: KeyObject, certificate: X509Certificate): Authority {
     certificatePem: certificate.toString(),
     pin: fingerprintOf(certificate.publicKey),
     issue,
+    issueForRelay,
   }
 }
 
-function hostsFor(order: CertificateOrder): AlternativeName[] {
-  const { kind, hosts: advertised = [] } = order
-  if (kind !== 'controller') {
-    if (advertised.length > 0) throw refused(order, 'only the certificate of a controller names hosts')
-    return []
-  }
-  const hosts = new Set([...controllerHosts, ...advertised.map(host => host.toLowerCase())])
+function hostsFor({ kind, hosts: advertised = [] }: CertificateOrder, title: string): AlternativeName[] {
+  if (kind === 'controller') return alternativeHosts([...controllerHosts, ...advertised], title)
+  if (advertised.length > 0) throw refused(title, 'only the certificate of a controller names hosts')
+  return []
+}
+
+function alternativeHosts(wanted: readonly string[], title: string): AlternativeName[] {
+  const hosts = new Set(wanted.map(host => host.toLowerCase()))
   for (const host of hosts) {
     if (host.includes('%') || (isIP(host) === 0 && !hostName.test(host))) {
-      throw refused(order, `${quote(host)} is neither a host name nor an IP address`)
+      throw refused(title, `${quote(host)} is neither a host name nor an IP address`)
     }
   }
   return [...hosts].map(host => ({ host }))
 }
 
-function refused({ kind, name }: CertificateOrder, why: string): IdentityError {
-  return new IdentityError('invalid', {
-    what: `certificate for ${kind} ${name} refused`,
-    why,
-  })
+function refused(title: string, why: string): IdentityError {
+  return new IdentityError('invalid', { what: `certificate for ${title} refused`, why })
 }

@@ -52,6 +52,29 @@ export function formatName({ cluster, kind, name }: Identity): string {
   return `${formatCluster(cluster)}/${kind}/${checkName(name)}`
 }
 
+/**
+ * What a relay calls itself to those it talks to, on one agent. It names nobody who may ask anything of a controller:
+ * `parseName` refuses it.
+ */
+export function formatRelayName({ cluster, relay, agent }: RelayIdentity): string {
+  if (!allowed.test(relay)) {
+    throw new IdentityError('invalid', {
+      what: `relay ${quote(relay)} refused`,
+      why: 'it is no name of a relay',
+    })
+  }
+  return `${formatCluster(cluster)}/relay/${relay}/${checkName(agent)}`
+}
+
+export interface RelayIdentity {
+  readonly cluster: string
+  readonly relay: string
+  readonly agent: string
+}
+
+/** Is this a host by which controllers are reached, and agents and operators ask for them? */
+export const isOfControllers = (host: string): boolean => /(^|\.)controller\.fleetcat$/.test(host)
+
 export function parseName(uri: string): Identity {
   const [, cluster = '', kind = '', name = ''] = /^spiffe:\/\/([^/]*)\/([^/]*)\/([^/]*)$/.exec(uri) ?? []
   if (!isKind(kind) || !allowed.test(cluster) || !allowed.test(name)) {

@@ -144,6 +144,31 @@ export type TurnedAway =
   | 'untrusted-proxy'
   | 'disk-full'
 
+/** What `cert=auto` takes. All of it is PEM. */
+export interface FleetCertificate {
+  readonly key: string
+  readonly certificate: string
+  /** Who has signed it, and all others of the fleet. */
+  readonly authority: string
+}
+
+/** Where `cert=auto` gets its certificate: one for all addresses of a relay. */
+export interface Certificates {
+  /** The one that counts now. Rejects with a RelayError when there is none to be had. */
+  obtain(): Promise<FleetCertificate>
+  /** Told of each that takes the place of one that was obtained. Answers how to stop. */
+  onRenewed(listener: (renewed: FleetCertificate) => void): () => void
+}
+
+/** What a certificate of the fleet's authority has to be good for, so that the address can use it. */
+export interface CertificateWish {
+  readonly side: 'client' | 'server'
+  /** The hosts and IPs that the address has in it. */
+  readonly names: readonly string[]
+  /** The address leaves open for whom it is: it is for the host that runs it, too. */
+  readonly namesHost: boolean
+}
+
 /** What an endpoint may use while it opens. */
 export interface OpenContext {
   /** Aborted when the relay stops waiting: an opening must then fail soon and leave nothing behind. */
@@ -155,6 +180,8 @@ export interface OpenContext {
   readonly programs?: ProgramPolicy
   /** How names become addresses; the system's resolver if absent. */
   readonly lookup?: Lookup
+  /** Absent where no fleet is: `cert=auto` is then refused. */
+  readonly certificates?: Certificates
   /** The channel will only be read, or only be written: what has to say so when it opens, says no more than that. */
   readonly uses?: 'read' | 'write'
   /** Where the client wants to go, for a target that goes where it is asked to. */
@@ -224,6 +251,8 @@ export interface Endpoint {
   readonly writes?: readonly Address[]
   /** Of a dual address `READ!!WRITE`: both, each of which the ceiling must permit. */
   readonly halves?: readonly [read: Endpoint, write: Endpoint]
+  /** It asks for a certificate of the fleet's authority. */
+  readonly certificate?: CertificateWish
   /** Where others than those it talks to can reach it too, as the ceiling sees it: `UDP4-RECV:0.0.0.0:6666`. */
   readonly listens?: Address
   /** What is reached on the way, as the ceiling sees it: each must be permitted, beside `scope`. */

@@ -22,7 +22,17 @@ const longestTrace = 16
 /** Starts a relay. It listens as soon as it can; what keeps it from listening is its state, and it tries again. */
 export function openRelay(
   plan: RelayPlan,
-  { egress, checkEgress, observer, lookup, programs, barrier, isBanned, newConnectionId }: RelayContext,
+  {
+    egress,
+    checkEgress,
+    observer,
+    lookup,
+    certificates,
+    programs,
+    barrier,
+    isBanned,
+    newConnectionId,
+  }: RelayContext,
 ): RunningRelay {
   const listening = openScope()
   const live = new Map<string, { readonly connection: LiveConnection; readonly done: Promise<void> }>()
@@ -36,7 +46,13 @@ export function openRelay(
     observer.refused(cause, text)
     if (ip !== undefined && byRule.has(cause)) observer.unwelcome?.(ip)
   }
-  const dialing = { egress, turnedAway, ...(lookup && { lookup }), ...(programs && { programs }) }
+  const dialing = {
+    egress,
+    turnedAway,
+    ...(lookup && { lookup }),
+    ...(certificates && { certificates }),
+    ...(programs && { programs }),
+  }
   const targets = openTargets(plan.targets, plan, {
     checking: { ...dialing, ...(checkEgress && { egress: checkEgress }), barrier },
     changed: target => observer.target?.(target, 'health'),

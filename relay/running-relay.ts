@@ -1,6 +1,6 @@
 import type { RefusalCause } from './admission.ts'
 import type { Connection, EndCause } from './connection.ts'
-import type { EgressPolicy, Endpoint, Lookup, Peer } from './endpoint.ts'
+import type { Certificates, EgressPolicy, Endpoint, Lookup, Peer } from './endpoint.ts'
 import type { RelayError } from './errors.ts'
 import type { FlowSettings } from './flow-settings.ts'
 import type { Sink } from './layers/taps.ts'
@@ -77,6 +77,8 @@ export interface RelayContext {
   readonly checkEgress?: EgressPolicy
   readonly observer: RelayObserver
   readonly lookup?: Lookup
+  /** What `cert=auto` takes; refused if absent. */
+  readonly certificates?: Certificates
   /** What programs may have that connections start; `defaultPolicy` if absent. */
   readonly programs?: ProgramPolicy
   /** Why nothing may pass any more, if it may not; asked before each connection and each chunk: see `PumpLimits`. */

@@ -1,4 +1,4 @@
-/** How many rows those may cause who have not shown who they are: many at once, and few for ever. */
+/** How much those may cause who ask as often as they like: many at once, and few for ever. */
 const mostAtOnce = 1_000
 const everyMs = 1_000
 

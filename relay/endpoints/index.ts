@@ -1,6 +1,6 @@
 import { type Address, parseAddress, parseTarget, shown, type Target } from '../address.ts'
 import { checkAsked } from '../asking.ts'
-import type { Endpoint, EndpointKind } from '../endpoint.ts'
+import type { CertificateWish, Endpoint, EndpointKind } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { streamOptions } from '../layers/stream-options.ts'
 import { nearest } from '../nearest.ts'
@@ -125,6 +125,19 @@ export function bindAll({
 }): void {
   checkAsked(bindListen(listen), targets.map(bindTarget), tee.map(bindTarget))
   if (health) for (const target of targets) checkCheckable(target)
+}
+
+/** What the addresses of a relay want of the fleet's authority: nothing unless one of them says `cert=auto`. */
+export function certificateWishes({
+  listen,
+  targets,
+  tee = [],
+}: Pick<Parameters<typeof bindAll>[0], 'listen' | 'targets' | 'tee'>): readonly CertificateWish[] {
+  const wishesOf = ({ certificate, halves }: Endpoint): CertificateWish[] => [
+    ...(certificate ? [certificate] : []),
+    ...(halves ?? []).flatMap(wishesOf),
+  ]
+  return [bindListen(listen), ...[...targets, ...tee].map(bindTarget)].flatMap(wishesOf)
 }
 
 /** Throws a RelayError `usage` for a target that health checks make no sense for. */

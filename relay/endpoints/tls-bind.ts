@@ -1,10 +1,10 @@
 import type { Address } from '../address.ts'
-import { RelayError } from '../errors.ts'
 import type { OptionValues } from '../options.ts'
 import { wrongAddress } from './ip-parts.ts'
+import { type AutoOptions, auto, checkAuto } from './tls-auto.ts'
 import type { tlsOptions } from './tls-options.ts'
 
-export type TlsOptionValues = OptionValues<readonly [typeof tlsOptions]>
+export type TlsOptionValues = OptionValues<readonly [typeof tlsOptions]> & Pick<AutoOptions, 'certNames'>
 
 /** Refuses options that contradict each other. */
 export function checkTlsOptions(address: Address, options: TlsOptionValues, side: 'client' | 'server'): void {
@@ -19,9 +19,7 @@ export function checkTlsOptions(address: Address, options: TlsOptionValues, side
     minVersion,
     maxVersion,
   } = options
-  for (const [name, value] of Object.entries({ cert, key, cafile })) {
-    if (value === 'auto') throw unissued(address, name)
-  }
+  checkAuto(address, options)
   if (key !== undefined && cert === undefined) {
     throw wrongAddress(address, '`key` has no certificate', 'Write `cert=` with the file of its certificate')
   }
@@ -41,10 +39,10 @@ export function checkTlsOptions(address: Address, options: TlsOptionValues, side
     throw wrongAddress(
       address,
       'a TLS server needs a certificate',
-      'Write `cert=FILE,key=FILE`, or `cert=FILE` with both in it',
+      'Write `cert=FILE,key=FILE`, or `cert=FILE` with both in it, or `cert=auto` for one of the fleet',
     )
   }
-  if (verify && cafile === undefined) {
+  if (verify && cafile === undefined && cert !== auto) {
     const pins = fingerprint
       ? ', or `verify=0` to go by `fingerprint` alone'
       : ', or `verify=0` to let in anybody'
@@ -54,12 +52,4 @@ export function checkTlsOptions(address: Address, options: TlsOptionValues, side
       `Write \`cafile=FILE\` with the authority of the clients${pins}`,
     )
   }
-}
-
-function unissued({ text }: Address, name: string): RelayError {
-  return new RelayError('unsupported', {
-    what: `address \`${text}\``,
-    why: `\`${name}=auto\` would take what the controller's authority signs, and this version reads files only`,
-    fix: `Write \`${name}=\` with a file in PEM`,
-  })
 }

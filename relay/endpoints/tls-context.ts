@@ -1,5 +1,6 @@
 import { constants } from 'node:crypto'
 import { createSecureContext, getCACertificates, rootCertificates, type SecureContextOptions } from 'node:tls'
+import type { FleetCertificate } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import type { TlsOptionValues } from './tls-bind.ts'
 import type { TlsMaterial } from './tls-files.ts'
@@ -25,6 +26,11 @@ export function contextOptions(
   } catch (thrown) {
     throw notTaken(thrown, what)
   }
+}
+
+/** Without authorities of its own, who has a certificate of the fleet trusts the fleet, and nobody else. */
+export function withOwn(material: TlsMaterial, own: FleetCertificate | undefined): TlsMaterial {
+  return own ? { ca: own.authority, ...material, cert: own.certificate, key: own.key } : material
 }
 
 /**

@@ -1,15 +1,16 @@
 import { isIP } from 'node:net'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import type { Address } from '../address.ts'
-import type { Channel, OpenContext } from '../endpoint.ts'
+import type { Channel, FleetCertificate, OpenContext } from '../endpoint.ts'
 import { tlsClient } from '../layers/tls.ts'
 import type { OptionValues } from '../options.ts'
 import { present } from './presented.ts'
 import type { sendProxyOptions } from './proxy-protocol-options.ts'
 import { defaultConnectTimeoutMs, dialTcp, type TcpTarget } from './tcp-dial.ts'
+import { filesOf, obtained } from './tls-auto.ts'
 import type { TlsOptionValues } from './tls-bind.ts'
-import { contextOptions } from './tls-context.ts'
-import { fileStamp, readMaterial, type TlsFiles } from './tls-files.ts'
+import { contextOptions, withOwn } from './tls-context.ts'
+import { fileStamp, readMaterial } from './tls-files.ts'
 import type { tlsClientOptions } from './tls-options.ts'
 import { checkReads } from './tls-reads.ts'
 
@@ -23,7 +24,7 @@ export interface TlsTarget {
 /** Dials TCP and speaks TLS over it, all within the connect-timeout. */
 export function tlsDialer({ tcp, reads, options }: TlsTarget): (cx: OpenContext) => Promise<Channel> {
   const what = tcp.scope.text
-  const contextNow = contextKeeper(options, options, what)
+  const contextNow = contextKeeper(options, what)
   const { verify = true, commonName, identity, fingerprint } = options
   const client = {
     what,
@@ -42,7 +43,7 @@ export function tlsDialer({ tcp, reads, options }: TlsTarget): (cx: OpenContext)
     const timeout = tcp.options.connectTimeout ?? defaultConnectTimeoutMs
     const deadline = performance.now() + timeout
     checkReads(reads, cx, what)
-    const context = await contextNow()
+    const context = await contextNow(await obtained(options, cx, what))
     const inner = await dialTcp(tcp, cx)
     present(inner, options.sendProxy, cx)
     const layer = tlsClient({ ...client, context }, Math.max(1, deadline - performance.now()))
@@ -52,15 +53,15 @@ export function tlsDialer({ tcp, reads, options }: TlsTarget): (cx: OpenContext)
 
 /** Reads the files anew only when they have changed: reading a host's authorities takes longer than a handshake. */
 function contextKeeper(
-  files: TlsFiles,
   options: TlsOptionValues,
   what: string,
-): () => Promise<SecureContext> {
+): (own: FleetCertificate | undefined) => Promise<SecureContext> {
+  const files = filesOf(options)
   let kept: { stamp: string; context: SecureContext } | undefined
-  return async () => {
-    const stamp = await fileStamp(files)
+  return async own => {
+    const stamp = `${await fileStamp(files)} ${own?.certificate}`
     if (kept?.stamp !== stamp) {
-      const material = await readMaterial(files, what)
+      const material = withOwn(await readMaterial(files, what), own)
       kept = { stamp, context: createSecureContext(contextOptions(material, options, what)) }
     }
     return kept.context

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net'
+import { canonicalIp } from '../ip.ts'
 import { flag, host, refused } from '../option-types.ts'
 import type { OptionGroup, OptionSpec, Reading } from '../options.ts'
 
@@ -64,7 +65,8 @@ export const tlsOptions = {
   options: {
     cert: file('cert', {
       aliases: ['certificate', 'openssl-certificate'],
-      summary: "this side's certificate, and its chain, in PEM; with the key in the same file or in `key`",
+      summary:
+        "this side's certificate, and its chain, in PEM; with the key in the same file or in `key`. `auto`: one of the fleet's authority, which renews itself",
     }),
     key: file('key', {
       aliases: ['openssl-key'],
@@ -172,6 +174,28 @@ export const tlsOptions = {
       summary: 'size of sent fragments',
       because: 'Node has no way to set it. Leave it out',
     }),
+  },
+} as const satisfies OptionGroup
+
+const hostName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/
+
+/** What only the side that answers may be told. */
+export const tlsServerOptions = {
+  name: 'tls server',
+  options: {
+    certNames: list(
+      'cert-names',
+      {
+        summary:
+          'the host names and IPs that the certificate of `cert=auto` is for; where it listens and the name of the agent if absent',
+      },
+      '<host>[;<host>]…',
+      'web.example.com;10.0.0.5',
+      part => {
+        const name = part.replace(/^\[|\]$/g, '').toLowerCase()
+        return canonicalIp(name) ?? (hostName.test(name) ? name : undefined)
+      },
+    ),
   },
 } as const satisfies OptionGroup
 

@@ -1,13 +1,15 @@
 import type { Address } from '../address.ts'
 import type { OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
+import { filesOf } from './tls-auto.ts'
 import type { TlsFiles } from './tls-files.ts'
 
 /**
  * The files as the ceiling sees them. Their contents never leave this host, but whoever names a key speaks with the
  * voice of its owner; so the host's owner has to permit each.
  */
-export function readScopes({ cert, key, cafile, dhparams }: TlsFiles): readonly Address[] {
+export function readScopes(files: TlsFiles): readonly Address[] {
+  const { cert, key, cafile, dhparams } = filesOf(files)
   const paths = [cert, key, cafile, dhparams].filter(path => path !== undefined)
   return [...new Set(paths)].map(path => ({
     keyword: 'OPEN',

@@ -4,8 +4,9 @@ import { readOptions } from '../options.ts'
 import { agreedVersion, argsOf, hostArg, ipScope, portArg, withBindPort } from './ip-parts.ts'
 import { acceptProxyOptions, sendProxyOptions } from './proxy-protocol-options.ts'
 import { retrying } from './retrying.ts'
+import { wishOf } from './tls-auto.ts'
 import { checkTlsOptions } from './tls-bind.ts'
-import { tlsClientOptions, tlsOptions } from './tls-options.ts'
+import { tlsClientOptions, tlsOptions, tlsServerOptions } from './tls-options.ts'
 import { readScopes } from './tls-reads.ts'
 
 const dialGroups = [
@@ -16,7 +17,14 @@ const dialGroups = [
   sendProxyOptions,
   retryOptions,
 ] as const
-const listenGroups = [tlsOptions, socketOptions, listenOptions, acceptProxyOptions, retryOptions] as const
+const listenGroups = [
+  tlsOptions,
+  tlsServerOptions,
+  socketOptions,
+  listenOptions,
+  acceptProxyOptions,
+  retryOptions,
+] as const
 
 /** TLS over TCP, as a target and as a listener. Both verify their peer unless they are told not to. */
 export const tlsKinds: readonly EndpointKind[] = [
@@ -47,7 +55,7 @@ export const tlsKinds: readonly EndpointKind[] = [
           return retrying(options, cx, () => dial!(cx))
         },
       }
-      return { address, scope, reads, dialer }
+      return { address, scope, reads, dialer, ...wishOf(options, 'client') }
     },
   },
   {
@@ -80,6 +88,7 @@ export const tlsKinds: readonly EndpointKind[] = [
           },
         },
         admission: { range, allow, deny, maxChildren },
+        ...wishOf(options, 'server', host),
       }
     },
   },

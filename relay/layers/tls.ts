@@ -1,5 +1,12 @@
 import type { Duplex } from 'node:stream'
-import { connect, createServer, type SecureContext, type TLSSocket, type TlsOptions } from 'node:tls'
+import {
+  connect,
+  createServer,
+  type SecureContext,
+  type SecureContextOptions,
+  type TLSSocket,
+  type TlsOptions,
+} from 'node:tls'
 import type { Channel, Layer, OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { startTimer } from '../timer.ts'
@@ -44,8 +51,15 @@ export function tlsClient({ what, context, serverName, alpn, peer }: TlsClient, 
   }
 }
 
+/** The side that answers. */
+export interface Answering {
+  readonly layer: Layer
+  /** For handshakes from now on; who is through already notices nothing. */
+  setCertificate(options: SecureContextOptions): void
+}
+
 /** TLS over any channel, as the side that answers. One server takes any number of channels. */
-export function tlsServer({ what, options, asks, peer }: TlsServer, withinMs: number): Layer {
+export function tlsServer({ what, options, asks, peer }: TlsServer, withinMs: number): Answering {
   const handshakes = new Map<Duplex | undefined, PromiseWithResolvers<TLSSocket>>()
   // It never listens: it is there for what Node does around a server's handshake.
   const server = createServer({ ...options, requestCert: asks, rejectUnauthorized: asks && peer.verified })
@@ -53,7 +67,7 @@ export function tlsServer({ what, options, asks, peer }: TlsServer, withinMs: nu
   server.on('tlsClientError', (error, tls) => {
     handshakes.get(below(tls))?.reject(tls.authorizationError ? verdict(tls.authorizationError) : error)
   })
-  return async (inner, cx) => {
+  const layer: Layer = async (inner, cx) => {
     const handshake = Promise.withResolvers<TLSSocket>()
     handshakes.set(inner.stream, handshake)
     // Node tells why a moment later, if it knows.
@@ -67,6 +81,7 @@ export function tlsServer({ what, options, asks, peer }: TlsServer, withinMs: nu
       inner.stream.off('close', onClose)
     }
   }
+  return { layer, setCertificate: renewed => server.setSecureContext(renewed) }
 }
 
 interface Handshake {

@@ -11,7 +11,7 @@ const pki = openPki()
 afterAll(() => pki[Symbol.dispose]())
 const { cert, key } = pki.issue({ name: 'orders' })
 
-const server = tlsServer(
+const { layer: server } = tlsServer(
   {
     what: 'the server',
     options: { cert: readFileSync(cert), key: readFileSync(key) },

@@ -59,7 +59,16 @@ export interface AttachRequest {
     | //
     /** Sources that the agent has shut out by itself, as the rule of a relay says. */
     { $case: "banned"; value: SourcesBanned }
+    | { $case: "relayCertificateRequest"; value: RelayCertificateRequest }
     | undefined;
+}
+
+/** A certificate for what a relay of this agent speaks TLS with. What it is for the relay's addresses say, not the agent. */
+export interface RelayCertificateRequest {
+  /** Of the agent's choice; the answer has it too. */
+  nonce: bigint;
+  relayId: string;
+  csrDer: Buffer;
 }
 
 export interface SourcesBanned {
@@ -174,7 +183,16 @@ export interface AttachResponse {
     { $case: "lease"; value: Lease }
     | { $case: "bans"; value: Bans }
     | { $case: "dump"; value: DumpOrder }
+    | { $case: "relayCertificate"; value: RelayCertificate }
     | undefined;
+}
+
+export interface RelayCertificate {
+  nonce: bigint;
+  /** The certificate and the authority that signed it. Empty when refused. */
+  certificatePem: string;
+  authorityPem: string;
+  problem: Problem | undefined;
 }
 
 /** The agent's right to run relays begins anew, from when it asked with this nonce. */
@@ -341,6 +359,9 @@ export const AttachRequest: MessageFns<AttachRequest> = {
       case "banned":
         SourcesBanned.encode(message.message.value, writer.uint32(106).fork()).join();
         break;
+      case "relayCertificateRequest":
+        RelayCertificateRequest.encode(message.message.value, writer.uint32(114).fork()).join();
+        break;
     }
     return writer;
   },
@@ -441,6 +462,17 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             message.message = { $case: "banned", value: SourcesBanned.decode(reader, reader.uint32()) };
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.message = {
+              $case: "relayCertificateRequest",
+              value: RelayCertificateRequest.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -522,7 +554,98 @@ export const AttachRequest: MessageFns<AttachRequest> = {
         }
         break;
       }
+      case "relayCertificateRequest": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = {
+            $case: "relayCertificateRequest",
+            value: RelayCertificateRequest.fromPartial(object.message.value),
+          };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseRelayCertificateRequest(): RelayCertificateRequest {
+  return { nonce: 0n, relayId: "", csrDer: Buffer.alloc(0) };
+}
+
+export const RelayCertificateRequest: MessageFns<RelayCertificateRequest> = {
+  encode(message: RelayCertificateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce !== 0n) {
+      if (BigInt.asUintN(64, message.nonce) !== message.nonce) {
+        throw new globalThis.Error("value provided for field message.nonce of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.nonce);
+    }
+    if (message.relayId !== "") {
+      writer.uint32(18).string(message.relayId);
+    }
+    if (message.csrDer.length !== 0) {
+      writer.uint32(26).bytes(message.csrDer);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RelayCertificateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRelayCertificateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nonce = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.relayId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.csrDer = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RelayCertificateRequest>): RelayCertificateRequest {
+    return RelayCertificateRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RelayCertificateRequest>): RelayCertificateRequest {
+    const message = createBaseRelayCertificateRequest();
+    message.nonce = (object.nonce !== undefined && object.nonce !== null) ? BigInt(object.nonce) : 0n;
+    message.relayId = object.relayId ?? "";
+    message.csrDer = object.csrDer ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -1624,6 +1747,9 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "dump":
         DumpOrder.encode(message.message.value, writer.uint32(58).fork()).join();
         break;
+      case "relayCertificate":
+        RelayCertificate.encode(message.message.value, writer.uint32(114).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1713,6 +1839,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.message = { $case: "dump", value: DumpOrder.decode(reader, reader.uint32()) };
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.message = { $case: "relayCertificate", value: RelayCertificate.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1785,7 +1919,109 @@ export const AttachResponse: MessageFns<AttachResponse> = {
         }
         break;
       }
+      case "relayCertificate": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "relayCertificate", value: RelayCertificate.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseRelayCertificate(): RelayCertificate {
+  return { nonce: 0n, certificatePem: "", authorityPem: "", problem: undefined };
+}
+
+export const RelayCertificate: MessageFns<RelayCertificate> = {
+  encode(message: RelayCertificate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce !== 0n) {
+      if (BigInt.asUintN(64, message.nonce) !== message.nonce) {
+        throw new globalThis.Error("value provided for field message.nonce of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.nonce);
+    }
+    if (message.certificatePem !== "") {
+      writer.uint32(18).string(message.certificatePem);
+    }
+    if (message.authorityPem !== "") {
+      writer.uint32(26).string(message.authorityPem);
+    }
+    if (message.problem !== undefined) {
+      Problem.encode(message.problem, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RelayCertificate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRelayCertificate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nonce = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.certificatePem = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.authorityPem = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.problem = Problem.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RelayCertificate>): RelayCertificate {
+    return RelayCertificate.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RelayCertificate>): RelayCertificate {
+    const message = createBaseRelayCertificate();
+    message.nonce = (object.nonce !== undefined && object.nonce !== null) ? BigInt(object.nonce) : 0n;
+    message.certificatePem = object.certificatePem ?? "";
+    message.authorityPem = object.authorityPem ?? "";
+    message.problem = (object.problem !== undefined && object.problem !== null)
+      ? Problem.fromPartial(object.problem)
+      : undefined;
     return message;
   },
 };
