@@ -150,18 +150,18 @@ async function selfSigned({ cluster, clock = systemClock }: { cluster: string; c
   return { key, certificate }
 }
 
+interface Leaf extends Pick<CertificateContent, 'publicKey' | 'usages'> {
+  readonly title: string
+  readonly unit: string
+  readonly name: string
+  readonly uri: string
+  readonly hosts: readonly AlternativeName[]
+  readonly lifetimeMs: number
+  readonly clock: Clock | undefined
+}
+
 function authorityOf(key: KeyObject, certificate: X509Certificate): Authority {
   const cluster = clusterOf(certificate)
-
-  interface Leaf extends Pick<CertificateContent, 'publicKey' | 'usages'> {
-    readonly title: string
-    readonly unit: string
-    readonly name: string
-    readonly uri: string
-    readonly hosts: readonly AlternativeName[]
-    readonly lifetimeMs: number
-    readonly clock: Clock | undefined
-  }
 
   async function sign(leaf: Leaf): Promise<string> {
     const { title, unit, name, publicKey, uri, hosts, usages, lifetimeMs, clock = systemClock } = leaf

@@ -26,10 +26,13 @@ async function openEdge() {
   await copyFile(cert, join(files, 'web.pem'))
   await copyFile(pki.ca, join(fleet.folder, 'ca.pem'))
   const port = String(await freePort())
+  const internal = String(await freePort())
   const page = readPage('08-tls-termination', {
     '/etc/fleetcat/tls': files,
     '127.0.0.1:8080': `127.0.0.1:${web.port}`,
     8443: port,
+    8444: internal,
+    '/var/lib/fleetcat/controller': join(fleet.folder, 'controller'),
   })
   await fleet.startController()
   await fleet.startAgent('edge-1', permitted(page))
@@ -50,7 +53,7 @@ needing('openssl', 'curl', 'bash')(
     const { code, stdout, stderr } = await follow(edge.page, edge.fleet)
     expect(stderr).not.toMatch(/fleetcat:/)
     expect(code).toBe(0)
-    expect(stdout).toContain('hello')
+    expect(stdout.match(/hello/g)).toHaveLength(2)
 
     const distrustful = await run(['curl', '-sS', `https://localhost:${edge.port}/`])
     expect(distrustful).toMatchObject({ code: 60, stdout: '' })

@@ -6,6 +6,7 @@ import { needing } from '../resources/needs.ts'
 import { openPki } from '../resources/pki.ts'
 import { freePort } from '../resources/ports.ts'
 import { startProgram } from '../resources/program.ts'
+import { openServer } from '../resources/servers.ts'
 import { follow, permitted, readPage } from './guide.ts'
 
 needing('openssl', 'curl', 'bash')(
@@ -20,7 +21,12 @@ needing('openssl', 'curl', 'bash')(
       ...['-CAfile', pki.ca, '-Verify', '1', '-verify_return_error', '-www'],
     ])
     await api.says(/ACCEPT/)
+    await using orders = await openServer(socket => {
+      socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\norders\n')).resume()
+    })
     await using fleet = await openFleet()
+    await fleet.startController()
+    const { cluster } = await fleet.json(['status'])
     const files = join(fleet.folder, 'tls')
     await mkdir(files)
     await copyFile(app.cert, join(files, 'app.pem'))
@@ -30,14 +36,18 @@ needing('openssl', 'curl', 'bash')(
       '/etc/fleetcat/tls': files,
       'OPENSSL:api.example.com:443': `OPENSSL:localhost:${apiPort}`,
       9443: String(await freePort()),
+      9444: String(await freePort()),
+      9445: String(await freePort()),
+      '127.0.0.1:8080': `127.0.0.1:${orders.port}`,
+      'spiffe://prod/relay': `spiffe://${cluster}/relay`,
     })
-    await fleet.startController()
     await fleet.startAgent('app-1', permitted(page))
 
     const { code, stdout, stderr } = await follow(page, fleet)
     expect(stderr).not.toMatch(/fleetcat:/)
     expect(code).toBe(0)
     expect(stdout).toMatch(/Cipher is TLS_/)
+    expect(stdout).toContain('orders\n')
     expect(api.output()).toMatch(/depth=0 CN ?= ?app-1\s+verify return:1/)
 
     const [create = ''] = page.commands
