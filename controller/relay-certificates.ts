@@ -1,7 +1,6 @@
 import type { Relay } from '#gen/fleetcat/v1/relay.ts'
 import type { Authority } from '#identity/ca.ts'
 import { readCsr } from '#identity/csr.ts'
-import type { CertificateWish } from '#relay/endpoint.ts'
 import { certificateWishes } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { canonicalIp } from '#relay/ip.ts'
@@ -25,6 +24,8 @@ export interface RelayCertificates {
     csrDer: Uint8Array,
   ): Promise<{ certificatePem: string; authorityPem: string }>
 }
+
+type Wishes = ReturnType<typeof certificateWishes>
 
 interface Parts {
   readonly authority: Authority
@@ -63,7 +64,7 @@ export function openRelayCertificates({
     return { ...relay, spec: relay.spec }
   }
 
-  function wishesOf({ name, spec }: ReturnType<typeof ofAgent>): readonly CertificateWish[] {
+  function wishesOf({ name, spec }: ReturnType<typeof ofAgent>): Wishes {
     const wishes = certificateWishes(spec)
     if (wishes.length > 0) return wishes
     const what = `certificate for relay/${name}`
@@ -103,7 +104,7 @@ export function openRelayCertificates({
 const usage = { server: 'serverAuth', client: 'clientAuth' } as const
 
 /** A newcomer may choose its own name: one that looks like an IP would let it answer for that IP. */
-function hostsOf(wishes: readonly CertificateWish[], agent: string): string[] {
+function hostsOf(wishes: Wishes, agent: string): string[] {
   const own = wishes.some(({ namesHost }) => namesHost) && isHostName(agent) ? [agent] : []
   return [...new Set([...wishes.flatMap(({ names }) => names), ...own])]
 }
