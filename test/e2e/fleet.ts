@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { openFolder } from '../resources/folder.ts'
+import { lastingPort } from '../resources/ports.ts'
 import { launcher, type Outcome, type Program, run, startProgram } from '../resources/program.ts'
 import { until } from '../resources/until.ts'
 
@@ -60,8 +61,7 @@ export async function openFleet({ data }: { data?: string } = {}): Promise<Fleet
 
   async function startController(options: ControllerStart = {}): Promise<Program> {
     netns = options.netns
-    // The first start lets the kernel choose the port; a later one has to come back to it.
-    const listen = address || `${options.ip ?? '127.0.0.1'}:0`
+    const listen = address || `${options.ip ?? '127.0.0.1'}:${await lastingPort()}`
     const command = [
       launcher,
       'controller',
