@@ -6,6 +6,8 @@ import type { Logger } from '#telemetry/log.ts'
 import { metricsAddress } from '#telemetry/metrics.ts'
 import { toDuration } from '#wire/duration.ts'
 import { features } from '#wire/features.ts'
+import { formatHostPort } from '#wire/host-port.ts'
+import { parsePlace } from '#wire/tunnel.ts'
 import { version } from '#wire/version.ts'
 import { openBans } from './bans.ts'
 import { openCeiling } from './ceiling.ts'
@@ -21,12 +23,14 @@ import { openOutbox } from './outbox.ts'
 import { openReconciler, type Reconciler } from './reconciler.ts'
 import { openRelayCertificates } from './relay-certificates.ts'
 import { openRenewal } from './renewal.ts'
-import { openRevocations } from './revocations.ts'
+import { type Cut, openRevocations } from './revocations.ts'
 import { openRoster } from './roster.ts'
 import { type Rules, rule } from './rules.ts'
 import { openSession, type Session } from './session.ts'
 import { openSteadyClock } from './steady-clock.ts'
 import { openTombstones } from './tombstones.ts'
+import { type Incoming, openIncoming } from './tunnels/incoming.ts'
+import { type Cause, type Outgoing, openOutgoing } from './tunnels/outgoing.ts'
 
 /** Where an agent of this data directory keeps its identity. */
 export { identityDirectory } from './identity.ts'
@@ -43,6 +47,8 @@ export interface AgentOptions {
   readonly hostLabels?: Readonly<Record<string, string>>
   /** `host:port` of the metrics. */
   readonly metrics?: string
+  /** `host:port` where tunnels may come straight, without the controller between. */
+  readonly tunnelListen?: string
   /** Addresses of the controllers, in place of those that the token gave. */
   readonly controller?: readonly string[]
   readonly log: Logger
@@ -65,6 +71,7 @@ export interface RunningAgent extends AsyncDisposable {
 
 const drainMs = 2_000
 const certificateWithinMs = 10_000
+const grantWithinMs = 10_000
 
 /** Rejects with a RelayError that says what to do when the host has no identity, or its owner's file is wrong. */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
@@ -91,12 +98,26 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const bans = openBans(clock)
   const tombstones = starting.use(await openTombstones(dataDir, log))
   const roster = starting.use(openRoster({ due: () => outbox.connectionsChanged() }))
+  const going = new Set<Outgoing>()
+  const outgoing = (cause: Cause) => {
+    const dialling = {
+      ask: (request: Parameters<Session['requestTunnel']>[0]) =>
+        session.requestTunnel(request, grantWithinMs),
+      identity: () => held.identity,
+      controller: () => dialler.place(),
+      log,
+    }
+    const opened: Outgoing = openOutgoing(cause, dialling, () => going.delete(opened))
+    going.add(opened)
+    return opened
+  }
   const reconciler: Reconciler = starting.use(
     openReconciler({
       agent: name,
       ceiling,
       roster,
       isRevoked: id => revocations.has(id),
+      outgoing,
       isBanned: bans.refuses,
       unwelcome: (relay, ip, rule) => doorkeeper.turnedAway(relay, ip, rule),
       clock,
@@ -112,10 +133,32 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       log,
     }),
   )
+  const incoming: Incoming = starting.use(
+    openIncoming({
+      agent: name,
+      cluster: held.identity.identity.cluster,
+      ceiling,
+      roster,
+      lease: { holds: length => lease.holds(length) },
+      isRevoked: id => revocations.has(id),
+      outgoing,
+      identity: () => held.identity,
+      controller: () => dialler.place(),
+      lengthsChanged: () => lease.lengthsChanged(),
+      news: news => session.tunnelNews(news),
+      log,
+    }),
+  )
   const revocations = openRevocations({
-    relay: reconciler.cutRelay,
-    connection: reconciler.cutConnection,
-    everything: reconciler.cutEverything,
+    relay: (id, why) => both(reconciler.cutRelay(id, why), incoming.cutRelay(id, why)),
+    connection: (id, why) => both(reconciler.cutConnection(id, why), incoming.cutConnection(id, why)),
+    everything: why => both(reconciler.cutEverything(why), incoming.cutEverything(why)),
+    async peer(peer, why) {
+      const cut = await incoming.cutPeer(peer, why)
+      const agent = peer.startsWith('agent/') ? peer.slice('agent/'.length) : undefined
+      const gone = agent ? [...going].reduce((sum, each) => sum + each.cutAgent(agent, why), 0) : 0
+      return { ...cut, connectionsCut: cut.connectionsCut + gone }
+    },
     banned: reconciler.cutBanned,
     bans,
     tombstones,
@@ -143,9 +186,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const lease: Lease = starting.use(
     openLease({
       clock,
-      lengths: reconciler.leases,
+      *lengths() {
+        yield* reconciler.leases()
+        yield* incoming.leases()
+      },
       due: outbox.leaseDue,
-      changed: () => void reconciler.rightsChanged(),
+      changed() {
+        incoming.rightsChanged()
+        void reconciler.rightsChanged()
+      },
     }),
   )
   const metrics =
@@ -163,6 +212,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     capabilities: kinds.map(({ keyword }) => keyword),
     features: [...features],
   }
+  const straight =
+    options.tunnelListen === undefined ? undefined : parsePlace(options.tunnelListen, '--tunnel-listen')
+  const tunnelListen = straight && formatHostPort(await incoming.listen(straight))
   const dialler = openDialler(addresses, () => {
     checkUsable(held.identity, dataDir)
     return held.identity
@@ -174,12 +226,17 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     openSession({
       agent: name,
       dialler,
-      hello: () => ({ ...boot, hostLabels: hostLabels(ownerLabels(config)) }),
+      hello: () => ({
+        ...boot,
+        hostLabels: hostLabels(ownerLabels(config)),
+        ...(tunnelListen && { tunnelListen }),
+      }),
       reconciler,
       lease,
       tombstones,
       revocations,
       dumps,
+      tunnels: incoming,
       outbox,
       log,
     }),
@@ -215,7 +272,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     const labelled = JSON.stringify(next.labels) !== JSON.stringify(config.labels)
     config = next
     ceiling.replace(rulesOf(config, options))
-    await reconciler.recheck()
+    await Promise.all([reconciler.recheck(), incoming.recheck()])
     log.info(
       { event: 'config.reloaded', permit: config.permit.length, forbid: config.forbid.length },
       'configuration reloaded',
@@ -237,6 +294,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     reload,
     close,
     [Symbol.asyncDispose]: close,
+  }
+}
+
+/** What a relay of this host and the tunnels that end here have of the same revocation. */
+async function both(...cuts: Promise<Cut>[]): Promise<Cut> {
+  const done = await Promise.all(cuts)
+  return {
+    listenersClosed: done.reduce((sum, { listenersClosed }) => sum + listenersClosed, 0),
+    connectionsCut: done.reduce((sum, { connectionsCut }) => sum + connectionsCut, 0),
   }
 }
 

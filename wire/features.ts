@@ -17,10 +17,14 @@ const settings = [
 const others: Record<string, (desired: Desired) => unknown> = {
   ttl: ({ expiresIn }) => expiresIn,
   'ban-after': ({ limits }) => limits?.ban,
+  tunnels: ({ targets, tee }) => [...targets, ...tee].some(address => address.startsWith('@')),
 }
 
 /** It can show an operator what passes through its relays. */
 export const liveDump = 'live-dump'
+
+/** It opens and answers tunnels. */
+export const tunnels = 'tunnels'
 
 /**
  * What a build of this contract understands. A message drops in silence what its reader does not know, and then a relay

@@ -120,6 +120,7 @@ export function simulateAgent(
       },
       lengthsChanged: lease.lengthsChanged,
     },
+    tunnels: { offered() {}, withdrawn() {} },
     dumps: { begin() {} },
     tombstones: forgetful(),
     revocations: {
