@@ -66,6 +66,8 @@ interface Parts {
 
 const mostInAll = 20_000
 const mostOfOneEnd = 2_000
+/** What the answering agent gets to cut a tunnel itself. */
+const sayWhyMs = 50
 
 type Held = { -readonly [K in keyof Tunnel]: Tunnel[K] } & {
   readonly ticket: string
@@ -95,8 +97,12 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
   function withdraw(tunnel: Held, reason: string): void {
     if (!forget(tunnel)) return
     tunnel.withdrawn.resolve(reason)
-    rendezvous.cut(tunnel.ticket)
-    hosts.get(tunnel.agent)?.session?.tunnelWithdrawal({ tunnelId: tunnel.id, reason })
+    const { session } = hosts.get(tunnel.agent) ?? {}
+    session?.tunnelWithdrawal({ tunnelId: tunnel.id, reason })
+    // An agent that is heard cuts it by itself, and can tell the other end why; whatever it does, here it ends.
+    const cut = () => rendezvous.cut(tunnel.ticket)
+    if (session && tunnel.state === 'controller') setTimeout(cut, sayWhyMs)
+    else cut()
     for (const each of [...live.values()]) if (each.onwardOf === tunnel.id) withdraw(each, reason)
   }
 

@@ -25,6 +25,8 @@ export interface RouteOptions {
 export interface Route extends AsyncDisposable {
   /** Rejects with a RelayError: of the controller, of the way, or of the target there. */
   open(opening: Opening, signal: AbortSignal): Promise<Channel>
+  /** Opens a tunnel if there is none. Rejects as `open` does. */
+  warm(signal: AbortSignal): Promise<void>
   /** Cuts all its tunnels, and answers how many conversations they had; what is opened after that opens new ones. */
   cut(reason: RelayError): number
 }
@@ -105,6 +107,9 @@ export function openRoute(options: RouteOptions): Route {
         settle(tunnel)
         throw thrown
       }
+    },
+    async warm(signal) {
+      settle(await withRoom(signal))
     },
     cut(reason) {
       let streams = 0
