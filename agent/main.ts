@@ -201,7 +201,12 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     options.metrics === undefined
       ? undefined
       : starting.use(
-          await openMetrics(options.metrics, { reconciler, roster, isAttached: () => session.attached }),
+          await openMetrics(options.metrics, {
+            reconciler,
+            roster,
+            tunnels: incoming,
+            isAttached: () => session.attached,
+          }),
         )
 
   const addresses = options.controller?.length ? options.controller : addressesOf(held.identity.details)

@@ -126,7 +126,8 @@ export function openAnswering(options: AnsweringOptions): Answering {
       waiting.set(ticket, { expected, leg, timer })
       leg.once('connect', () => leg.write(answeringLine(ticket)))
       leg.once('readable', () => {
-        if (!leg.destroyed) shakeHands(leg, 'controller')
+        // Nothing to read is its end: nobody has come.
+        if (leg.readableLength > 0) shakeHands(leg, 'controller')
       })
       leg.on('error', () => {})
       leg.once('close', () => legs.delete(leg))
