@@ -23,14 +23,13 @@ import { openOutbox } from './outbox.ts'
 import { openReconciler, type Reconciler } from './reconciler.ts'
 import { openRelayCertificates } from './relay-certificates.ts'
 import { openRenewal } from './renewal.ts'
-import { type Cut, openRevocations } from './revocations.ts'
+import { bothCut, openRevocations } from './revocations.ts'
 import { openRoster } from './roster.ts'
 import { type Rules, rule } from './rules.ts'
 import { openSession, type Session } from './session.ts'
 import { openSteadyClock } from './steady-clock.ts'
 import { openTombstones } from './tombstones.ts'
-import { type Incoming, openIncoming } from './tunnels/incoming.ts'
-import { type Cause, type Outgoing, openOutgoing } from './tunnels/outgoing.ts'
+import { openTunnels, type Tunnels } from './tunnels/tunnels.ts'
 
 /** Where an agent of this data directory keeps its identity. */
 export { identityDirectory } from './identity.ts'
@@ -98,26 +97,13 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const bans = openBans(clock)
   const tombstones = starting.use(await openTombstones(dataDir, log))
   const roster = starting.use(openRoster({ due: () => outbox.connectionsChanged() }))
-  const going = new Set<Outgoing>()
-  const outgoing = (cause: Cause) => {
-    const dialling = {
-      ask: (request: Parameters<Session['requestTunnel']>[0]) =>
-        session.requestTunnel(request, grantWithinMs),
-      identity: () => held.identity,
-      controller: () => dialler.place(),
-      log,
-    }
-    const opened: Outgoing = openOutgoing(cause, dialling, () => going.delete(opened))
-    going.add(opened)
-    return opened
-  }
   const reconciler: Reconciler = starting.use(
     openReconciler({
       agent: name,
       ceiling,
       roster,
       isRevoked: id => revocations.has(id),
-      outgoing,
+      outgoing: cause => tunnels.outgoing(cause),
       isBanned: bans.refuses,
       unwelcome: (relay, ip, rule) => doorkeeper.turnedAway(relay, ip, rule),
       clock,
@@ -133,15 +119,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       log,
     }),
   )
-  const incoming: Incoming = starting.use(
-    openIncoming({
+  const tunnels: Tunnels = starting.use(
+    openTunnels({
       agent: name,
       cluster: held.identity.identity.cluster,
       ceiling,
       roster,
       lease: { holds: length => lease.holds(length) },
       isRevoked: id => revocations.has(id),
-      outgoing,
+      ask: request => session.requestTunnel(request, grantWithinMs),
       identity: () => held.identity,
       controller: () => dialler.place(),
       lengthsChanged: () => lease.lengthsChanged(),
@@ -150,15 +136,10 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     }),
   )
   const revocations = openRevocations({
-    relay: (id, why) => both(reconciler.cutRelay(id, why), incoming.cutRelay(id, why)),
-    connection: (id, why) => both(reconciler.cutConnection(id, why), incoming.cutConnection(id, why)),
-    everything: why => both(reconciler.cutEverything(why), incoming.cutEverything(why)),
-    async peer(peer, why) {
-      const cut = await incoming.cutPeer(peer, why)
-      const agent = peer.startsWith('agent/') ? peer.slice('agent/'.length) : undefined
-      const gone = agent ? [...going].reduce((sum, each) => sum + each.cutAgent(agent, why), 0) : 0
-      return { ...cut, connectionsCut: cut.connectionsCut + gone }
-    },
+    relay: (id, why) => bothCut(reconciler.cutRelay(id, why), tunnels.cutRelay(id, why)),
+    connection: (id, why) => bothCut(reconciler.cutConnection(id, why), tunnels.cutConnection(id, why)),
+    everything: why => bothCut(reconciler.cutEverything(why), tunnels.cutEverything(why)),
+    peer: tunnels.cutPeer,
     banned: reconciler.cutBanned,
     bans,
     tombstones,
@@ -188,11 +169,11 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       clock,
       *lengths() {
         yield* reconciler.leases()
-        yield* incoming.leases()
+        yield* tunnels.leases()
       },
       due: outbox.leaseDue,
       changed() {
-        incoming.rightsChanged()
+        tunnels.rightsChanged()
         void reconciler.rightsChanged()
       },
     }),
@@ -204,7 +185,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
           await openMetrics(options.metrics, {
             reconciler,
             roster,
-            tunnels: incoming,
+            tunnels,
             isAttached: () => session.attached,
           }),
         )
@@ -219,7 +200,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   }
   const straight =
     options.tunnelListen === undefined ? undefined : parsePlace(options.tunnelListen, '--tunnel-listen')
-  const tunnelListen = straight && formatHostPort(await incoming.listen(straight))
+  const tunnelListen = straight && formatHostPort(await tunnels.listen(straight))
   const dialler = openDialler(addresses, () => {
     checkUsable(held.identity, dataDir)
     return held.identity
@@ -241,7 +222,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       tombstones,
       revocations,
       dumps,
-      tunnels: incoming,
+      tunnels,
       outbox,
       log,
     }),
@@ -277,7 +258,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     const labelled = JSON.stringify(next.labels) !== JSON.stringify(config.labels)
     config = next
     ceiling.replace(rulesOf(config, options))
-    await Promise.all([reconciler.recheck(), incoming.recheck()])
+    await Promise.all([reconciler.recheck(), tunnels.recheck()])
     log.info(
       { event: 'config.reloaded', permit: config.permit.length, forbid: config.forbid.length },
       'configuration reloaded',
@@ -299,15 +280,6 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     reload,
     close,
     [Symbol.asyncDispose]: close,
-  }
-}
-
-/** What a relay of this host and the tunnels that end here have of the same revocation. */
-async function both(...cuts: Promise<Cut>[]): Promise<Cut> {
-  const done = await Promise.all(cuts)
-  return {
-    listenersClosed: done.reduce((sum, { listenersClosed }) => sum + listenersClosed, 0),
-    connectionsCut: done.reduce((sum, { connectionsCut }) => sum + connectionsCut, 0),
   }
 }
 

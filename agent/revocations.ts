@@ -18,6 +18,15 @@ function notKept(thrown: unknown): RelayError {
   return new RelayError(code, { what: 'it is not on the disk of this host yet', why, fix })
 }
 
+/** What two parts of this host have cut of the same. */
+export async function bothCut(...parts: readonly [Promise<Cut>, Promise<Cut>]): Promise<Cut> {
+  const [one, other] = await Promise.all(parts)
+  return {
+    listenersClosed: one.listenersClosed + other.listenersClosed,
+    connectionsCut: one.connectionsCut + other.connectionsCut,
+  }
+}
+
 export const nothingCut: Cut = { listenersClosed: 0, connectionsCut: 0 }
 
 export interface Cutters {
