@@ -13,6 +13,7 @@ import type { Dumps } from './dumps.ts'
 import { adviceFor, finalWord, isRejection, olderController, revokedMeanwhile } from './farewells.ts'
 import type { Lease } from './lease.ts'
 import type { Outbox } from './outbox.ts'
+import type { Probes } from './probes.ts'
 import { openQuestions } from './questions.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Revocations } from './revocations.ts'
@@ -28,6 +29,7 @@ export interface SessionContext {
   readonly tombstones: Pick<Tombstones, 'seen' | 'advance'>
   readonly revocations: Pick<Revocations, 'obey' | 'banned'>
   readonly dumps: Pick<Dumps, 'begin'>
+  readonly probes: Pick<Probes, 'run'>
   readonly outbox: Outbox
   readonly log: Logger
   readonly pulseMs?: number
@@ -127,6 +129,7 @@ export function openSession(cx: SessionContext): Session {
     if (order.$case === 'lease') return leased(order.value.nonce)
     if (order.$case === 'bans') return cx.revocations.banned(order.value.bans)
     if (order.$case === 'dump') return cx.dumps.begin(order.value)
+    if (order.$case === 'probe') return void cx.probes.run(order.value).then(outbox.probed)
     const { revision } = order.value
     if (order.$case === 'apply') {
       // A stream that took over may repeat what the old one has delivered.

@@ -155,6 +155,30 @@ export function checkCheckable(target: string): void {
   }
 }
 
+/** `bindTarget` for what a probe may open: one address, on the host that probes, whose opening does nothing else. */
+export function bindProbed(text: string): Endpoint {
+  const endpoint = bindTarget(text)
+  const { address, halves } = endpoint
+  const what = `probe of \`${shown(text)}\``
+  if (halves) {
+    const why = 'a dual address `READ!!WRITE` has two ends'
+    throw new RelayError('usage', { what, why, fix: 'Probe one after the other' })
+  }
+  if (address.host !== undefined) {
+    const why = 'it lies behind another agent, and each agent probes from its own host'
+    const fix = `Leave out \`@${address.host}/\`, and choose the agent with --on ${address.host}`
+    throw new RelayError('usage', { what, why, fix })
+  }
+  const kind = kindOf(address.keyword)!
+  if (kind.checkable || kind.knockable) return endpoint
+  const probed = kinds.filter(({ checkable, knockable }) => checkable || knockable)
+  throw new RelayError('usage', {
+    what,
+    why: `that ${kind.keyword} can be opened does not show that a server is there`,
+    fix: `Probes make sense for ${probed.map(({ keyword }) => keyword).join(', ')}`,
+  })
+}
+
 /** Throws a RelayError `usage` for a listener where sources have no IP, or anybody can forge it. */
 export function checkProvesSources(listen: string): void {
   const { read, write } = parseTarget(listen)

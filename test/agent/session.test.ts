@@ -85,6 +85,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     tombstones,
     revocations,
     dumps: { begin() {} },
+    probes: { run: async ({ probeId }) => ({ probeId, result: undefined }) },
     outbox,
     log,
     ...more,

@@ -121,6 +121,7 @@ export function simulateAgent(
       lengthsChanged: lease.lengthsChanged,
     },
     dumps: { begin() {} },
+    probes: { run: async ({ probeId }) => ({ probeId, result: undefined }) },
     tombstones: forgetful(),
     revocations: {
       banned() {},
