@@ -1,3 +1,4 @@
+import { sanitise } from '#telemetry/sanitise.ts'
 import { note } from './failure.ts'
 import { painter } from './output/colour.ts'
 import { inPlace } from './output/in-place.ts'
@@ -75,7 +76,8 @@ function live({ output, headers }: OutputOptions, title: Title): ProbeDisplay {
   let due: NodeJS.Timeout | undefined
   let footer = ''
   let startedAt = new Date()
-  const heading = () => (title ? `${title}, last at ${clock(startedAt.toISOString())}; Ctrl-C ends it\n` : '')
+  const heading = () =>
+    title ? `${sanitise(title)}, last at ${clock(startedAt.toISOString())}; Ctrl-C ends it\n` : ''
   const style = () => ({
     wide: output === 'wide',
     headers,
@@ -111,7 +113,7 @@ function live({ output, headers }: OutputOptions, title: Title): ProbeDisplay {
       screen.finish(probeBoard(found, { ...style(), room: Number.POSITIVE_INFINITY }))
     },
     notice(text) {
-      footer = text
+      footer = sanitise(text, 4_096)
       soon()
     },
     [Symbol.dispose]() {

@@ -8,6 +8,7 @@ import { bindProbed, kindOf } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { openScope } from '#relay/scope.ts'
 import { type ProbeTerms, probe } from '#relay/targets/probe.ts'
+import { openConnectProxy } from '#test/resources/connect-proxy.ts'
 import { openDatagramSocket } from '#test/resources/datagram-sockets.ts'
 import { needing } from '#test/resources/needs.ts'
 import { type Issued, openPki } from '#test/resources/pki.ts'
@@ -226,6 +227,22 @@ describe('over TLS', () => {
     const seen = await look(address, { expectByte: true })
     expect(seen).toMatchObject({ verdict: 'tls-error', error: { code: 'unauthenticated' } })
     expect(seen.tlsMs).toBeGreaterThan(0)
+  })
+})
+
+describe('through a proxy', () => {
+  test('open is the way to the target, and timed out a proxy that does not open it', async () => {
+    await using server = await quiet()
+    await using proxy = await openConnectProxy()
+    const address = `PROXY:127.0.0.1:127.0.0.1:${server.port},proxyport=${proxy.port}`
+    const seen = await look(address)
+    expect(seen).toMatchObject({ verdict: 'open', ip: '127.0.0.1', connectMs: expect.any(Number) })
+    await using mute = await quiet()
+    const late = await look(`PROXY:127.0.0.1:10.0.0.9:80,proxyport=${mute.port}`, { timeoutMs: 200 })
+    expect(late).toMatchObject({
+      verdict: 'timed-out',
+      error: { why: 'what was connected did not open the way to the target within 200 ms' },
+    })
   })
 })
 
