@@ -23,6 +23,8 @@ export interface Probes extends AsyncDisposable {
 }
 
 const mostAtOnce = 32
+/** What opens the target gives up a little later than the probe, which is to say what it was at. */
+const laterMs = 100
 
 export function openProbes({ ceiling, log, ...more }: ProbesContext): Probes {
   const scope = openScope()
@@ -37,9 +39,10 @@ export function openProbes({ ceiling, log, ...more }: ProbesContext): Probes {
         new RelayError('exhausted', { what: address, why, fix: 'Try again in a moment' }),
       )
     }
+    const timeoutMs = Math.min(limitMs(order.timeout) ?? longestProbeMs, longestProbeMs)
     let endpoint: Endpoint
     try {
-      endpoint = bindProbed(address)
+      endpoint = bindProbed(address, timeoutMs + laterMs)
     } catch (thrown) {
       return unopened('failed', RelayError.from(thrown, address))
     }
@@ -48,7 +51,6 @@ export function openProbes({ ceiling, log, ...more }: ProbesContext): Probes {
     } catch (thrown) {
       return unopened('denied', RelayError.from(thrown, address))
     }
-    const timeoutMs = Math.min(limitMs(order.timeout) ?? longestProbeMs, longestProbeMs)
     const knock = kindOf(endpoint.address.keyword)?.knockable ?? false
     const terms = { timeoutMs, expectByte, knock }
     return await probe(endpoint, terms, { ...more, signal: scope.signal, egress: ceiling })

@@ -5,7 +5,7 @@ import { RelayError } from '../errors.ts'
 import { streamOptions } from '../layers/stream-options.ts'
 import { nearest } from '../nearest.ts'
 import { privilegeOptions } from '../option-groups.ts'
-import { checkOptions } from '../options.ts'
+import { checkOptions, hasOption } from '../options.ts'
 import { readPort } from '../ports.ts'
 import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
@@ -155,8 +155,11 @@ export function checkCheckable(target: string): void {
   }
 }
 
-/** `bindTarget` for what a probe may open: one address, on the host that probes, whose opening does nothing else. */
-export function bindProbed(text: string): Endpoint {
+/**
+ * `bindTarget` for what a probe may open: one address, on the host that probes, whose opening does nothing else. With
+ * `withinMs`, that is its connect-timeout unless it says one itself: so each address of a name gets its share of it.
+ */
+export function bindProbed(text: string, withinMs?: number): Endpoint {
   const endpoint = bindTarget(text)
   const { address, halves } = endpoint
   const what = `probe of \`${shown(text)}\``
@@ -170,7 +173,13 @@ export function bindProbed(text: string): Endpoint {
     throw new RelayError('usage', { what, why, fix })
   }
   const kind = kindOf(address.keyword)!
-  if (kind.checkable || kind.knockable) return endpoint
+  if (kind.checkable || kind.knockable) {
+    const name = 'connect-timeout'
+    const isSaid = !hasOption(kind.groups, name) || address.options.some(option => option.name === name)
+    if (withinMs === undefined || isSaid) return endpoint
+    const option = { name, value: String(withinMs / 1_000), at: address.text.length }
+    return bindAddress({ ...address, options: [...address.options, option] })
+  }
   const probed = kinds.filter(({ checkable, knockable }) => checkable || knockable)
   throw new RelayError('usage', {
     what,

@@ -1,9 +1,12 @@
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { openCeiling } from '#agent/ceiling.ts'
 import { openProbes } from '#agent/probes.ts'
 import { ProbeOrder } from '#gen/fleetcat/v1/agent.ts'
 import { ProbeVerdict } from '#gen/fleetcat/v1/relay.ts'
 import type { Lookup } from '#relay/endpoint.ts'
+import { needing } from '#test/resources/needs.ts'
+import { root, startProgram } from '#test/resources/program.ts'
 import { openServer } from '#test/resources/servers.ts'
 import { until } from '#test/resources/until.ts'
 import { toDuration, toMilliseconds } from '#wire/duration.ts'
@@ -66,6 +69,23 @@ test('neither a name nor a change of its mind leads to what the ceiling denies',
   const result = await host.look('TCP4:metadata.example:80')
   expect(result).toMatchObject({ verdict: ProbeVerdict.DENIED, ip: '' })
   expect(asked).toBe(1)
+})
+
+needing('python3')('of a name with several addresses each gets its share of the time', async () => {
+  await using server = await openServer(socket => socket.resume().once('end', () => socket.end()), {
+    host: '::1',
+  })
+  const script = join(root, 'test/resources/full-backlog.py')
+  await using stuck = startProgram(['python3', script, String(server.port)])
+  await stuck.says(/full/)
+  const lookup: Lookup = async () => [
+    { address: '127.0.0.1', family: 4 },
+    { address: '::1', family: 6 },
+  ]
+  await using host = openHost({ lookup })
+  const address = `TCP:two.example:${server.port}`
+  const result = await host.look(address, { timeout: toDuration(1_000) })
+  expect(result).toMatchObject({ verdict: ProbeVerdict.OPEN, ip: '::1' })
 })
 
 test('what the host’s owner forbids is denied, with the line, and what no line permits with the line to add', async () => {
