@@ -57,6 +57,8 @@ const least: Record<keyof OperatorServiceService, Role> = {
   watchDump: 'operator',
   // It has hosts open what their ceilings let relays open.
   probe: 'operator',
+  // A relay of its own, but for its listener.
+  openTunnel: 'operator',
   createRelay: 'operator',
   // Of those who only ask what would change: see `mayApply`.
   applyRelays: 'viewer',

@@ -6,6 +6,9 @@ import type { Cidr } from './ip.ts'
 import type { OptionGroup } from './options.ts'
 import type { ProgramPolicy } from './programs/policy.ts'
 
+/** From host to host, or by way of the controller, which joins what it cannot read. */
+export type TunnelWay = 'straight' | 'controller'
+
 /** Who is at the other end of a channel, as far as the kernel and the handshake can tell. */
 export interface Peer {
   /** `203.0.113.7:51234`, `[::1]:51234`, `memory:orders#3`. Never text that the peer chose. */
@@ -18,6 +21,8 @@ export interface Peer {
   readonly many?: true
   /** Where it has reached us, where the kind knows: an IP and a port, or a path. Few ask, so it is a question. */
   readonly local?: () => { readonly address: string; readonly port?: number } | undefined
+  /** Of a peer on another host: how its tunnel goes. */
+  readonly way?: TunnelWay
   /** The certificate that vouches for `identity`. */
   readonly certificate?: () => X509Certificate | undefined
 }
@@ -56,6 +61,8 @@ export interface Channel extends AsyncDisposable {
   mayLose?(): void
   /** Its client has said where it wants to go, and waits for an answer. */
   readonly asked?: Asked
+  /** Its client waits to hear whether the target is open. */
+  readonly awaited?: Awaited
   /** A faster way to read, for kinds that have one. */
   readonly lender?: Lender
   /** Once its `stream` has called back for a write, nobody looks at the written bytes any more: it may be lent them. */
@@ -73,12 +80,16 @@ export interface Destination {
   readonly port: number
 }
 
-export interface Asked extends Destination {
+export interface Awaited {
+  /** By what its client lists the connection, where it has said so. */
+  readonly connectionId?: string
   /** Tells the client that the way is open: called once, before any byte of the far side. */
-  granted(): void
+  granted(far: Channel): void
   /** Tells the client why not, and resolves when it has had a chance to read it. */
   refused(error: RelayError): Promise<void>
 }
+
+export interface Asked extends Destination, Awaited {}
 
 /**
  * Reading without an allocation for each read: bytes are lent instead of given away. What is lent can be written to a
@@ -182,6 +193,8 @@ export interface OpenContext {
   readonly egress: EgressPolicy
   /** Whom a target is opened for, if anybody. */
   readonly client?: Peer
+  /** The connection that a target is opened for, if any. */
+  readonly connectionId?: string
   /** What programs may have that are started; `defaultPolicy` if absent. */
   readonly programs?: ProgramPolicy
   /** How names become addresses; the system's resolver if absent. */

@@ -17,6 +17,7 @@ const settings = [
 const others: Record<string, (desired: Desired) => unknown> = {
   ttl: ({ expiresIn }) => expiresIn,
   'ban-after': ({ limits }) => limits?.ban,
+  tunnels: ({ targets, tee }) => [...targets, ...tee].some(address => address.startsWith('@')),
 }
 
 /** It can show an operator what passes through its relays. */
@@ -24,6 +25,9 @@ export const liveDump = 'live-dump'
 
 /** It can open a target once and say how it went. */
 export const probing = 'probe'
+
+/** It opens and answers tunnels. */
+export const tunnels = 'tunnels'
 
 /**
  * What a build of this contract understands. A message drops in silence what its reader does not know, and then a relay

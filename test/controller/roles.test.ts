@@ -30,6 +30,7 @@ const allowed: Record<keyof typeof OperatorServiceService, readonly string[]> = 
   listRevocations: viewer,
   watchDump: operator,
   probe: operator,
+  openTunnel: operator,
   createRelay: operator,
   applyRelays: operator,
   revoke: operator,

@@ -34,6 +34,7 @@ import {
   Receipt,
   RelayLimits,
   RelayReport,
+  TunnelGrant,
 } from "./relay.ts";
 
 export const protobufPackage = "fleetcat.v1";
@@ -62,7 +63,28 @@ export interface AttachRequest {
     { $case: "banned"; value: SourcesBanned }
     | { $case: "relayCertificateRequest"; value: RelayCertificateRequest }
     | { $case: "probe"; value: ProbeAnswer }
+    | { $case: "tunnelRequest"; value: TunnelRequest }
+    | { $case: "tunnelNews"; value: TunnelNews }
     | undefined;
+}
+
+/** A tunnel to the agent that an address of a relay names, for connections of that relay. */
+export interface TunnelRequest {
+  /** Of the agent's choice; the answer has it too. */
+  nonce: bigint;
+  relayId: string;
+  /** The tunnel that an operator has opened to this agent, if it is for that one: see `onward` of its offer. */
+  onwardOf: string;
+  /** As the relay has it: `@db-1/TCP4:127.0.0.1:5432`. */
+  address: string;
+}
+
+/** What the answering agent knows of a tunnel before, or instead of, the controller. */
+export interface TunnelNews {
+  tunnelId: string;
+  /** The initiator has come straight, and not by way of the controller. */
+  straight: boolean;
+  ended: boolean;
 }
 
 /** A certificate for what a relay of this agent speaks TLS with. What it is for the relay's addresses say, not the agent. */
@@ -116,6 +138,11 @@ export interface Hello {
   features: string[];
   /** The newest that this agent has ever seen in this epoch, also before it started: an older controller is refused. */
   seenRevision: bigint;
+  /**
+   * Where initiators of tunnels may come straight, `HOST:PORT`, if the host's owner wants that. An unspecified host
+   * stands for the one that the controller sees.
+   */
+  tunnelListen?: string | undefined;
 }
 
 export interface Hello_HostLabelsEntry {
@@ -187,7 +214,37 @@ export interface AttachResponse {
     | { $case: "dump"; value: DumpOrder }
     | { $case: "relayCertificate"; value: RelayCertificate }
     | { $case: "probe"; value: ProbeOrder }
+    | { $case: "tunnelGrant"; value: TunnelGrant }
+    | { $case: "tunnelOffer"; value: TunnelOffer }
+    | { $case: "tunnelWithdrawal"; value: TunnelWithdrawal }
     | undefined;
+}
+
+/** Answer this tunnel, within the ceiling of the host. */
+export interface TunnelOffer {
+  tunnelId: string;
+  ticket: string;
+  /** Who has to be at the other end, and nobody else: `agent/edge-1`, `operator/ann`. */
+  initiator: string;
+  /** The relay that it is for; empty if an operator has opened it. */
+  relayId: string;
+  relayName: string;
+  /** What may be opened through it, and nothing else: `TCP4:127.0.0.1:5432`. */
+  address: string;
+  /** Without a word from the controller for so long it closes. */
+  lease:
+    | Duration
+    | undefined;
+  /** Addresses on other agents that its target may have opened, for the operator whose tunnel it is. */
+  onward: string[];
+  /** What the operator does with it: `forward`. */
+  purpose: string;
+}
+
+/** It has no right to be any more: it closes, with all that goes through it. */
+export interface TunnelWithdrawal {
+  tunnelId: string;
+  reason: string;
 }
 
 export interface RelayCertificate {
@@ -267,7 +324,9 @@ export interface RevokeOrder {
   /** All that this agent runs; after the receipt the controller lets it go. */
   { $case: "agent"; value: string } | //
   /** It stays shut out until a later list of bans no longer names it. */
-  { $case: "source"; value: Ban } | undefined;
+  { $case: "source"; value: Ban } | //
+  /** All tunnels whose other end it is: `agent/edge-1`, `operator/ann`. */
+  { $case: "peer"; value: string } | undefined;
   reason: string;
   revision: bigint;
 }
@@ -388,6 +447,12 @@ export const AttachRequest: MessageFns<AttachRequest> = {
       case "probe":
         ProbeAnswer.encode(message.message.value, writer.uint32(162).fork()).join();
         break;
+      case "tunnelRequest":
+        TunnelRequest.encode(message.message.value, writer.uint32(122).fork()).join();
+        break;
+      case "tunnelNews":
+        TunnelNews.encode(message.message.value, writer.uint32(130).fork()).join();
+        break;
     }
     return writer;
   },
@@ -507,6 +572,22 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             message.message = { $case: "probe", value: ProbeAnswer.decode(reader, reader.uint32()) };
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.message = { $case: "tunnelRequest", value: TunnelRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.message = { $case: "tunnelNews", value: TunnelNews.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -603,7 +684,192 @@ export const AttachRequest: MessageFns<AttachRequest> = {
         }
         break;
       }
+      case "tunnelRequest": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "tunnelRequest", value: TunnelRequest.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "tunnelNews": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "tunnelNews", value: TunnelNews.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseTunnelRequest(): TunnelRequest {
+  return { nonce: 0n, relayId: "", onwardOf: "", address: "" };
+}
+
+export const TunnelRequest: MessageFns<TunnelRequest> = {
+  encode(message: TunnelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce !== 0n) {
+      if (BigInt.asUintN(64, message.nonce) !== message.nonce) {
+        throw new globalThis.Error("value provided for field message.nonce of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.nonce);
+    }
+    if (message.relayId !== "") {
+      writer.uint32(18).string(message.relayId);
+    }
+    if (message.onwardOf !== "") {
+      writer.uint32(26).string(message.onwardOf);
+    }
+    if (message.address !== "") {
+      writer.uint32(34).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nonce = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.relayId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.onwardOf = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelRequest>): TunnelRequest {
+    return TunnelRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelRequest>): TunnelRequest {
+    const message = createBaseTunnelRequest();
+    message.nonce = (object.nonce !== undefined && object.nonce !== null) ? BigInt(object.nonce) : 0n;
+    message.relayId = object.relayId ?? "";
+    message.onwardOf = object.onwardOf ?? "";
+    message.address = object.address ?? "";
+    return message;
+  },
+};
+
+function createBaseTunnelNews(): TunnelNews {
+  return { tunnelId: "", straight: false, ended: false };
+}
+
+export const TunnelNews: MessageFns<TunnelNews> = {
+  encode(message: TunnelNews, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tunnelId !== "") {
+      writer.uint32(10).string(message.tunnelId);
+    }
+    if (message.straight !== false) {
+      writer.uint32(16).bool(message.straight);
+    }
+    if (message.ended !== false) {
+      writer.uint32(24).bool(message.ended);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelNews {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelNews();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tunnelId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.straight = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ended = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelNews>): TunnelNews {
+    return TunnelNews.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelNews>): TunnelNews {
+    const message = createBaseTunnelNews();
+    message.tunnelId = object.tunnelId ?? "";
+    message.straight = object.straight ?? false;
+    message.ended = object.ended ?? false;
     return message;
   },
 };
@@ -896,6 +1162,7 @@ function createBaseHello(): Hello {
     clock: undefined,
     features: [],
     seenRevision: 0n,
+    tunnelListen: undefined,
   };
 }
 
@@ -939,6 +1206,9 @@ export const Hello: MessageFns<Hello> = {
         throw new globalThis.Error("value provided for field message.seenRevision of type uint64 too large");
       }
       writer.uint32(80).uint64(message.seenRevision);
+    }
+    if (message.tunnelListen !== undefined) {
+      writer.uint32(90).string(message.tunnelListen);
     }
     return writer;
   },
@@ -1039,6 +1309,14 @@ export const Hello: MessageFns<Hello> = {
             message.seenRevision = reader.uint64() as bigint;
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.tunnelListen = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1076,6 +1354,7 @@ export const Hello: MessageFns<Hello> = {
     message.seenRevision = (object.seenRevision !== undefined && object.seenRevision !== null)
       ? BigInt(object.seenRevision)
       : 0n;
+    message.tunnelListen = object.tunnelListen ?? undefined;
     return message;
   },
 };
@@ -1793,6 +2072,15 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "probe":
         ProbeOrder.encode(message.message.value, writer.uint32(162).fork()).join();
         break;
+      case "tunnelGrant":
+        TunnelGrant.encode(message.message.value, writer.uint32(122).fork()).join();
+        break;
+      case "tunnelOffer":
+        TunnelOffer.encode(message.message.value, writer.uint32(130).fork()).join();
+        break;
+      case "tunnelWithdrawal":
+        TunnelWithdrawal.encode(message.message.value, writer.uint32(138).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1898,6 +2186,30 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.message = { $case: "probe", value: ProbeOrder.decode(reader, reader.uint32()) };
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.message = { $case: "tunnelGrant", value: TunnelGrant.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.message = { $case: "tunnelOffer", value: TunnelOffer.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.message = { $case: "tunnelWithdrawal", value: TunnelWithdrawal.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1982,7 +2294,255 @@ export const AttachResponse: MessageFns<AttachResponse> = {
         }
         break;
       }
+      case "tunnelGrant": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "tunnelGrant", value: TunnelGrant.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "tunnelOffer": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "tunnelOffer", value: TunnelOffer.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "tunnelWithdrawal": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "tunnelWithdrawal", value: TunnelWithdrawal.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseTunnelOffer(): TunnelOffer {
+  return {
+    tunnelId: "",
+    ticket: "",
+    initiator: "",
+    relayId: "",
+    relayName: "",
+    address: "",
+    lease: undefined,
+    onward: [],
+    purpose: "",
+  };
+}
+
+export const TunnelOffer: MessageFns<TunnelOffer> = {
+  encode(message: TunnelOffer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tunnelId !== "") {
+      writer.uint32(10).string(message.tunnelId);
+    }
+    if (message.ticket !== "") {
+      writer.uint32(18).string(message.ticket);
+    }
+    if (message.initiator !== "") {
+      writer.uint32(26).string(message.initiator);
+    }
+    if (message.relayId !== "") {
+      writer.uint32(34).string(message.relayId);
+    }
+    if (message.relayName !== "") {
+      writer.uint32(42).string(message.relayName);
+    }
+    if (message.address !== "") {
+      writer.uint32(50).string(message.address);
+    }
+    if (message.lease !== undefined) {
+      Duration.encode(message.lease, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.onward) {
+      writer.uint32(66).string(v!);
+    }
+    if (message.purpose !== "") {
+      writer.uint32(74).string(message.purpose);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelOffer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelOffer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tunnelId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ticket = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.initiator = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.relayId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.relayName = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.lease = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.onward.push(reader.string());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.purpose = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelOffer>): TunnelOffer {
+    return TunnelOffer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelOffer>): TunnelOffer {
+    const message = createBaseTunnelOffer();
+    message.tunnelId = object.tunnelId ?? "";
+    message.ticket = object.ticket ?? "";
+    message.initiator = object.initiator ?? "";
+    message.relayId = object.relayId ?? "";
+    message.relayName = object.relayName ?? "";
+    message.address = object.address ?? "";
+    message.lease = (object.lease !== undefined && object.lease !== null)
+      ? Duration.fromPartial(object.lease)
+      : undefined;
+    message.onward = object.onward?.map((e) => e) || [];
+    message.purpose = object.purpose ?? "";
+    return message;
+  },
+};
+
+function createBaseTunnelWithdrawal(): TunnelWithdrawal {
+  return { tunnelId: "", reason: "" };
+}
+
+export const TunnelWithdrawal: MessageFns<TunnelWithdrawal> = {
+  encode(message: TunnelWithdrawal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tunnelId !== "") {
+      writer.uint32(10).string(message.tunnelId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelWithdrawal {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelWithdrawal();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tunnelId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelWithdrawal>): TunnelWithdrawal {
+    return TunnelWithdrawal.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelWithdrawal>): TunnelWithdrawal {
+    const message = createBaseTunnelWithdrawal();
+    message.tunnelId = object.tunnelId ?? "";
+    message.reason = object.reason ?? "";
     return message;
   },
 };
@@ -2805,6 +3365,9 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
       case "source":
         Ban.encode(message.target.value, writer.uint32(58).fork()).join();
         break;
+      case "peer":
+        writer.uint32(66).string(message.target.value);
+        break;
     }
     if (message.reason !== "") {
       writer.uint32(34).string(message.reason);
@@ -2871,6 +3434,14 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
             message.target = { $case: "source", value: Ban.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.target = { $case: "peer", value: reader.string() };
+            continue;
+          }
           case 4: {
             if (tag !== 34) {
               break;
@@ -2927,6 +3498,12 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
       case "source": {
         if (object.target?.value !== undefined && object.target?.value !== null) {
           message.target = { $case: "source", value: Ban.fromPartial(object.target.value) };
+        }
+        break;
+      }
+      case "peer": {
+        if (object.target?.value !== undefined && object.target?.value !== null) {
+          message.target = { $case: "peer", value: object.target.value };
         }
         break;
       }

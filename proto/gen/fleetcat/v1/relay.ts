@@ -359,6 +359,29 @@ export interface Connection {
   idle: Duration | undefined;
   bytesIn: bigint;
   bytesOut: bigint;
+  /** How it reaches the other host, of those that go through a tunnel: `straight` or `controller`. */
+  way?:
+    | string
+    | undefined;
+  /** At the answering end of a tunnel: who is at the other, `agent/edge-1` or `operator/ann`. Both list it by one id. */
+  initiator?:
+    | string
+    | undefined;
+  /** What an operator does with it: `forward`. */
+  purpose?: string | undefined;
+}
+
+/** A tunnel as its initiator needs it. Empty but for the problem when it was refused. */
+export interface TunnelGrant {
+  /** The one of the request; 0 where nobody asked with one. */
+  nonce: bigint;
+  tunnelId: string;
+  ticket: string;
+  /** Who has to answer, and nobody else. */
+  agent: string;
+  /** `HOST:PORT` where that agent can be reached without the controller. May be none. */
+  straight: string[];
+  problem: Problem | undefined;
 }
 
 /** A durable order to cut. It stays when what it names is gone. */
@@ -1963,6 +1986,9 @@ function createBaseConnection(): Connection {
     idle: undefined,
     bytesIn: 0n,
     bytesOut: 0n,
+    way: undefined,
+    initiator: undefined,
+    purpose: undefined,
   };
 }
 
@@ -2000,6 +2026,15 @@ export const Connection: MessageFns<Connection> = {
         throw new globalThis.Error("value provided for field message.bytesOut of type uint64 too large");
       }
       writer.uint32(72).uint64(message.bytesOut);
+    }
+    if (message.way !== undefined) {
+      writer.uint32(82).string(message.way);
+    }
+    if (message.initiator !== undefined) {
+      writer.uint32(90).string(message.initiator);
+    }
+    if (message.purpose !== undefined) {
+      writer.uint32(98).string(message.purpose);
     }
     return writer;
   },
@@ -2089,6 +2124,30 @@ export const Connection: MessageFns<Connection> = {
             message.bytesOut = reader.uint64() as bigint;
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.way = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.initiator = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.purpose = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2115,6 +2174,129 @@ export const Connection: MessageFns<Connection> = {
     message.idle = (object.idle !== undefined && object.idle !== null) ? Duration.fromPartial(object.idle) : undefined;
     message.bytesIn = (object.bytesIn !== undefined && object.bytesIn !== null) ? BigInt(object.bytesIn) : 0n;
     message.bytesOut = (object.bytesOut !== undefined && object.bytesOut !== null) ? BigInt(object.bytesOut) : 0n;
+    message.way = object.way ?? undefined;
+    message.initiator = object.initiator ?? undefined;
+    message.purpose = object.purpose ?? undefined;
+    return message;
+  },
+};
+
+function createBaseTunnelGrant(): TunnelGrant {
+  return { nonce: 0n, tunnelId: "", ticket: "", agent: "", straight: [], problem: undefined };
+}
+
+export const TunnelGrant: MessageFns<TunnelGrant> = {
+  encode(message: TunnelGrant, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce !== 0n) {
+      if (BigInt.asUintN(64, message.nonce) !== message.nonce) {
+        throw new globalThis.Error("value provided for field message.nonce of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.nonce);
+    }
+    if (message.tunnelId !== "") {
+      writer.uint32(18).string(message.tunnelId);
+    }
+    if (message.ticket !== "") {
+      writer.uint32(26).string(message.ticket);
+    }
+    if (message.agent !== "") {
+      writer.uint32(34).string(message.agent);
+    }
+    for (const v of message.straight) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.problem !== undefined) {
+      Problem.encode(message.problem, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelGrant {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelGrant();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nonce = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tunnelId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ticket = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.straight.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.problem = Problem.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelGrant>): TunnelGrant {
+    return TunnelGrant.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelGrant>): TunnelGrant {
+    const message = createBaseTunnelGrant();
+    message.nonce = (object.nonce !== undefined && object.nonce !== null) ? BigInt(object.nonce) : 0n;
+    message.tunnelId = object.tunnelId ?? "";
+    message.ticket = object.ticket ?? "";
+    message.agent = object.agent ?? "";
+    message.straight = object.straight?.map((e) => e) || [];
+    message.problem = (object.problem !== undefined && object.problem !== null)
+      ? Problem.fromPartial(object.problem)
+      : undefined;
     return message;
   },
 };
