@@ -111,10 +111,10 @@ export function openAccess({
       })
     }
     if (record.revoked) {
-      const { by, at } = record.revoked
+      const { by, at, reason } = record.revoked
       throw new RelayError('revoked', {
         what: `${kind}/${name}`,
-        why: `it was revoked by ${by} at ${at}`,
+        why: `it was revoked by ${by} at ${at}${reason && `: ${reason}`}`,
         fix,
       })
     }
