@@ -376,6 +376,8 @@ export interface OpenTunnelRequest {
   purpose: string;
   /** Addresses on other agents that the answering agent may open in turn. */
   onward: string[];
+  /** One of the caller's own that is there already: it goes on under this call, and not under the one before. */
+  tunnelId: string;
 }
 
 export interface OpenTunnelResponse {
@@ -3922,7 +3924,7 @@ export const AgentProbe: MessageFns<AgentProbe> = {
 };
 
 function createBaseOpenTunnelRequest(): OpenTunnelRequest {
-  return { address: "", purpose: "", onward: [] };
+  return { address: "", purpose: "", onward: [], tunnelId: "" };
 }
 
 export const OpenTunnelRequest: MessageFns<OpenTunnelRequest> = {
@@ -3935,6 +3937,9 @@ export const OpenTunnelRequest: MessageFns<OpenTunnelRequest> = {
     }
     for (const v of message.onward) {
       writer.uint32(26).string(v!);
+    }
+    if (message.tunnelId !== "") {
+      writer.uint32(34).string(message.tunnelId);
     }
     return writer;
   },
@@ -3976,6 +3981,14 @@ export const OpenTunnelRequest: MessageFns<OpenTunnelRequest> = {
             message.onward.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.tunnelId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3996,6 +4009,7 @@ export const OpenTunnelRequest: MessageFns<OpenTunnelRequest> = {
     message.address = object.address ?? "";
     message.purpose = object.purpose ?? "";
     message.onward = object.onward?.map((e) => e) || [];
+    message.tunnelId = object.tunnelId ?? "";
     return message;
   },
 };
