@@ -4,6 +4,7 @@ import { type Relay, TunnelGrant } from '#gen/fleetcat/v1/relay.ts'
 import { type Address, parseAddress } from '#relay/address.ts'
 import { bindTarget } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
+import { nearest } from '#relay/nearest.ts'
 import { newTicket, ticketMs } from '#tunnel/ticket.ts'
 import { toDuration } from '#wire/duration.ts'
 import { failureOf } from '#wire/failure.ts'
@@ -123,7 +124,8 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
     const fix = '`fleetcat agents` shows how they fare'
     if (!known || known.revoked) {
       const why = known ? `agent/${name} was revoked` : `there is no agent called ${name}`
-      throw new RelayError('not-found', { what, why, fix })
+      const near = known ? undefined : nearest(name, mirror.agents.keys())
+      throw new RelayError('not-found', { what, why, fix: near ? `Did you mean \`@${near}/\`?` : fix })
     }
     const host = hosts.get(name)
     if (!host?.session) {
