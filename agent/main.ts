@@ -20,6 +20,7 @@ import { checkUsable, identityDirectory, obtainIdentity } from './identity.ts'
 import { type Lease, openLease } from './lease.ts'
 import { openMetrics } from './metrics.ts'
 import { openOutbox } from './outbox.ts'
+import { openProbes } from './probes.ts'
 import { openReconciler, type Reconciler } from './reconciler.ts'
 import { openRelayCertificates } from './relay-certificates.ts'
 import { openRenewal } from './renewal.ts'
@@ -208,6 +209,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const dumps = starting.use(
     openDumps({ open: dialler.open, watch: reconciler.watch, connections: roster.live, log }),
   )
+  const probes = starting.use(openProbes({ ceiling, log }))
   const session: Session = starting.use(
     openSession({
       agent: name,
@@ -222,6 +224,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       tombstones,
       revocations,
       dumps,
+      probes,
       tunnels,
       outbox,
       log,

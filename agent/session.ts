@@ -16,6 +16,7 @@ import type { Dumps } from './dumps.ts'
 import { adviceFor, finalWord, isRejection, olderController, revokedMeanwhile } from './farewells.ts'
 import type { Lease } from './lease.ts'
 import type { Outbox } from './outbox.ts'
+import type { Probes } from './probes.ts'
 import { openQuestions } from './questions.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Revocations } from './revocations.ts'
@@ -32,6 +33,7 @@ export interface SessionContext {
   readonly tombstones: Pick<Tombstones, 'seen' | 'advance'>
   readonly revocations: Pick<Revocations, 'obey' | 'banned'>
   readonly dumps: Pick<Dumps, 'begin'>
+  readonly probes: Pick<Probes, 'run'>
   readonly tunnels: Pick<Incoming, 'offered' | 'withdrawn'>
   readonly outbox: Outbox
   readonly log: Logger
@@ -137,6 +139,7 @@ export function openSession(cx: SessionContext): Session {
     if (order.$case === 'lease') return leased(order.value.nonce)
     if (order.$case === 'bans') return cx.revocations.banned(order.value.bans)
     if (order.$case === 'dump') return cx.dumps.begin(order.value)
+    if (order.$case === 'probe') return void cx.probes.run(order.value).then(outbox.probed)
     if (order.$case === 'tunnelGrant') return tunnelGrants.answered(order.value)
     if (order.$case === 'tunnelOffer') return cx.tunnels.offered(order.value)
     if (order.$case === 'tunnelWithdrawal')

@@ -166,6 +166,13 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./commands/dump.ts'),
   },
   {
+    name: 'probe',
+    syntax: 'ADDRESS [-l SEL]',
+    summary: 'which hosts can reach an address, and how fast',
+    group: live,
+    load: () => import('./commands/probe.ts'),
+  },
+  {
     name: 'revoke',
     syntax: 'TARGET…',
     summary: 'end a relay or a connection everywhere, now',

@@ -3,15 +3,13 @@ import { hostname } from 'node:os'
 import { parseAddress } from '#relay/address.ts'
 import type { Channel, Dialer, Endpoint } from '#relay/endpoint.ts'
 import { bindTarget } from '#relay/endpoints/index.ts'
-import { RelayError } from '#relay/errors.ts'
-import type { Grant } from '#tunnel/dial.ts'
+import type { RelayError } from '#relay/errors.ts'
 import { openRoute, type Route, type RouteOptions } from '#tunnel/route.ts'
-import { messages } from '#wire/call.ts'
 import { parseHostPort } from '#wire/host-port.ts'
 import { defaultLeaseMs } from '#wire/lease.ts'
-import { fromGrant } from '#wire/tunnel.ts'
 import type { Fleet } from './client.ts'
 import { usage } from './failure.ts'
+import { openRights } from './tunnel-rights.ts'
 
 export interface TunnelsOptions {
   /** What they are for, in a word, for the audit log and for those who look at the connections: `forward`. */
@@ -33,78 +31,40 @@ export interface Tunnels extends AsyncDisposable {
   warm(address: string, signal: AbortSignal): Promise<void>
 }
 
-const grantWithinMs = 10_000
-const lastWordMs = 500
-
 export function openTunnels(fleet: Fleet, options: TunnelsOptions): Tunnels {
   const { purpose, onward = [], changed, withdrawn } = options
   const routes = new Map<string, Route>()
-  const calls = new Map<string, Disposable>()
-
-  /** The right lasts as long as this call does, so it is kept open for as long as the tunnel. */
-  async function ask(address: string, signal: AbortSignal): Promise<Grant> {
-    const call = fleet.operator.openTunnel({ address, purpose, onward: [...onward] })
-    const said = messages(call, `tunnel to ${address}`)
-    const patience = setTimeout(() => call.cancel(), grantWithinMs)
-    const onAbort = () => call.cancel()
-    signal.addEventListener('abort', onAbort)
-    try {
-      const first = await said.next()
-      if (first.done || !first.value.grant) {
-        const why = 'the controller gave no answer'
-        throw new RelayError('unavailable', { what: address, why })
-      }
-      const grant = fromGrant(first.value.grant, address)
-      const { tunnelId } = grant
-      const hold = {
-        [Symbol.dispose]() {
-          calls.delete(tunnelId)
-          call.cancel()
-        },
-      }
-      calls.set(tunnelId, hold)
-      void follow(address, tunnelId, said)
-      return grant
-    } catch (thrown) {
-      call.cancel()
-      throw RelayError.from(thrown, address)
-    } finally {
-      clearTimeout(patience)
-      signal.removeEventListener('abort', onAbort)
-    }
-  }
+  const live = new Set<string>()
+  const rights = openRights(fleet, { purpose, onward, lost })
 
   /** A controller that is lost takes nothing back; the agent's lease does, and by then so do we. */
-  async function follow(address: string, tunnelId: string, said: AsyncIterator<unknown>): Promise<void> {
-    const why = await said.next().then(
-      () => new RelayError('closed', { what: address, why: 'the controller has ended the tunnel' }),
-      thrown => RelayError.from(thrown, address),
-    )
-    if (!calls.has(tunnelId)) return
-    const isLost = why.code === 'unavailable' || why.code === 'timed-out'
-    if (isLost) {
+  function lost(address: string, tunnelId: string, why: RelayError): void {
+    if (why.code === 'unavailable' || why.code === 'timed-out') {
       setTimeout(() => {
-        if (calls.has(tunnelId)) routes.get(address)?.cut(why)
+        if (live.has(tunnelId)) routes.get(address)?.cut(why)
       }, defaultLeaseMs).unref()
-    } else {
+    } else if (why.code !== 'closed') {
       routes.get(address)?.cut(why)
       withdrawn?.(why)
     }
   }
-
   function routeTo(address: string): Route {
     const known = routes.get(address)
     if (known) return known
     const route = openRoute({
       what: address,
-      ask: signal => ask(address, signal),
-      identity: () => fleet.credentials.identity,
-      controller: () => parseHostPort(fleet.address, { what: fleet.address, fix: 'Write HOST:PORT' }),
+      ask: signal => rights.ask(address, signal),
+      identity: () => rights.fleet.credentials.identity,
+      controller() {
+        const { address: place } = rights.fleet
+        return parseHostPort(place, { what: place, fix: 'Write HOST:PORT' })
+      },
       changed(change) {
-        if (change.over) {
-          // The controller may be about to say why.
-          const hold = calls.get(change.tunnelId)
-          setTimeout(() => hold?.[Symbol.dispose](), lastWordMs).unref()
+        const { tunnelId, over } = change
+        if (!over) live.add(tunnelId)
+        else {
+          live.delete(tunnelId)
+          rights.release(tunnelId)
         }
         changed?.(change)
       },
@@ -136,7 +96,7 @@ export function openTunnels(fleet: Fleet, options: TunnelsOptions): Tunnels {
     warm: (address, signal) => routeTo(address).warm(signal),
     async [Symbol.asyncDispose]() {
       for (const route of routes.values()) await route[Symbol.asyncDispose]()
-      for (const hold of calls.values()) hold[Symbol.dispose]()
+      await rights[Symbol.asyncDispose]()
     },
   }
 }

@@ -15,6 +15,7 @@ import {
   checkBanned,
   checkCertificateRequest,
   checkConnections,
+  checkProbeAnswer,
   checkReceipt,
   checkReports,
   dates,
@@ -82,6 +83,10 @@ export function heed(
     case 'banned':
       checkBanned(said.value)
       hearBanned(parts, host, session, said.value.sources)
+      break
+    case 'probe':
+      checkProbeAnswer(said.value)
+      parts.probes.answer(host.name, said.value)
       break
     case 'tunnelRequest':
       session.tunnelGrant(parts.tunnels.grant(host, said.value))

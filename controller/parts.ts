@@ -15,6 +15,7 @@ import type { LocalOperator } from './local-operator.ts'
 import type { Locks } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
+import type { Probes } from './probes.ts'
 import type { Refusals } from './refusals.ts'
 import type { RelayCertificates } from './relay-certificates.ts'
 import type { Relays } from './relays.ts'
@@ -52,6 +53,7 @@ export interface Parts {
   readonly revocations: Revocations
   readonly automaticBans: AutomaticBans
   readonly dumps: Dumps
+  readonly probes: Probes
   readonly rendezvous: Rendezvous
   readonly tunnels: Tunnels
   readonly credentials: Credentials

@@ -4,6 +4,7 @@ import type {
   CertificateGrant,
   Desired,
   DumpOrder,
+  ProbeOrder,
   RelayCertificate,
   RevokeOrder,
   TunnelOffer,
@@ -49,6 +50,7 @@ export interface AgentSession {
   /** It may go on, counted from when it asked: said when all else has been said. */
   lease(nonce: bigint): void
   dump(order: DumpOrder): void
+  probe(order: ProbeOrder): void
   tunnelGrant(grant: TunnelGrant): void
   /** Said unless it has been taken back by then. */
   tunnelOffer(offer: TunnelOffer, isGood: () => boolean): void
@@ -60,7 +62,7 @@ export interface AgentSession {
 }
 
 const mostDirty = 1_000
-/** Answers that an agent does not read. The oldest go: it asks again. */
+/** Answers and probes that an agent does not read. The oldest go: it asks again, and nobody waits for an old probe. */
 const mostUnread = 1_000
 
 export interface SessionOptions {
@@ -231,6 +233,12 @@ export function openSession(options: SessionOptions): AgentSession {
     },
     dump(order) {
       urgent.push({ $case: 'dump', value: order })
+      nudge()
+    },
+    probe(order) {
+      const unread = urgent.filter(message => message.$case === 'probe')
+      if (unread.length >= mostUnread) urgent.splice(urgent.indexOf(unread[0]!), 1)
+      urgent.push({ $case: 'probe', value: order })
       nudge()
     },
     tunnelGrant(grant) {

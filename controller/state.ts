@@ -29,6 +29,7 @@ import { openLocks } from './locks.ts'
 import { openMirror } from './mirror.ts'
 import type { Parts } from './parts.ts'
 import { openPlacement } from './placement.ts'
+import { openProbes } from './probes.ts'
 import { openRefusals } from './refusals.ts'
 import { openRelayCertificates } from './relay-certificates.ts'
 import { openRelays } from './relays.ts'
@@ -87,6 +88,7 @@ export async function openState(
   const revocations = openRevocations({ commit, tables, mirror, revocable, unsaved, log })
   const automaticBans = openAutomaticBans({ mirror, revocations, alerts, log })
   const dumps = openDumps({ mirror, hosts, placement, ledger })
+  const probes = openProbes({ mirror, hosts, placement, ledger })
   const fleetFile = openFleetFile({ mirror, relays, revocations })
   const credentials = openCredentials({ authority, commit, tables, lifetimes: config.certificates, alerts })
   const relayCertificates = openRelayCertificates({
@@ -148,6 +150,7 @@ export async function openState(
     revocations,
     automaticBans,
     dumps,
+    probes,
     rendezvous,
     tunnels,
     credentials,

@@ -4,6 +4,7 @@ import { type Relay, TunnelGrant } from '#gen/fleetcat/v1/relay.ts'
 import { type Address, parseAddress } from '#relay/address.ts'
 import { bindTarget } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
+import { nearest } from '#relay/nearest.ts'
 import { newTicket, ticketMs } from '#tunnel/ticket.ts'
 import { toDuration } from '#wire/duration.ts'
 import { failureOf } from '#wire/failure.ts'
@@ -71,8 +72,10 @@ const sayWhyMs = 50
 
 type Held = { -readonly [K in keyof Tunnel]: Tunnel[K] } & {
   readonly ticket: string
-  /** Resolves with the reason when it is taken back. */
-  readonly withdrawn: PromiseWithResolvers<string>
+  /** Resolves when it is over: with the reason if it was taken back. */
+  readonly over: PromiseWithResolvers<string | undefined>
+  /** The call that it lives under. Another may take it over. */
+  holder: AbortSignal | undefined
 }
 
 export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Parts): Tunnels {
@@ -86,8 +89,9 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
     else ends.set(end, now)
   }
 
-  function forget(tunnel: Held): boolean {
+  function forget(tunnel: Held, reason?: string): boolean {
     if (!live.delete(tunnel.id)) return false
+    tunnel.over.resolve(reason)
     count(tunnel.initiator, -1)
     count(`agent/${tunnel.agent}`, -1)
     return true
@@ -95,8 +99,7 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
 
   /** Cut here, and there: what goes straight only the answering agent can cut. */
   function withdraw(tunnel: Held, reason: string): void {
-    if (!forget(tunnel)) return
-    tunnel.withdrawn.resolve(reason)
+    if (!forget(tunnel, reason)) return
     const { session } = hosts.get(tunnel.agent) ?? {}
     session?.tunnelWithdrawal({ tunnelId: tunnel.id, reason })
     // An agent that is heard cuts it by itself, and can tell the other end why; whatever it does, here it ends.
@@ -121,7 +124,8 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
     const fix = '`fleetcat agents` shows how they fare'
     if (!known || known.revoked) {
       const why = known ? `agent/${name} was revoked` : `there is no agent called ${name}`
-      throw new RelayError('not-found', { what, why, fix })
+      const near = known ? undefined : nearest(name, mirror.agents.keys())
+      throw new RelayError('not-found', { what, why, fix: near ? `Did you mean \`@${near}/\`?` : fix })
     }
     const host = hosts.get(name)
     if (!host?.session) {
@@ -152,7 +156,8 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
       agent: host.name,
       state: 'granted',
       ticket,
-      withdrawn: Promise.withResolvers(),
+      over: Promise.withResolvers(),
+      holder: undefined,
     }
     live.set(tunnel.id, tunnel)
     count(tunnel.initiator, 1)
@@ -219,6 +224,33 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
       .grant
   }
 
+  /** For as long as the call lasts, unless another takes the tunnel over. */
+  async function* held(
+    tunnel: Held,
+    grant: TunnelGrant,
+    signal: AbortSignal,
+  ): AsyncGenerator<OpenTunnelResponse> {
+    tunnel.holder = signal
+    try {
+      yield { grant }
+      const why = await Promise.race([aborted(signal), tunnel.over.promise])
+      if (why && !signal.aborted) throw new RelayError('revoked', { what: tunnel.address, why })
+    } finally {
+      if (tunnel.holder === signal) withdraw(tunnel, 'the operator has ended it, or may not have it any more')
+    }
+  }
+
+  function takenOver(
+    { tunnelId, address }: OpenTunnelRequest,
+    initiator: string,
+    signal: AbortSignal,
+  ): AsyncGenerator<OpenTunnelResponse> {
+    const tunnel = live.get(tunnelId)
+    if (tunnel?.initiator !== initiator || tunnel.address !== address)
+      throw new RelayError('not-found', { what: `tunnel to ${address}`, why: 'it has ended' })
+    return held(tunnel, TunnelGrant.fromPartial({ tunnelId, agent: tunnel.agent }), signal)
+  }
+
   /** Only what the change may concern is looked at. */
   function look({ everything, relayIds, agents, operators, relabelled }: MirrorChange): void {
     if (!everything && relayIds.length + agents.length + operators.length + relabelled.length === 0) return
@@ -250,6 +282,7 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
       const { purpose, onward } = request
       const address = checked(request)
       const initiator = `operator/${caller.name}`
+      if (request.tunnelId) return yield* takenOver(request, initiator, signal)
       const target = `agent/${address.host}`
       const fields = { address: request.address, purpose, ...(onward.length > 0 && { onward }) }
       const note = { by: caller, target, fields }
@@ -259,12 +292,7 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
       const wish = { initiator, relayId: '', address: request.address, onward, onwardOf: '' }
       const { tunnel, grant } = mint(wish, { relayName: '', lease: defaultLeaseMs, purpose })
       const began = performance.now()
-      try {
-        yield { grant }
-        const why = await Promise.race([aborted(signal), tunnel.withdrawn.promise])
-        if (why && !signal.aborted) throw new RelayError('revoked', { what: request.address, why })
-      } finally {
-        withdraw(tunnel, 'the operator has ended it, or may not have it any more')
+      void tunnel.over.promise.then(() => {
         const ms = Math.round(performance.now() - began)
         const about = { ...fields, tunnel: tunnel.id, way: tunnel.state, ms }
         ledger.keep({
@@ -273,7 +301,8 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
           event: 'tunnel.closed',
           words: 'the tunnel of an operator ends',
         })
-      }
+      })
+      yield* held(tunnel, grant, signal)
     },
     heard(agent, { tunnelId, straight, ended }) {
       const tunnel = live.get(tunnelId)

@@ -180,6 +180,12 @@ export interface CertificateWish {
   readonly namesHost: boolean
 }
 
+/**
+ * What an opening is at, or has done. Not all come to all of them: a target by its IP resolves nothing, one without TLS
+ * secures nothing, and a Unix socket is opened in one.
+ */
+export type Step = 'resolving' | 'dialling' | 'connected' | 'securing' | 'secured'
+
 /** What an endpoint may use while it opens. */
 export interface OpenContext {
   /** Aborted when the relay stops waiting: an opening must then fail soon and leave nothing behind. */
@@ -220,6 +226,8 @@ export interface OpenContext {
   readonly turnedAway?: (cause: TurnedAway, peer: Peer) => void
   /** Told of failures while the opening goes on, because the address asks for more tries. The last one is thrown. */
   readonly retrying?: (error: RelayError, retryAt: Date) => void
+  /** Told of each step as it comes to it; of `dialling` once for each address that is tried, with the IP. */
+  readonly progress?: (step: Step, ip?: string) => void
 }
 
 /**
@@ -305,6 +313,8 @@ export interface EndpointKind {
   readonly role: 'target' | 'listen' | 'both'
   /** Opening it shows whether a server is there, and does nothing else: health checks may open it. */
   readonly checkable?: true
+  /** Opening it sends nothing; a probe sends an empty datagram, and waits for an answer or for the kernel's word. */
+  readonly knockable?: true
   /** Of a listener: who comes has answered a handshake at its IP, which therefore cannot be forged. */
   readonly provesSources?: true
   /** A pattern for any of these keywords covers this kind too: a `TCP` line in a ceiling covers `TCP4`. */

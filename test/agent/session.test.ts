@@ -87,6 +87,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     tombstones,
     revocations,
     dumps: { begin() {} },
+    probes: { run: async ({ probeId }) => ({ probeId, result: undefined }) },
     tunnels: { offered() {}, withdrawn() {} },
     outbox,
     log,

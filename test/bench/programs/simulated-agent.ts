@@ -122,6 +122,7 @@ export function simulateAgent(
     },
     tunnels: { offered() {}, withdrawn() {} },
     dumps: { begin() {} },
+    probes: { run: async ({ probeId }) => ({ probeId, result: undefined }) },
     tombstones: forgetful(),
     revocations: {
       banned() {},

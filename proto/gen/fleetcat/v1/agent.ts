@@ -29,6 +29,7 @@ import {
   DumpFrame,
   DumpSettings,
   HealthCheck,
+  ProbeResult,
   Problem,
   Receipt,
   RelayLimits,
@@ -61,6 +62,7 @@ export interface AttachRequest {
     /** Sources that the agent has shut out by itself, as the rule of a relay says. */
     { $case: "banned"; value: SourcesBanned }
     | { $case: "relayCertificateRequest"; value: RelayCertificateRequest }
+    | { $case: "probe"; value: ProbeAnswer }
     | { $case: "tunnelRequest"; value: TunnelRequest }
     | { $case: "tunnelNews"; value: TunnelNews }
     | undefined;
@@ -211,6 +213,7 @@ export interface AttachResponse {
     | { $case: "bans"; value: Bans }
     | { $case: "dump"; value: DumpOrder }
     | { $case: "relayCertificate"; value: RelayCertificate }
+    | { $case: "probe"; value: ProbeOrder }
     | { $case: "tunnelGrant"; value: TunnelGrant }
     | { $case: "tunnelOffer"; value: TunnelOffer }
     | { $case: "tunnelWithdrawal"; value: TunnelWithdrawal }
@@ -381,6 +384,26 @@ export interface DumpFrames {
 export interface SendDumpResponse {
 }
 
+/** Open this target once, and say how it went. The host's ceiling decides whether it may be opened. */
+export interface ProbeOrder {
+  probeId: string;
+  /** One address of a kind that can be probed. */
+  address: string;
+  /** For all of it. */
+  timeout:
+    | Duration
+    | undefined;
+  /** Once it is open, wait for a first byte. */
+  expectByte: boolean;
+  /** Who asked, for the log of the host. */
+  by: string;
+}
+
+export interface ProbeAnswer {
+  probeId: string;
+  result: ProbeResult | undefined;
+}
+
 function createBaseAttachRequest(): AttachRequest {
   return { message: undefined };
 }
@@ -420,6 +443,9 @@ export const AttachRequest: MessageFns<AttachRequest> = {
         break;
       case "relayCertificateRequest":
         RelayCertificateRequest.encode(message.message.value, writer.uint32(114).fork()).join();
+        break;
+      case "probe":
+        ProbeAnswer.encode(message.message.value, writer.uint32(162).fork()).join();
         break;
       case "tunnelRequest":
         TunnelRequest.encode(message.message.value, writer.uint32(122).fork()).join();
@@ -538,6 +564,14 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.message = { $case: "probe", value: ProbeAnswer.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 122) {
               break;
@@ -641,6 +675,12 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             $case: "relayCertificateRequest",
             value: RelayCertificateRequest.fromPartial(object.message.value),
           };
+        }
+        break;
+      }
+      case "probe": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "probe", value: ProbeAnswer.fromPartial(object.message.value) };
         }
         break;
       }
@@ -2029,6 +2069,9 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "relayCertificate":
         RelayCertificate.encode(message.message.value, writer.uint32(114).fork()).join();
         break;
+      case "probe":
+        ProbeOrder.encode(message.message.value, writer.uint32(162).fork()).join();
+        break;
       case "tunnelGrant":
         TunnelGrant.encode(message.message.value, writer.uint32(122).fork()).join();
         break;
@@ -2135,6 +2178,14 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.message = { $case: "relayCertificate", value: RelayCertificate.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.message = { $case: "probe", value: ProbeOrder.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 15: {
             if (tag !== 122) {
               break;
@@ -2234,6 +2285,12 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "relayCertificate": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "relayCertificate", value: RelayCertificate.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "probe": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "probe", value: ProbeOrder.fromPartial(object.message.value) };
         }
         break;
       }
@@ -3979,6 +4036,180 @@ export const SendDumpResponse: MessageFns<SendDumpResponse> = {
   },
   fromPartial(_: DeepPartial<SendDumpResponse>): SendDumpResponse {
     const message = createBaseSendDumpResponse();
+    return message;
+  },
+};
+
+function createBaseProbeOrder(): ProbeOrder {
+  return { probeId: "", address: "", timeout: undefined, expectByte: false, by: "" };
+}
+
+export const ProbeOrder: MessageFns<ProbeOrder> = {
+  encode(message: ProbeOrder, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.probeId !== "") {
+      writer.uint32(10).string(message.probeId);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    if (message.timeout !== undefined) {
+      Duration.encode(message.timeout, writer.uint32(26).fork()).join();
+    }
+    if (message.expectByte !== false) {
+      writer.uint32(32).bool(message.expectByte);
+    }
+    if (message.by !== "") {
+      writer.uint32(42).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeOrder {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeOrder();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.probeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.timeout = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.expectByte = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeOrder>): ProbeOrder {
+    return ProbeOrder.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeOrder>): ProbeOrder {
+    const message = createBaseProbeOrder();
+    message.probeId = object.probeId ?? "";
+    message.address = object.address ?? "";
+    message.timeout = (object.timeout !== undefined && object.timeout !== null)
+      ? Duration.fromPartial(object.timeout)
+      : undefined;
+    message.expectByte = object.expectByte ?? false;
+    message.by = object.by ?? "";
+    return message;
+  },
+};
+
+function createBaseProbeAnswer(): ProbeAnswer {
+  return { probeId: "", result: undefined };
+}
+
+export const ProbeAnswer: MessageFns<ProbeAnswer> = {
+  encode(message: ProbeAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.probeId !== "") {
+      writer.uint32(10).string(message.probeId);
+    }
+    if (message.result !== undefined) {
+      ProbeResult.encode(message.result, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.probeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.result = ProbeResult.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeAnswer>): ProbeAnswer {
+    return ProbeAnswer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeAnswer>): ProbeAnswer {
+    const message = createBaseProbeAnswer();
+    message.probeId = object.probeId ?? "";
+    message.result = (object.result !== undefined && object.result !== null)
+      ? ProbeResult.fromPartial(object.result)
+      : undefined;
     return message;
   },
 };

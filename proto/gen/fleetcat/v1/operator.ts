@@ -27,6 +27,7 @@ import {
   Direction,
   DumpFormat,
   DumpFrame,
+  ProbeResult,
   Problem,
   Relay,
   RelayReport,
@@ -335,6 +336,39 @@ export interface DumpEnded {
   problem: Problem | undefined;
 }
 
+export interface ProbeRequest {
+  /** One address of a kind that can be probed. */
+  address: string;
+  /** These agents, by name, or all that match the selector now. */
+  agents: string[];
+  selector: string;
+  /** For each agent, and all of it. */
+  timeout:
+    | Duration
+    | undefined;
+  /** Once it is open, wait for a first byte. */
+  expectByte: boolean;
+}
+
+export interface ProbeResponse {
+  message:
+    | //
+    /** First, and only once. */
+    { $case: "begun"; value: ProbeBegun }
+    | { $case: "result"; value: AgentProbe }
+    | undefined;
+}
+
+export interface ProbeBegun {
+  /** Each of them has one result. */
+  agents: string[];
+}
+
+export interface AgentProbe {
+  agent: string;
+  result: ProbeResult | undefined;
+}
+
 export interface OpenTunnelRequest {
   /** `@db-1/TCP4:127.0.0.1:5432`. */
   address: string;
@@ -342,6 +376,8 @@ export interface OpenTunnelRequest {
   purpose: string;
   /** Addresses on other agents that the answering agent may open in turn. */
   onward: string[];
+  /** One of the caller's own that is there already: it goes on under this call, and not under the one before. */
+  tunnelId: string;
 }
 
 export interface OpenTunnelResponse {
@@ -3577,8 +3613,318 @@ export const DumpEnded: MessageFns<DumpEnded> = {
   },
 };
 
+function createBaseProbeRequest(): ProbeRequest {
+  return { address: "", agents: [], selector: "", timeout: undefined, expectByte: false };
+}
+
+export const ProbeRequest: MessageFns<ProbeRequest> = {
+  encode(message: ProbeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    for (const v of message.agents) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.selector !== "") {
+      writer.uint32(26).string(message.selector);
+    }
+    if (message.timeout !== undefined) {
+      Duration.encode(message.timeout, writer.uint32(34).fork()).join();
+    }
+    if (message.expectByte !== false) {
+      writer.uint32(40).bool(message.expectByte);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.agents.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.selector = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.timeout = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.expectByte = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeRequest>): ProbeRequest {
+    return ProbeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeRequest>): ProbeRequest {
+    const message = createBaseProbeRequest();
+    message.address = object.address ?? "";
+    message.agents = object.agents?.map((e) => e) || [];
+    message.selector = object.selector ?? "";
+    message.timeout = (object.timeout !== undefined && object.timeout !== null)
+      ? Duration.fromPartial(object.timeout)
+      : undefined;
+    message.expectByte = object.expectByte ?? false;
+    return message;
+  },
+};
+
+function createBaseProbeResponse(): ProbeResponse {
+  return { message: undefined };
+}
+
+export const ProbeResponse: MessageFns<ProbeResponse> = {
+  encode(message: ProbeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.message?.$case) {
+      case "begun":
+        ProbeBegun.encode(message.message.value, writer.uint32(10).fork()).join();
+        break;
+      case "result":
+        AgentProbe.encode(message.message.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.message = { $case: "begun", value: ProbeBegun.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = { $case: "result", value: AgentProbe.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeResponse>): ProbeResponse {
+    return ProbeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeResponse>): ProbeResponse {
+    const message = createBaseProbeResponse();
+    switch (object.message?.$case) {
+      case "begun": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "begun", value: ProbeBegun.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "result": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "result", value: AgentProbe.fromPartial(object.message.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseProbeBegun(): ProbeBegun {
+  return { agents: [] };
+}
+
+export const ProbeBegun: MessageFns<ProbeBegun> = {
+  encode(message: ProbeBegun, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.agents) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeBegun {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeBegun();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.agents.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeBegun>): ProbeBegun {
+    return ProbeBegun.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeBegun>): ProbeBegun {
+    const message = createBaseProbeBegun();
+    message.agents = object.agents?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseAgentProbe(): AgentProbe {
+  return { agent: "", result: undefined };
+}
+
+export const AgentProbe: MessageFns<AgentProbe> = {
+  encode(message: AgentProbe, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.agent !== "") {
+      writer.uint32(10).string(message.agent);
+    }
+    if (message.result !== undefined) {
+      ProbeResult.encode(message.result, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AgentProbe {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAgentProbe();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.result = ProbeResult.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AgentProbe>): AgentProbe {
+    return AgentProbe.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AgentProbe>): AgentProbe {
+    const message = createBaseAgentProbe();
+    message.agent = object.agent ?? "";
+    message.result = (object.result !== undefined && object.result !== null)
+      ? ProbeResult.fromPartial(object.result)
+      : undefined;
+    return message;
+  },
+};
+
 function createBaseOpenTunnelRequest(): OpenTunnelRequest {
-  return { address: "", purpose: "", onward: [] };
+  return { address: "", purpose: "", onward: [], tunnelId: "" };
 }
 
 export const OpenTunnelRequest: MessageFns<OpenTunnelRequest> = {
@@ -3591,6 +3937,9 @@ export const OpenTunnelRequest: MessageFns<OpenTunnelRequest> = {
     }
     for (const v of message.onward) {
       writer.uint32(26).string(v!);
+    }
+    if (message.tunnelId !== "") {
+      writer.uint32(34).string(message.tunnelId);
     }
     return writer;
   },
@@ -3632,6 +3981,14 @@ export const OpenTunnelRequest: MessageFns<OpenTunnelRequest> = {
             message.onward.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.tunnelId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3652,6 +4009,7 @@ export const OpenTunnelRequest: MessageFns<OpenTunnelRequest> = {
     message.address = object.address ?? "";
     message.purpose = object.purpose ?? "";
     message.onward = object.onward?.map((e) => e) || [];
+    message.tunnelId = object.tunnelId ?? "";
     return message;
   },
 };
@@ -5690,6 +6048,16 @@ export const OperatorServiceService = {
     responseSerialize: (value: WatchDumpResponse): Buffer => Buffer.from(WatchDumpResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchDumpResponse => WatchDumpResponse.decode(value),
   },
+  /** Each agent opens a target once and says how it went; ends when all have, or did not in time. */
+  probe: {
+    path: "/fleetcat.v1.OperatorService/Probe" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ProbeRequest): Buffer => Buffer.from(ProbeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ProbeRequest => ProbeRequest.decode(value),
+    responseSerialize: (value: ProbeResponse): Buffer => Buffer.from(ProbeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ProbeResponse => ProbeResponse.decode(value),
+  },
   /** A tunnel from the caller's own host. It lives as long as this call does; the grant comes first, and nothing after it. */
   openTunnel: {
     path: "/fleetcat.v1.OperatorService/OpenTunnel" as const,
@@ -5796,6 +6164,8 @@ export interface OperatorServiceServer extends UntypedServiceImplementation {
   watchConnections: handleServerStreamingCall<WatchConnectionsRequest, WatchConnectionsResponse>;
   /** What passes through a relay or a connection, as it passes; ends when that does. */
   watchDump: handleServerStreamingCall<WatchDumpRequest, WatchDumpResponse>;
+  /** Each agent opens a target once and says how it went; ends when all have, or did not in time. */
+  probe: handleServerStreamingCall<ProbeRequest, ProbeResponse>;
   /** A tunnel from the caller's own host. It lives as long as this call does; the grant comes first, and nothing after it. */
   openTunnel: handleServerStreamingCall<OpenTunnelRequest, OpenTunnelResponse>;
   revoke: handleUnaryCall<RevokeRequest, RevokeResponse>;
@@ -5961,6 +6331,13 @@ export interface OperatorServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchDumpResponse>;
+  /** Each agent opens a target once and says how it went; ends when all have, or did not in time. */
+  probe(request: ProbeRequest, options?: Partial<CallOptions>): ClientReadableStream<ProbeResponse>;
+  probe(
+    request: ProbeRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ProbeResponse>;
   /** A tunnel from the caller's own host. It lives as long as this call does; the grant comes first, and nothing after it. */
   openTunnel(request: OpenTunnelRequest, options?: Partial<CallOptions>): ClientReadableStream<OpenTunnelResponse>;
   openTunnel(

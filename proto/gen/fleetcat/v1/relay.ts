@@ -125,6 +125,48 @@ export namespace VerdictKind {
   export type UNRECOGNIZED = typeof VerdictKind.UNRECOGNIZED;
 }
 
+export const ProbeVerdict = {
+  UNSPECIFIED: 0,
+  /** OPEN - It opened, and if a first byte was expected, that came. */
+  OPEN: 1,
+  /** REFUSED - The far side said no to the connection. */
+  REFUSED: 2,
+  /** TIMED_OUT - There was no connection in time. */
+  TIMED_OUT: 3,
+  /** SILENT - There is a connection, but what was expected to come over it did not come in time. Of UDP: nothing came back. */
+  SILENT: 4,
+  /** UNRESOLVED - The name has no address, or the resolver did not say in time which. */
+  UNRESOLVED: 5,
+  /** TLS_ERROR - There is a connection, but no TLS over it. */
+  TLS_ERROR: 6,
+  /** DENIED - The host's ceiling does not permit it. */
+  DENIED: 7,
+  /** FAILED - Anything else; the problem says what. */
+  FAILED: 8,
+  /** UNREACHABLE - The controller's word: the agent is not attached, or did not answer. */
+  UNREACHABLE: 9,
+  /** UNSUPPORTED - The controller's word: the agent is of a version that cannot probe. */
+  UNSUPPORTED: 10,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ProbeVerdict = typeof ProbeVerdict[keyof typeof ProbeVerdict];
+
+export namespace ProbeVerdict {
+  export type UNSPECIFIED = typeof ProbeVerdict.UNSPECIFIED;
+  export type OPEN = typeof ProbeVerdict.OPEN;
+  export type REFUSED = typeof ProbeVerdict.REFUSED;
+  export type TIMED_OUT = typeof ProbeVerdict.TIMED_OUT;
+  export type SILENT = typeof ProbeVerdict.SILENT;
+  export type UNRESOLVED = typeof ProbeVerdict.UNRESOLVED;
+  export type TLS_ERROR = typeof ProbeVerdict.TLS_ERROR;
+  export type DENIED = typeof ProbeVerdict.DENIED;
+  export type FAILED = typeof ProbeVerdict.FAILED;
+  export type UNREACHABLE = typeof ProbeVerdict.UNREACHABLE;
+  export type UNSUPPORTED = typeof ProbeVerdict.UNSUPPORTED;
+  export type UNRECOGNIZED = typeof ProbeVerdict.UNRECOGNIZED;
+}
+
 /** What failed, why, and what to do: the error that a person reads, the same in a call's status and in a report. */
 export interface Problem {
   /** From the closed list of codes in relay/errors.ts. */
@@ -410,6 +452,25 @@ export interface DumpFrame {
   data: Buffer;
   /** In a frame that has nothing else: so many bytes went through, of any connection, faster than somebody looked. */
   skipped: bigint;
+}
+
+/** What one agent saw of a target. Of the times those are absent that it did not come to. */
+export interface ProbeResult {
+  verdict: ProbeVerdict;
+  /** The address that was dialled last, where the target has one. */
+  ip: string;
+  resolve: Duration | undefined;
+  connect: Duration | undefined;
+  tls:
+    | Duration
+    | undefined;
+  /** From when it was open. */
+  firstByte: Duration | undefined;
+  took:
+    | Duration
+    | undefined;
+  /** Why it is not open. */
+  problem: Problem | undefined;
 }
 
 function createBaseProblem(): Problem {
@@ -2877,6 +2938,162 @@ export const DumpFrame: MessageFns<DumpFrame> = {
     message.from = (object.from !== undefined && object.from !== null) ? BigInt(object.from) : 0n;
     message.data = object.data ?? Buffer.alloc(0);
     message.skipped = (object.skipped !== undefined && object.skipped !== null) ? BigInt(object.skipped) : 0n;
+    return message;
+  },
+};
+
+function createBaseProbeResult(): ProbeResult {
+  return {
+    verdict: 0,
+    ip: "",
+    resolve: undefined,
+    connect: undefined,
+    tls: undefined,
+    firstByte: undefined,
+    took: undefined,
+    problem: undefined,
+  };
+}
+
+export const ProbeResult: MessageFns<ProbeResult> = {
+  encode(message: ProbeResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.verdict !== 0) {
+      writer.uint32(8).int32(message.verdict);
+    }
+    if (message.ip !== "") {
+      writer.uint32(18).string(message.ip);
+    }
+    if (message.resolve !== undefined) {
+      Duration.encode(message.resolve, writer.uint32(26).fork()).join();
+    }
+    if (message.connect !== undefined) {
+      Duration.encode(message.connect, writer.uint32(34).fork()).join();
+    }
+    if (message.tls !== undefined) {
+      Duration.encode(message.tls, writer.uint32(42).fork()).join();
+    }
+    if (message.firstByte !== undefined) {
+      Duration.encode(message.firstByte, writer.uint32(50).fork()).join();
+    }
+    if (message.took !== undefined) {
+      Duration.encode(message.took, writer.uint32(58).fork()).join();
+    }
+    if (message.problem !== undefined) {
+      Problem.encode(message.problem, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.verdict = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ip = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.resolve = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.connect = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.tls = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.firstByte = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.took = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.problem = Problem.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeResult>): ProbeResult {
+    return ProbeResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeResult>): ProbeResult {
+    const message = createBaseProbeResult();
+    message.verdict = object.verdict ?? 0;
+    message.ip = object.ip ?? "";
+    message.resolve = (object.resolve !== undefined && object.resolve !== null)
+      ? Duration.fromPartial(object.resolve)
+      : undefined;
+    message.connect = (object.connect !== undefined && object.connect !== null)
+      ? Duration.fromPartial(object.connect)
+      : undefined;
+    message.tls = (object.tls !== undefined && object.tls !== null) ? Duration.fromPartial(object.tls) : undefined;
+    message.firstByte = (object.firstByte !== undefined && object.firstByte !== null)
+      ? Duration.fromPartial(object.firstByte)
+      : undefined;
+    message.took = (object.took !== undefined && object.took !== null) ? Duration.fromPartial(object.took) : undefined;
+    message.problem = (object.problem !== undefined && object.problem !== null)
+      ? Problem.fromPartial(object.problem)
+      : undefined;
     return message;
   },
 };
