@@ -1,0 +1,82 @@
+import type { Duplex } from 'node:stream'
+import { RelayError } from '../errors.ts'
+import { openScope, type Scope } from '../scope.ts'
+import { dataHead, frameSplitter, messageFrame, mostDataBytes, type Piece } from './frames.ts'
+import type { Message } from './messages.ts'
+
+/** The far side of a copy, as one side has it. All of it rejects with a RelayError once the far side is gone. */
+export interface Conversation {
+  /** Resolves when there is room for more. */
+  say(message: Message): Promise<void>
+  /** The same for bytes of the tar stream; they must not be changed any more. */
+  send(bytes: Buffer): Promise<void>
+  /** What the far side says, in order. To be taken by one reader, once. */
+  heard(): AsyncGenerator<Piece>
+}
+
+export function converse(stream: Duplex): Conversation {
+  // What waits for it is told; when nobody does, an error that nobody hears would end the process.
+  stream.on('error', () => {})
+  return {
+    say(message) {
+      stream.write(messageFrame(message))
+      return roomIn(stream)
+    },
+    send(bytes) {
+      stream.cork()
+      for (let at = 0; at < bytes.length; at += mostDataBytes) {
+        const part = bytes.subarray(at, at + mostDataBytes)
+        stream.write(dataHead(part.length))
+        stream.write(part)
+      }
+      stream.uncork()
+      return roomIn(stream)
+    },
+    async *heard() {
+      const split = frameSplitter()
+      try {
+        for await (const chunk of stream.iterator({ destroyOnReturn: false })) yield* split(chunk as Buffer)
+      } catch (error) {
+        throw error instanceof RelayError ? error : gone(stream)
+      }
+    },
+  }
+}
+
+async function roomIn(stream: Duplex): Promise<void> {
+  if (stream.destroyed || stream.errored) throw gone(stream)
+  if (!stream.writableNeedDrain) return
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const closed = () => reject(gone(stream))
+  stream.once('drain', resolve).once('close', closed)
+  try {
+    await promise
+  } finally {
+    stream.off('drain', resolve).off('close', closed)
+  }
+}
+
+/** What is done for this stream: it is over when the stream is closed. */
+export function scopeOf(stream: Duplex): Scope {
+  const scope = openScope()
+  const closed = () => scope.abort(gone(stream))
+  if (stream.destroyed) closed()
+  else stream.once('close', closed)
+  scope.defer(() => void stream.off('close', closed))
+  return scope
+}
+
+/** Says why the stream is of no use any more. */
+export function gone(stream: Duplex): RelayError {
+  if (stream.errored) return RelayError.from(stream.errored, 'the copy')
+  return brokenOff()
+}
+
+export function brokenOff(): RelayError {
+  const why = 'the other side ended the connection before the copy was done'
+  return new RelayError('reset', {
+    what: 'the copy',
+    why,
+    fix: 'Try again; with `resume` it goes on from there',
+  })
+}
