@@ -198,26 +198,30 @@ export function openIntake({ offer, ground, options, inventory, refuse }: Intake
   async function makeLink({ path, to, isHard, mtimeMs }: Link): Promise<void> {
     const { directory, name } = parted(path)
     await ground.tree!.within(directory, async inside => {
-      const own = inside.entry(ground.way === 'staged' ? name : temporaryName())
-      if (ground.way === 'staged' && options.resume) await cleared(own)
-      if (isHard) await linkTo(to, own)
-      else {
+      const make = async (own: string) => {
+        if (isHard) return await linkTo(to, own)
         await symlink(to, own)
         await lutimes(own, secondsOf(mtimeMs), secondsOf(mtimeMs))
       }
-      if (ground.way === 'staged') return
-      await named(own, inside.entry(name)).catch(async error => {
-        await unlink(own)
-        throw error
-      })
+      if (ground.way === 'staged') {
+        if (options.resume) await cleared(inside.entry(name))
+        return await make(inside.entry(name))
+      }
+      const own = inside.entry(temporaryName())
+      await make(own)
+      try {
+        await named(own, inside.entry(name))
+      } finally {
+        // Also after a success: nothing is renamed where both are the same file.
+        await cleared(own)
+      }
     })
     linksMade++
   }
 
   /** Only to what this copy has brought: a link to anything else would give away what is not the sender's. */
   async function linkTo(path: string, own: string): Promise<void> {
-    const first = files.get(path)
-    if (!isGood(first)) {
+    if (!isGood(files.get(path))) {
       const why = `it is the same file as ${path}, which is not part of the copy`
       throw new RelayError('conflict', { what: path, why })
     }
