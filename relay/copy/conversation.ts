@@ -14,13 +14,14 @@ export interface Conversation {
   heard(): AsyncGenerator<Piece>
 }
 
-export function converse(stream: Duplex): Conversation {
+/** With the signal aborted nobody waits any more for the far side to read: it may never do so. */
+export function converse(stream: Duplex, signal: AbortSignal): Conversation {
   // What waits for it is told; when nobody does, an error that nobody hears would end the process.
   stream.on('error', () => {})
   return {
     say(message) {
       stream.write(messageFrame(message))
-      return roomIn(stream)
+      return roomIn(stream, signal)
     },
     send(bytes) {
       stream.cork()
@@ -30,7 +31,7 @@ export function converse(stream: Duplex): Conversation {
         stream.write(part)
       }
       stream.uncork()
-      return roomIn(stream)
+      return roomIn(stream, signal)
     },
     async *heard() {
       const split = frameSplitter()
@@ -43,16 +44,19 @@ export function converse(stream: Duplex): Conversation {
   }
 }
 
-async function roomIn(stream: Duplex): Promise<void> {
+async function roomIn(stream: Duplex, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted()
   if (stream.destroyed || stream.errored) throw gone(stream)
   if (!stream.writableNeedDrain) return
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const closed = () => reject(gone(stream))
-  stream.once('drain', resolve).once('close', closed)
+  const aborted = () => reject(signal.reason)
+  stream.once('drain', resolve)
+  signal.addEventListener('abort', aborted)
   try {
     await promise
   } finally {
-    stream.off('drain', resolve).off('close', closed)
+    stream.off('drain', resolve)
+    signal.removeEventListener('abort', aborted)
   }
 }
 

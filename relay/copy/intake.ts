@@ -14,6 +14,7 @@ import {
   temporaryName,
 } from './ground.ts'
 import { type Incoming, type Landed, landLarge, landSmall, named } from './landing.ts'
+import { removeLeftovers } from './leftovers.ts'
 import { type Refused, type Sum, unintelligible } from './messages.ts'
 import { smallBytes } from './source-file.ts'
 import { refusal } from './survey.ts'
@@ -250,6 +251,10 @@ export function openIntake({ offer, ground, options, inventory, refuse }: Intake
     if (theirs.digest() !== sha256) throw unintelligible('the sum of the whole is not that of its files')
     for (const link of links) {
       await makeLink(link).catch(error => leaveOut(link.path, error))
+    }
+    if (ground.way === 'staged' && options.resume) {
+      const others = new Set([...directories, ...links].map(({ path }) => path))
+      await removeLeftovers(ground.tree!, path => others.has(path) || isGood(files.get(path)))
     }
     for (const { path, ...how } of directories.reverse()) {
       await ground.tree!.within(path, directory => setDirectory(directory, how, options.specialBits))

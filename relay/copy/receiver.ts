@@ -22,8 +22,8 @@ export async function receiveCopy(
   stream: Duplex,
   cx: Pick<OpenContext, 'egress'>,
 ): Promise<void> {
-  const conversation = converse(stream)
   await using scope = scopeOf(stream)
+  const conversation = converse(stream, scope.signal)
   let told = false
   const senderFailed = (error: RelayError) => {
     told = true
@@ -54,8 +54,19 @@ interface Taking {
   senderFailed(error: RelayError): RelayError
 }
 
-async function takeIn({ target, options, conversation, cx, signal, senderFailed }: Taking): Promise<Message> {
-  const pieces = conversation.heard()
+async function takeIn(taking: Taking): Promise<Message> {
+  const pieces = taking.conversation.heard()
+  try {
+    return await takeAll(taking, pieces)
+  } finally {
+    await pieces.return(undefined)
+  }
+}
+
+async function takeAll(
+  { target, options, conversation, cx, signal, senderFailed }: Taking,
+  pieces: AsyncGenerator<Piece>,
+): Promise<Message> {
   const offer = await next(pieces, senderFailed)
   if (!('message' in offer) || offer.message.is !== 'offer') throw unintelligible('it offered nothing')
   if (offer.message.version !== version) throw unintelligible(`it speaks version ${offer.message.version}`)

@@ -40,8 +40,8 @@ const ahead = 16
  * Resolves when the receiver has all, or has failed and said so. Rejects with a RelayError, which the receiver was told.
  */
 export async function sendCopy(source: Source, stream: Duplex): Promise<void> {
-  const conversation = converse(stream)
   await using scope = scopeOf(stream)
+  const conversation = converse(stream, scope.signal)
   const receiver = listenTo(conversation, scope.abort)
   try {
     const { kind, name, mode, mtimeMs } = source
