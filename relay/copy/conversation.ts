@@ -33,14 +33,41 @@ export function converse(stream: Duplex, signal: AbortSignal): Conversation {
       stream.uncork()
       return roomIn(stream, signal)
     },
-    async *heard() {
-      const split = frameSplitter()
-      try {
-        for await (const chunk of stream.iterator({ destroyOnReturn: false })) yield* split(chunk as Buffer)
-      } catch (error) {
-        throw error instanceof RelayError ? error : gone(stream)
+    heard: () => pieces(stream, signal),
+  }
+}
+
+/** Reads chunk after chunk, and no more than one ahead. What is left when nobody wants more stays where it is. */
+async function* pieces(stream: Duplex, signal: AbortSignal): AsyncGenerator<Piece> {
+  const split = frameSplitter()
+  const waiting: Buffer[] = []
+  let wake: () => void = () => {}
+  const arrived = (chunk: Buffer) => {
+    waiting.push(chunk)
+    stream.pause()
+    wake()
+  }
+  const changed = () => wake()
+  stream.on('data', arrived).on('end', changed).on('close', changed)
+  signal.addEventListener('abort', changed)
+  try {
+    for (;;) {
+      const chunk = waiting.shift()
+      if (chunk) yield* split(chunk)
+      else if (stream.readableEnded) return
+      else if (stream.destroyed) throw gone(stream)
+      else if (signal.aborted) throw signal.reason
+      else {
+        const more = new Promise<void>(resolve => {
+          wake = resolve
+        })
+        stream.resume()
+        await more
       }
-    },
+    }
+  } finally {
+    stream.off('data', arrived).off('end', changed).off('close', changed)
+    signal.removeEventListener('abort', changed)
   }
 }
 

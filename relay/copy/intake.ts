@@ -56,6 +56,8 @@ export interface IntakeOptions {
 }
 
 interface State {
+  /** Its header has come. */
+  began?: true
   landed?: Landed
   sum?: Sum
   refused?: true
@@ -82,7 +84,7 @@ export function openIntake({ offer, ground, options, inventory, refuse }: Intake
   const landing = crew(atATime)
   const confirming = crew(atATime)
   let entries = 0
-  let linksMade = 0
+  const linksMade = new Set<string>()
 
   const enter: Enter = async (header, body) => {
     if (++entries > mostEntries) throw unintelligible(`it sent more than ${mostEntries} entries`)
@@ -106,8 +108,9 @@ export function openIntake({ offer, ground, options, inventory, refuse }: Intake
     if (header.type !== 'file') {
       return void links.push({ path, to: linkname ?? '', isHard: header.type === 'link', mtimeMs })
     }
-    const state = files.get(path)
-    if (state?.landed || state?.refused || state?.kept) throw unintelligible('it sent a file twice')
+    const state = stateOf(path)
+    if (state.began || state.kept) throw unintelligible('it sent a file twice')
+    state.began = true
     const from = Number(pax[fromField] ?? 0)
     const incoming: Incoming = { path, mode, mtimeMs, size: header.size, from }
     if (from === 0 && header.size <= smallBytes) {
@@ -140,13 +143,17 @@ export function openIntake({ offer, ground, options, inventory, refuse }: Intake
     })
   }
 
-  /** Leaves an entry out, or throws what the whole copy fails with. */
+  /** Leaves a file or a directory out. */
   function leaveOut(path: string, error: unknown): void {
+    tell(path, error)
+    stateOf(path).refused = true
+  }
+
+  /** Tells of an entry that is left out, or throws what the whole copy fails with. */
+  function tell(path: string, error: unknown): void {
     const failed = RelayError.from(error, path)
     if (isHopeless(error) || (error instanceof RelayError && ofTheWhole.has(error.code))) throw failed
     if (offer.kind === 'file') throw failed.within(ground.target)
-    const state = stateOf(path)
-    state.refused = true
     refuse(refusal(path, error))
   }
 
@@ -198,6 +205,9 @@ export function openIntake({ offer, ground, options, inventory, refuse }: Intake
 
   async function makeLink({ path, to, isHard, mtimeMs }: Link): Promise<void> {
     const { directory, name } = parted(path)
+    if (isGood(files.get(path))) {
+      throw new RelayError('conflict', { what: path, why: 'a file of the copy has that name' })
+    }
     await ground.tree!.within(directory, async inside => {
       const make = async (own: string) => {
         if (isHard) return await linkTo(to, own)
@@ -217,7 +227,7 @@ export function openIntake({ offer, ground, options, inventory, refuse }: Intake
         await cleared(own)
       }
     })
-    linksMade++
+    linksMade.add(path)
   }
 
   /** Only to what this copy has brought: a link to anything else would give away what is not the sender's. */
@@ -250,7 +260,7 @@ export function openIntake({ offer, ground, options, inventory, refuse }: Intake
     }
     if (theirs.digest() !== sha256) throw unintelligible('the sum of the whole is not that of its files')
     for (const link of links) {
-      await makeLink(link).catch(error => leaveOut(link.path, error))
+      await makeLink(link).catch(error => tell(link.path, error))
     }
     if (ground.way === 'staged' && options.resume) {
       const others = new Set([...directories, ...links].map(({ path }) => path))
@@ -267,7 +277,7 @@ export function openIntake({ offer, ground, options, inventory, refuse }: Intake
     const sum = { files: 0, bytes: 0, kept: 0 }
     for (const path of order) {
       const state = files.get(path)!
-      if (state.refused || state.sum!.is === 'changed') continue
+      if (!isGood(state) && !linksMade.has(path)) continue
       whole.add(path, state.sum!.sha256)
       if (!isGood(state)) continue
       sum.files++
@@ -275,7 +285,7 @@ export function openIntake({ offer, ground, options, inventory, refuse }: Intake
       if (state.kept) sum.kept++
     }
     if (offer.kind === 'file' && sum.files === 0) throw nothingCame(ground.target)
-    return { ...sum, directories: directories.length, links: linksMade, sha256: whole.digest() }
+    return { ...sum, directories: directories.length, links: linksMade.size, sha256: whole.digest() }
   }
 
   return {

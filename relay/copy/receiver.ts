@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
+import type { Scope } from '../scope.ts'
 import { inventory } from './answers.ts'
 import { batch } from './batches.ts'
 import { brokenOff, type Conversation, converse, scopeOf } from './conversation.ts'
@@ -30,9 +31,7 @@ export async function receiveCopy(
     return error
   }
   try {
-    await conversation.say(
-      await takeIn({ target, options, conversation, cx, signal: scope.signal, senderFailed }),
-    )
+    await conversation.say(await takeIn({ target, options, conversation, cx, scope, senderFailed }))
   } catch (error) {
     const { aborted, reason } = scope.signal
     const failed = RelayError.from(aborted ? reason : error, target.named)
@@ -50,7 +49,7 @@ interface Taking {
   readonly options: ReceiveOptions
   readonly conversation: Conversation
   readonly cx: Pick<OpenContext, 'egress'>
-  readonly signal: AbortSignal
+  readonly scope: Scope
   senderFailed(error: RelayError): RelayError
 }
 
@@ -64,9 +63,10 @@ async function takeIn(taking: Taking): Promise<Message> {
 }
 
 async function takeAll(
-  { target, options, conversation, cx, signal, senderFailed }: Taking,
+  { target, options, conversation, cx, scope, senderFailed }: Taking,
   pieces: AsyncGenerator<Piece>,
 ): Promise<Message> {
+  const { signal } = scope
   const offer = await next(pieces, senderFailed)
   if (!('message' in offer) || offer.message.is !== 'offer') throw unintelligible('it offered nothing')
   if (offer.message.version !== version) throw unintelligible(`it speaks version ${offer.message.version}`)
@@ -88,7 +88,7 @@ async function takeAll(
   }
   const has = inventory(ground, options, refuse, signal)
   const intake = openIntake({ offer: offer.message, ground, options, inventory: has, refuse })
-  const tar = tarReader(intake.enter)
+  const tar = tarReader(intake.enter, scope.abort)
   try {
     for (;;) {
       const piece = await next(pieces, senderFailed)

@@ -15,7 +15,8 @@ export interface TarReader {
 /** Called for one entry after the other; it has to take the whole body. */
 export type Enter = (header: Header, body: AsyncIterable<Buffer>) => Promise<void>
 
-export function tarReader(enter: Enter): TarReader {
+/** `onFailure` is told at once what `write` rejects with when it is called next. */
+export function tarReader(enter: Enter, onFailure: (error: RelayError) => void): TarReader {
   const tar = extract()
   let failed: RelayError | undefined
   let entering: Promise<void> = Promise.resolve()
@@ -29,7 +30,9 @@ export function tarReader(enter: Enter): TarReader {
     wake = undefined
   }
   const fail = (error: unknown) => {
-    failed ??= error instanceof RelayError ? error : unintelligible('its tar stream is damaged')
+    if (failed) return
+    failed = error instanceof RelayError ? error : unintelligible('its tar stream is damaged')
+    onFailure(failed)
     woken()
   }
 
