@@ -40,6 +40,8 @@ export function openCeiling(rules: Rules): Ceiling {
     checkByHand(scope)
     const early = role === 'target' && ip === undefined
     checkForbidden(scope, ip, early)
+    // What is reached on another host the ceiling of that host decides.
+    if (scope.host !== undefined) return
     if (role === 'target') checkAlwaysDenied(scope, ip ?? literalIp(scope))
     const permitted = [...permit, ...defaults].some(({ pattern }) => {
       const answer = matches(pattern, scope, ip)

@@ -145,11 +145,32 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./commands/connections.ts'),
   },
   {
+    name: 'forward',
+    syntax: 'LISTEN @AGENT/ADDRESS',
+    summary: 'reach an address on another host from this one',
+    group: live,
+    load: () => import('./commands/forward.ts'),
+  },
+  {
+    name: 'pipe',
+    syntax: '@AGENT/ADDRESS',
+    summary: 'standard input and output on another host',
+    group: live,
+    load: () => import('./commands/pipe.ts'),
+  },
+  {
     name: 'dump',
     syntax: 'RELAY|conn/ID',
     summary: 'what passes through a relay, as it passes',
     group: live,
     load: () => import('./commands/dump.ts'),
+  },
+  {
+    name: 'probe',
+    syntax: 'ADDRESS [-l SEL]',
+    summary: 'which hosts can reach an address, and how fast',
+    group: live,
+    load: () => import('./commands/probe.ts'),
   },
   {
     name: 'revoke',

@@ -55,6 +55,10 @@ const least: Record<keyof OperatorServiceService, Role> = {
   listRevocations: 'viewer',
   // Whoever may open a relay could have it copy all that passes; whoever may only look at lists could not.
   watchDump: 'operator',
+  // It has hosts open what their ceilings let relays open.
+  probe: 'operator',
+  // A relay of its own, but for its listener.
+  openTunnel: 'operator',
   createRelay: 'operator',
   // Of those who only ask what would change: see `mayApply`.
   applyRelays: 'viewer',

@@ -3,9 +3,11 @@ import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from
 import { getExtensionData, readTlsClientHello } from 'read-tls-client-hello'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { answeringLineLength, ticketInLine, ticketInServerName } from '#tunnel/ticket.ts'
 import { strangerAt } from './actor.ts'
 import type { Alerts } from './alerts.ts'
 import { sourceOf } from './crowd.ts'
+import type { Rendezvous } from './rendezvous.ts'
 import { openStrangers } from './strangers.ts'
 import { openWaitingRoom, type WaitingRoomLimits } from './waiting-room.ts'
 
@@ -18,7 +20,8 @@ export const turnAways = [
   'resumed-session',
   'certificate-refused',
   'no-call',
-  'tunnel-not-served',
+  'unknown-ticket',
+  'used-ticket',
 ] as const
 export type TurnAway = (typeof turnAways)[number]
 
@@ -40,6 +43,8 @@ export interface FrontOptions {
   fleet(socket: TLSSocket): void
   /** With no certificate at all. */
   enrolment(socket: TLSSocket): void
+  /** With a ticket: the ends of tunnels. */
+  readonly tunnels: Pick<Rendezvous, 'initiator' | 'answering'>
 }
 
 /** The one port: tells apart who comes in, and lets nobody through to a server that is not theirs. */
@@ -52,7 +57,6 @@ export interface Front extends AsyncDisposable {
   called(peer: string): void
 }
 
-const tunnelSuffix = '.tunnel.fleetcat'
 const handshakeRecord = 0x16
 const largestRecord = 16_384
 /** A fatal TLS alert, `unrecognized_name`: the clearest word that this layer has for "no such tunnel". */
@@ -91,6 +95,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     waiting.enter(peer, socket)
     const first = await firstBytes(socket)
     if (!first) return
+    if (first[0] === 'F'.charCodeAt(0)) return void answer(socket, peer)
     if (first[0] !== handshakeRecord) return refusePlain(socket, first)
     if (first.length >= 5 && first.readUInt16BE(3) > largestRecord)
       return turnAway(socket, 'not-tls', 'record too large')
@@ -102,19 +107,30 @@ export async function openFront(options: FrontOptions): Promise<Front> {
       return
     }
     if (socket.destroyed) return
-    if (serverName?.endsWith(tunnelSuffix)) {
-      // The seam for tunnels: their bytes are joined here, unread, once this controller serves them.
-      socket.write(unrecognizedName)
-      return turnAway(socket, 'tunnel-not-served')
+    const ticket = ticketInServerName(serverName ?? '')
+    if (ticket !== undefined) {
+      waiting.leave(peer)
+      const unmet = options.tunnels.initiator(ticket, socket)
+      if (unmet) socket.end(unrecognizedName, () => turnAway(socket, unmet))
+      return
     }
     waiting.queue(peer, () => tlsServer.emit('connection', socket))
   }
 
+  async function answer(socket: Socket, peer: string): Promise<void> {
+    const line = await lineOf(socket, answeringLineLength)
+    if (line === undefined || socket.destroyed) return
+    const ticket = ticketInLine(line)
+    if (!ticket) return turnAwaySoon(socket, 'unknown-ticket', 'FCAT/1 refused: that is no ticket\n')
+    waiting.leave(peer)
+    const unmet = options.tunnels.answering(ticket, socket)
+    if (unmet)
+      turnAwaySoon(socket, unmet, 'FCAT/1 refused: the ticket was late, was used, or was taken back\n')
+  }
+
   function refusePlain(socket: Socket, first: Buffer): void {
     const line = first.toString('latin1')
-    if (line.startsWith('FCAT/1 ')) {
-      turnAwaySoon(socket, 'tunnel-not-served', 'FCAT/1 refused: this controller serves no tunnels\n')
-    } else if (/^[A-Z]{3,7} \S+ HTTP\/1/.test(line)) {
+    if (/^[A-Z]{3,7} \S+ HTTP\/1/.test(line)) {
       turnAwaySoon(
         socket,
         'not-tls',
@@ -201,6 +217,27 @@ export async function openFront(options: FrontOptions): Promise<Front> {
 /** As gRPC names the peer of a call. */
 function peerOf(socket: Socket): string {
   return `${socket.remoteAddress}:${socket.remotePort}`
+}
+
+/** What comes up to a line's end, or so many bytes; what follows is left. Nothing if the socket ends before. */
+function lineOf(socket: Socket, most: number): Promise<string | undefined> {
+  return new Promise(resolve => {
+    let line = Buffer.alloc(0)
+    const look = () => {
+      for (let chunk: Buffer | null = socket.read(); chunk; chunk = socket.read()) {
+        const whole = Buffer.concat([line, chunk])
+        const end = whole.indexOf('\n') + 1 || most
+        line = whole.subarray(0, end)
+        if (whole.length < end) continue
+        socket.off('readable', look)
+        if (whole.length > end) socket.unshift(whole.subarray(end))
+        return resolve(line.toString('latin1'))
+      }
+    }
+    socket.on('readable', look)
+    socket.once('close', () => resolve(undefined))
+    look()
+  })
 }
 
 /** The first bytes, put back so that the next reader finds them too; nothing if the socket ends before. */

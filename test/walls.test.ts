@@ -26,9 +26,11 @@ const allowed: Record<string, readonly string[]> = {
     'relay/nearest.ts',
     'relay/options.ts',
     'relay/timer.ts',
+    // Tickets, which it mints; the bytes of a tunnel are none of its business.
+    'tunnel/ticket.ts',
   ],
   agent: ['proto/gen/', 'disk/', 'relay/', 'identity/', 'tunnel/', 'wire/', 'telemetry/'],
-  cli: ['proto/gen/', 'relay/', 'identity/', 'wire/', 'telemetry/'],
+  cli: ['proto/gen/', 'relay/', 'identity/', 'tunnel/', 'wire/', 'telemetry/'],
 }
 
 /** The commands that start an agent or a controller, or read or copy its state, are the only ones of the CLI that import one. */

@@ -1,0 +1,342 @@
+import type { Duplex } from 'node:stream'
+import type { Channel, Peer } from '#relay/endpoint.ts'
+import { RelayError } from '#relay/errors.ts'
+import { frame, type Kind, kinds, openFrameReader } from './frames.ts'
+import { type Carrier, streamChannel, TunnelStream } from './stream.ts'
+import {
+  encode,
+  encodeReason,
+  type Opened,
+  type Opening,
+  readOpened,
+  readOpening,
+  readReason,
+} from './words.ts'
+
+/**
+ * Many conversations on one encrypted connection between two hosts: opening one costs a round trip and no handshake, and
+ * what many of them say at a time leaves as one piece. Only the initiator opens them.
+ */
+export interface Link extends AsyncDisposable {
+  /** Live conversations, those that are being opened included. */
+  readonly streams: number
+  /** Resolves when it is over, with what broke it or why it was ended. */
+  readonly over: Promise<RelayError>
+  readonly isOver: boolean
+  readonly counts: LinkCounts
+  /** Resolves when the far side has its target open. Rejects with its RelayError when it has not. */
+  open(opening: Opening, signal: AbortSignal): Promise<Channel>
+  /** Ends it and all its conversations now, and tells the far side why. */
+  abort(reason: RelayError): void
+}
+
+/** Plain numbers since it began. */
+export interface LinkCounts {
+  opened: number
+  refused: number
+  datagramsDropped: number
+}
+
+/** Takes a conversation that the far side wants to begin: `awaited` of the channel has to be told what came of it. */
+export type Answer = (channel: Channel, opening: Opening) => void
+
+export interface LinkOptions {
+  /** Who the far side is, as the handshake has shown: `agent/db-1`. */
+  readonly peer: string
+  /** Absent on the initiator's side: nobody else opens conversations. */
+  readonly answer?: Answer
+  readonly mostStreams?: number
+  readonly quietMs?: number
+}
+
+const defaultMostStreams = 4_096
+/** Without a word for so long it is asked whether anybody is there, and given up after as long again. */
+const defaultQuietMs = 5_000
+/** What leaves at once, without waiting for more. */
+const fullPiece = 65_536
+const goodbyeMs = 200
+
+/** Takes over a connection whose far side has shown who it is. */
+export function openLink(
+  socket: Duplex,
+  { peer, answer, mostStreams = defaultMostStreams, quietMs = defaultQuietMs }: LinkOptions,
+): Link {
+  const streams = new Map<number, TunnelStream>()
+  const opening = new Map<number, PromiseWithResolvers<Opened>>()
+  const counts: LinkCounts = { opened: 0, refused: 0, datagramsDropped: 0 }
+  const over = Promise.withResolvers<RelayError>()
+  const what = `the tunnel with ${peer}`
+  let lastId = 0
+  let ending: RelayError | undefined
+  let pending: Buffer[] = []
+  let pendingLength = 0
+  let isLeaving = false
+  let whenDrained: (() => void)[] = []
+  let roundTripMs = 1
+  let heardAt = performance.now()
+  let askedAt: number | undefined
+
+  /** Leaves with all else that is said in this turn of the loop; at once when that is much. */
+  function say(bytes: Buffer): void {
+    if (ending) return
+    pending.push(bytes)
+    pendingLength += bytes.length
+    if (pendingLength >= fullPiece) leave()
+    else if (!isLeaving) {
+      isLeaving = true
+      setImmediate(leave)
+    }
+  }
+
+  function leave(): void {
+    isLeaving = false
+    if (ending || pending.length === 0) return
+    const piece = pending.length === 1 ? pending[0]! : Buffer.concat(pending, pendingLength)
+    pending = []
+    pendingLength = 0
+    socket.write(piece)
+  }
+
+  socket.on('drain', () => {
+    const waiting = whenDrained
+    whenDrained = []
+    for (const done of waiting) done()
+  })
+
+  const carrier: Carrier = {
+    data(id, bytes, done) {
+      if (ending) return void done()
+      // A copy: what is lent goes back when `done` is called, and may still be waiting here.
+      say(frame(kinds.data, id, bytes))
+      if (socket.writableNeedDrain) whenDrained.push(done)
+      else done()
+    },
+    end: id => say(frame(kinds.end, id)),
+    reset: (id, reason) => say(frame(kinds.reset, id, encodeReason(reason))),
+    credit(id, bytes) {
+      const payload = Buffer.allocUnsafe(4)
+      payload.writeUInt32BE(bytes)
+      say(frame(kinds.credit, id, payload))
+    },
+    roundTripMs: () => roundTripMs,
+    gone(id) {
+      streams.delete(id)
+    },
+    dropped() {
+      counts.datagramsDropped++
+    },
+  }
+
+  const reader = openFrameReader({
+    isWhole: id => streams.get(id)?.framing === 'datagram',
+    data(id, bytes) {
+      const stream = streams.get(id)
+      // It was closed here, and the far side does not know yet: as TCP does, it is told that nobody reads.
+      if (!stream) return void unread(id)
+      if (!stream.arrived(bytes)) throw broken('it sent more than it may')
+    },
+    words: heard,
+  })
+
+  function unread(id: number): void {
+    if (id === 0 || id > lastId) throw broken('it speaks of a conversation that never was')
+    say(frame(kinds.reset, id, encodeReason(new RelayError('reset', { what, why: 'nobody reads any more' }))))
+  }
+
+  function heard(kind: Kind, id: number, payload: Buffer): void {
+    const stream = streams.get(id)
+    switch (kind) {
+      case kinds.open:
+        asked(id, payload)
+        break
+      case kinds.opened:
+        wasOpened(id, readOpened(payload))
+        break
+      case kinds.refused:
+        opening.get(id)?.reject(readReason(payload))
+        break
+      case kinds.end:
+        stream?.ended()
+        break
+      case kinds.reset:
+        stream?.cut(readReason(payload))
+        break
+      case kinds.credit:
+        if (payload.length !== 4) throw broken('a credit of no number came')
+        stream?.credited(payload.readUInt32BE())
+        break
+      case kinds.ping:
+        say(frame(kinds.pong, 0))
+        break
+      case kinds.pong:
+        if (askedAt !== undefined) roundTripMs = performance.now() - askedAt
+        askedAt = undefined
+        break
+      case kinds.goodbye:
+        end(readReason(payload))
+        break
+    }
+  }
+
+  function wasOpened(id: number, opened: Opened): void {
+    const stream = streams.get(id)
+    // At once: what follows may have come with it.
+    if (stream) stream.framing = opened.framing
+    opening.get(id)?.resolve(opened)
+  }
+
+  function asked(id: number, payload: Buffer): void {
+    if (!answer || id <= lastId) throw broken('it opens what is not its to open')
+    lastId = id
+    const wish = readOpening(payload)
+    if (streams.size >= mostStreams) {
+      const why = `it has ${mostStreams} conversations already`
+      refuse(id, new RelayError('exhausted', { what, why, fix: 'Try again when some have ended' }))
+      return
+    }
+    counts.opened++
+    const stream = new TunnelStream(id, carrier)
+    streams.set(id, stream)
+    const channel = streamChannel(stream, {
+      peer: { text: `${wish.source} through ${peer}`, identity: peer },
+      awaited: {
+        connectionId: wish.id,
+        granted(far) {
+          stream.framing = far.framing
+          say(frame(kinds.opened, id, encode(openedOf(far))))
+        },
+        async refused(error) {
+          refuse(id, error)
+          stream.cut(error)
+        },
+      },
+    })
+    answer(channel, wish)
+  }
+
+  function refuse(id: number, why: RelayError): void {
+    counts.refused++
+    say(frame(kinds.refused, id, encodeReason(why)))
+  }
+
+  /** Also when the far side has vanished without a word. */
+  const watch = setInterval(() => {
+    const quiet = performance.now() - heardAt
+    if (quiet >= 2 * quietMs)
+      end(
+        new RelayError('unreachable', {
+          what,
+          why: `it has not been heard for ${Math.round(quiet / 1_000)} s`,
+        }),
+      )
+    else if (quiet >= quietMs && askedAt === undefined) ping()
+  }, quietMs / 2)
+  watch.unref()
+
+  function ping(): void {
+    askedAt = performance.now()
+    say(frame(kinds.ping, 0))
+  }
+
+  function end(why: RelayError): void {
+    if (ending) return
+    ending = why
+    clearInterval(watch)
+    pending = []
+    for (const { reject } of opening.values()) reject(why)
+    for (const stream of [...streams.values()]) stream.cut(why)
+    for (const done of whenDrained.splice(0)) done()
+    socket.destroy()
+    over.resolve(why)
+  }
+
+  function abort(reason: RelayError): void {
+    if (ending) return
+    const last = frame(kinds.goodbye, 0, encodeReason(reason))
+    leave()
+    ending = reason
+    clearInterval(watch)
+    for (const { reject } of opening.values()) reject(reason)
+    for (const stream of [...streams.values()]) stream.cut(reason)
+    for (const done of whenDrained.splice(0)) done()
+    const patience = setTimeout(() => socket.destroy(), goodbyeMs)
+    socket.once('close', () => clearTimeout(patience))
+    socket.end(last, () => socket.destroy())
+    over.resolve(reason)
+  }
+
+  const broken = (why: string) => new RelayError('reset', { what, why })
+
+  const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
+  if (answer === undefined) ping()
+
+  socket.on('data', (chunk: Buffer) => {
+    heardAt = performance.now()
+    try {
+      if (!ending) reader.read(chunk)
+    } catch (thrown) {
+      abort(RelayError.from(thrown, what))
+    }
+  })
+  socket.on('error', thrown => end(RelayError.from(thrown, what)))
+  socket.on('end', () => end(broken('the far side has closed it')))
+  socket.on('close', () => end(broken('it was closed')))
+
+  return {
+    get streams() {
+      return streams.size
+    },
+    over: over.promise,
+    get isOver() {
+      return ending !== undefined
+    },
+    counts,
+    async open(wish, signal) {
+      if (ending) throw ending
+      if (signal.aborted) throw RelayError.from(signal.reason, what)
+      const id = ++lastId
+      const stream = new TunnelStream(id, carrier)
+      streams.set(id, stream)
+      const answered = Promise.withResolvers<Opened>()
+      opening.set(id, answered)
+      const onAbort = () => answered.reject(RelayError.from(signal.reason, what))
+      signal.addEventListener('abort', onAbort)
+      counts.opened++
+      say(frame(kinds.open, id, encode(wish)))
+      try {
+        const opened = await answered.promise
+        const { oneWay, idleMs, hangsUp } = opened
+        const far: Peer = { text: `${opened.peer} on ${peer}`, identity: peer }
+        return streamChannel(stream, {
+          peer: far,
+          ...(oneWay && { oneWay }),
+          ...(idleMs !== undefined && { idleMs }),
+          ...(hangsUp && { hangsUp }),
+        })
+      } catch (thrown) {
+        counts.refused++
+        const error = RelayError.from(thrown, what)
+        stream.abort(error)
+        throw error
+      } finally {
+        signal.removeEventListener('abort', onAbort)
+        opening.delete(id)
+      }
+    },
+    abort,
+    async [Symbol.asyncDispose]() {
+      abort(new RelayError('closed', { what, why: 'it is not needed any more' }))
+      await closed
+    },
+  }
+}
+
+function openedOf({ framing, peer, oneWay, idleMs, hangsUp }: Channel): Opened {
+  return {
+    framing,
+    peer: peer.text,
+    ...(oneWay && { oneWay }),
+    ...(idleMs !== undefined && { idleMs }),
+    ...(hangsUp && { hangsUp }),
+  }
+}
