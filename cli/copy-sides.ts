@@ -1,4 +1,4 @@
-import { basename, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { formatAddress } from '#relay/address.ts'
 import { usage } from './failure.ts'
 
@@ -46,7 +46,7 @@ export function planCopy(from: string, to: string, options: CopyOptions): CopyPl
     throw usage(`cp ${from} ${to}`, `${from} has no name`, 'Write which name it shall have')
   const named = { exact: exact || into, resume, 'dry-run': dryRun, 'special-bits': specialBits }
   const flags = Object.entries(named).flatMap(([option, is]) => (is ? [{ name: option, at: 0 }] : []))
-  const landing = into ? { ...target, path: `${target.path}/${name}` } : target
+  const landing = into ? { ...target, path: join(target.path, name) } : target
   return {
     source,
     target: landing,

@@ -39,14 +39,14 @@ async function hashedAt(
   signal: AbortSignal,
   from: Begun = { offset: 0, hash: createHash('sha256') },
 ): Promise<Begun[]> {
-  const piece = Buffer.allocUnsafe(pieceBytes)
+  const piece = Buffer.allocUnsafe(Math.min(pieceBytes, Math.max(0, (offsets.at(-1) ?? 0) - from.offset)))
   const hash = from.hash.copy()
   const found: Begun[] = []
   let at = from.offset
   for (const offset of offsets) {
     while (at < offset) {
       signal.throwIfAborted()
-      const read = await readFully(fd, piece.subarray(0, Math.min(pieceBytes, offset - at)), at)
+      const read = await readFully(fd, piece.subarray(0, offset - at), at)
       if (read === 0) return found
       hash.update(piece.subarray(0, read))
       at += read

@@ -2,13 +2,21 @@ import type { Duplex } from 'node:stream'
 import type { OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
-import { inventory } from './answers.ts'
+import { type Inventory, inventory } from './answers.ts'
 import { batch } from './batches.ts'
 import { brokenOff, type Conversation, converse, scopeOf } from './conversation.ts'
 import type { Piece } from './frames.ts'
 import { openGround, type ReceiveOptions } from './ground.ts'
 import { openIntake, type Totals } from './intake.ts'
-import { type Answer, failure, type Message, type Refused, unintelligible, version } from './messages.ts'
+import {
+  type Answer,
+  failure,
+  type Listed,
+  type Message,
+  type Refused,
+  unintelligible,
+  version,
+} from './messages.ts'
 import { tarReader } from './tar-reader.ts'
 import type { Target } from './target.ts'
 
@@ -105,9 +113,7 @@ async function takeAll(
           break
         case 'list': {
           if (!asks) throw unintelligible('it listed what nobody had asked for')
-          const answers: Answer[] = []
-          for (const listed of message.entries) answers.push(await has.answer(listed))
-          await conversation.say({ is: 'answers', answers })
+          await conversation.say({ is: 'answers', answers: await answersTo(message.entries, has) })
           break
         }
         case 'sums':
@@ -130,6 +136,16 @@ async function takeAll(
     await intake.abandon()
     throw error
   }
+}
+
+const atATime = 16
+
+async function answersTo(entries: readonly Listed[], has: Inventory): Promise<Answer[]> {
+  const answers: Answer[] = []
+  for (let from = 0; from < entries.length; from += atATime) {
+    answers.push(...(await Promise.all(entries.slice(from, from + atATime).map(has.answer))))
+  }
+  return answers
 }
 
 const nothing: Totals = { files: 0, bytes: 0, kept: 0, directories: 0, links: 0, sha256: '' }
