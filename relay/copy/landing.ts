@@ -15,7 +15,18 @@ import {
   temporaryName,
 } from './ground.ts'
 import type { Begun } from './marks.ts'
-import { close, codeOf, fchmod, fstat, fsync, ftruncate, futimes, open, writeFully } from './system.ts'
+import {
+  close,
+  codeOf,
+  fchmod,
+  fstat,
+  fsync,
+  ftruncate,
+  futimes,
+  open,
+  writeAll,
+  writeFully,
+} from './system.ts'
 import { whatIs } from './target.ts'
 
 /** What the header of a file says. */
@@ -81,13 +92,7 @@ export async function landLarge(
     let isWhole = false
     try {
       const hash = begun ? begun.hash.copy() : createHash('sha256')
-      let at = incoming.from
-      for await (const bytes of body) {
-        const writing = writeFully(fd, bytes, at)
-        hash.update(bytes)
-        at += bytes.length
-        await writing
-      }
+      const at = await writeBody(fd, body, incoming.from, bytes => void hash.update(bytes))
       if (at !== incoming.from + incoming.size) throw brokenOff()
       await finish(fd, incoming, at, options)
       isWhole = true
@@ -97,6 +102,44 @@ export async function landLarge(
       if (!isWhole && !options.resume) await unlink(entry(own)).catch(() => {})
     }
   })
+}
+
+/** What a tunnel brings comes in small pieces, and each write waits for a thread: several of them go in one. */
+const writtenBytes = 524_288
+
+/** Answers where it has ended. One write is under way while what is to be written next comes in. */
+async function writeBody(
+  fd: number,
+  body: AsyncIterable<Buffer>,
+  from: number,
+  seen: (bytes: Buffer) => void,
+): Promise<number> {
+  let at = from
+  let length = 0
+  let pieces: Buffer[] = []
+  let writing: Promise<void> = Promise.resolve()
+  const write = async () => {
+    await writing
+    writing = writeAll(fd, pieces, at)
+    // It is waited for before the next, or at the end.
+    writing.catch(() => {})
+    at += length
+    pieces = []
+    length = 0
+  }
+  try {
+    for await (const bytes of body) {
+      seen(bytes)
+      pieces.push(bytes)
+      length += bytes.length
+      if (length >= writtenBytes) await write()
+    }
+  } finally {
+    // Also what has come before it broke off: the next try goes on from there.
+    if (length > 0) await write()
+    await writing
+  }
+  return at
 }
 
 async function finish(

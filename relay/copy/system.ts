@@ -33,6 +33,15 @@ export async function writeFully(fd: number, bytes: Buffer, position: number): P
   for (let at = 0; at < bytes.length; ) at += await writeOnce(fd, bytes, at, position + at)
 }
 
+/** Writes the pieces one behind the other, in one call as a rule. */
+export async function writeAll(fd: number, pieces: readonly Buffer[], position: number): Promise<void> {
+  const written = await new Promise<number>((resolve, reject) => {
+    fs.writev(fd, pieces, position, (error, written) => (error ? reject(error) : resolve(written)))
+  })
+  const size = pieces.reduce((sum, { length }) => sum + length, 0)
+  if (written < size) await writeFully(fd, Buffer.concat(pieces).subarray(written), position + written)
+}
+
 function writeOnce(fd: number, bytes: Buffer, at: number, position: number): Promise<number> {
   return new Promise((resolve, reject) => {
     fs.write(fd, bytes, at, bytes.length - at, position, (error, written) =>
