@@ -70,7 +70,7 @@ async function copy(source: string, target: string, options: Options): Promise<v
   })
   if (!outcome) return note('fleetcat: interrupted: nothing has got its name by halves')
   const item = views.copyItem(plan, outcome, options.dryRun ?? false)
-  print(await renderItem(item, item.target, options.output, () => views.describeCopy(item)))
+  print(await renderItem(item, views.shownPath(item.target), options.output, () => views.describeCopy(item)))
   for (const { path, why } of item.refused.slice(0, mostNamed)) note(`fleetcat: left out: ${path}: ${why}`)
   const unnamed = item.refused.length - mostNamed
   if (unnamed > 0) note(`fleetcat: left out: ${unnamed} more`)

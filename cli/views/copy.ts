@@ -1,3 +1,4 @@
+import { sanitise } from '#telemetry/sanitise.ts'
 import { type CopyPlan, sideText } from '../copy-sides.ts'
 import type { CopyOutcome } from '../copying.ts'
 import { bytes, span } from '../output/time.ts'
@@ -52,11 +53,19 @@ export function copyItem({ source, target }: CopyPlan, outcome: CopyOutcome, dry
 
 const words: Record<string, string> = { new: 'new', replaced: 'replace', there: 'there', refused: 'refused' }
 
+/** The longest path that there is, and some room. */
+const longest = 4_096
+
+/** Paths are what others have called their files: a line each, and nothing that a terminal would obey. */
+export const shownPath = (path: string): string => sanitise(path, longest)
+
 export function describeCopy(item: CopyItem): string {
-  const { target, files, kept, directories, links, ms, sha256, entries = [] } = item
+  const target = shownPath(item.target)
+  const { files, kept, directories, links, ms, sha256, entries = [] } = item
   if (item.dryRun) {
     const lines = entries.map(
-      ({ path, type, is }) => `${(words[is] ?? is).padEnd(8)} ${path}${type === 'directory' ? '/' : ''}\n`,
+      ({ path, type, is }) =>
+        `${(words[is] ?? is).padEnd(8)} ${shownPath(path)}${type === 'directory' ? '/' : ''}\n`,
     )
     return `${lines.join('')}nothing was copied; it would be ${target}\n`
   }

@@ -86,6 +86,15 @@ describe('a copy', () => {
     expect(await readFile(at('in/tree/old'), 'utf8')).toBe('mine')
   })
 
+  test('shows names of others without what a terminal would obey', async () => {
+    await mkdir(at('tree'))
+    await writeFile(at('tree/a\u001b[2Jb\nc\u202e'), '')
+    const plan = planCopy(`@a:${at('tree')}`, at('in'), { dryRun: true })
+    const said = describeCopy(copyItem(plan, await runCopy(plan, { open: here, signal: never }), true))
+    expect(said.split('\n')).toHaveLength(3)
+    expect(said.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u)
+  })
+
   test('that fails says on which side', async () => {
     await writeFile(at('file'), '')
     await mkdir(at('in/file'))
