@@ -11,6 +11,7 @@ import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
 import { askedKinds } from './asked.ts'
 import { builtInKinds } from './built-in.ts'
+import { copyKinds } from './copy.ts'
 import { dialledAgain, isDialledAgain } from './dial-again.ts'
 import { joinEndpoints } from './dual.ts'
 import { fileKinds } from './files.ts'
@@ -46,6 +47,7 @@ export const kinds: readonly EndpointKind[] = [
   ...fileKinds,
   ...pipeKinds,
   ...httpFileKinds,
+  ...copyKinds,
   ...stdioKinds,
   ...readlineKinds,
   ...memoryKinds,
