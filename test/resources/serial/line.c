@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <termios.h>
 #include <time.h>
@@ -54,6 +55,7 @@ static int (*real_tcsendbreak)(int, int);
 static int (*real_tcflush)(int, int);
 static int (*real_open)(const char *, int, ...);
 static int (*real_close)(int);
+static long (*real_syscall)(long, ...);
 
 __attribute__((constructor)) static void find_real(void) {
   real_ioctl = dlsym(RTLD_NEXT, "ioctl");
@@ -63,6 +65,7 @@ __attribute__((constructor)) static void find_real(void) {
   real_tcflush = dlsym(RTLD_NEXT, "tcflush");
   real_open = dlsym(RTLD_NEXT, "open");
   real_close = dlsym(RTLD_NEXT, "close");
+  real_syscall = dlsym(RTLD_NEXT, "syscall");
 }
 
 static struct line *line_number(int number) {
@@ -296,4 +299,14 @@ int close(int fd) {
     }
   }
   return real_close(fd);
+}
+
+// Some close like this, past the library's function.
+long syscall(long number, ...) {
+  va_list rest;
+  va_start(rest, number);
+  long a = va_arg(rest, long), b = va_arg(rest, long), c = va_arg(rest, long), d = va_arg(rest, long),
+       e = va_arg(rest, long), f = va_arg(rest, long);
+  va_end(rest);
+  return number == SYS_close ? close((int)a) : real_syscall(number, a, b, c, d, e, f);
 }

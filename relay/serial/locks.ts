@@ -1,0 +1,127 @@
+import { link, open, readFile, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { RelayError } from '../errors.ts'
+import type { Libc } from '../native/libc.ts'
+import { type PortUser, portUsers, programOf, userText } from './port-users.ts'
+
+/** A port that this process has open, or is about to open or to close. */
+export interface HeldPort {
+  readonly path: string
+  /** Who has it, for the error of whoever wants it too: `relay lab`. */
+  readonly holder: string
+}
+
+/** Of this process, by the device's `rdev`: it has many names. */
+const held = new Map<number, HeldPort>()
+
+/** Who of this process has this device, if anybody. */
+export function heldPort(rdev: number): HeldPort | undefined {
+  return held.get(rdev)
+}
+
+/**
+ * Asked before a device is opened: an open that fails for a lock has already changed the settings of whoever holds it.
+ * Throws a RelayError `conflict`. Disposal gives it back.
+ */
+export function holdPort(rdev: number, port: HeldPort, what: string): Disposable {
+  const other = held.get(rdev)
+  if (other) throw inUse(what, `${other.holder}, as ${other.path}`)
+  held.set(rdev, port)
+  return { [Symbol.dispose]: () => void held.delete(rdev) }
+}
+
+/** Where UUCP, and all modem and terminal programs after it, have their lock files. */
+export const lockDirectory = '/var/lock'
+
+/**
+ * The lock file that other programs look for: `/var/lock/LCK..ttyUSB0` with the number of this process. One of a process
+ * that is no more is replaced. Where no file can be made there, as on hosts without that directory, nothing is held: the
+ * other locks are as good among those that ask. Rejects with a RelayError `conflict` when somebody has the port.
+ */
+export async function holdLockFile(
+  path: string,
+  what: string,
+  directory = lockDirectory,
+): Promise<AsyncDisposable> {
+  const name = join(directory, `LCK..${path.replace(/^\/dev\//, '').replaceAll('/', '_')}`)
+  // Written first and named second, so that nobody ever reads half of it.
+  const fresh = join(directory, `LTMP..fleetcat.${process.pid}.${name.length}.${counter++}`)
+  try {
+    await using file = await open(fresh, 'wx', 0o644)
+    await file.writeFile(ours)
+  } catch {
+    return { [Symbol.asyncDispose]: async () => {} }
+  }
+  try {
+    for (let tries = 0; ; tries++) {
+      try {
+        await link(fresh, name)
+        return { [Symbol.asyncDispose]: () => removeOurs(name) }
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST')
+          throw RelayError.from(error, `${what}: ${name}`)
+      }
+      const owner = await ownerOf(name)
+      if (owner || tries === mostTries)
+        throw inUse(what, owner ? userText(owner) : 'somebody', `, as ${name} says`)
+      await unlink(name).catch(() => {})
+    }
+  } finally {
+    await unlink(fresh).catch(() => {})
+  }
+}
+
+const mostTries = 5
+const ours = `${String(process.pid).padStart(10)}\n`
+let counter = 0
+
+/** Undefined where nobody has it any more. A file of our own number is from a process that had it before us. */
+async function ownerOf(name: string): Promise<PortUser | undefined> {
+  const bytes = await readFile(name).catch(() => undefined)
+  if (!bytes) return undefined
+  const text = bytes.toString('latin1')
+  // Old programs write the number as it is in memory.
+  const pid = bytes.length === 4 && !/^[\s\d]+$/.test(text) ? bytes.readInt32LE() : Number.parseInt(text, 10)
+  if (!(pid > 0) || pid === process.pid || !isAlive(pid)) return undefined
+  return { pid, program: await programOf(pid) }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+async function removeOurs(name: string): Promise<void> {
+  const text = await readFile(name, 'latin1').catch(() => '')
+  if (text === ours) await unlink(name).catch(() => {})
+}
+
+const LOCK_EX_NB = 6
+
+/** Held for as long as `fd` is open. Rejects with a RelayError `conflict` that says who has it. */
+export async function flockPort(libc: Libc, fd: number, rdev: number, what: string): Promise<void> {
+  try {
+    libc.flock(fd, LOCK_EX_NB)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw RelayError.from(error, what)
+    throw inUse(what, await usersText(rdev))
+  }
+}
+
+/** Who else has the device open, as words. */
+export async function usersText(rdev: number): Promise<string> {
+  const users = (await portUsers(new Set([rdev]))).get(rdev)
+  return users ? users.map(userText).join(', ') : 'another program, which this process may not see'
+}
+
+export function inUse(what: string, by: string, source = ''): RelayError {
+  return new RelayError('conflict', {
+    what,
+    why: `the port is in use by ${by}${source}`,
+    fix: "Stop that first, or write `share` in both addresses if they are fleetcat's",
+  })
+}
