@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import type { OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { type Libc, loadLibc } from '../native/libc.ts'
+import { changeTermios, checkKept, type TermiosOptions } from '../terminal/apply-termios.ts'
 import { readTermios, type Termios, writeTermiosInThread } from '../terminal/termios.ts'
 import { type Binding, openBinding } from './bindings.ts'
 import { checkDevice, findDevice, openDevice, portScope } from './device.ts'
@@ -14,17 +15,23 @@ import { flockPort, holdLockFile, holdPort } from './locks.ts'
 import { modemWatch } from './modem-watch.ts'
 import type { LineSettings, SerialPort } from './port.ts'
 import { portStream } from './port-stream.ts'
+import { defaultEndAfterMs } from './quiet-end.ts'
 
 export interface PortOptions {
   /** Who opens it, as others are told who want it too: `relay lab`. */
   readonly holder: string
   readonly settings?: LineSettings
   /** What else is to be changed about the terminal, after it was made to pass bytes as they are. */
-  readonly terminal?: (settings: Termios) => void
+  readonly terminal?: TermiosOptions
   /** How the control lines are set once it is open; the kernel raises both when it opens a port. */
   readonly control?: { readonly dtr?: boolean; readonly rts?: boolean }
-  /** Lower the control lines on closing. They stay as they are if absent: many boards reset themselves when they rise again. */
+  /**
+   * Lower the control lines on closing. If absent they stay as they are, unless `terminal` says `hupcl`: many boards
+   * reset themselves when they rise again.
+   */
   readonly hangUp?: boolean
+  /** After the end of writing: so much silence counts as the end of the line. `defaultEndAfterMs` if absent. */
+  readonly endAfterMs?: number
   /** Where lock files are; `/var/lock` if absent. */
   readonly lockDirectory?: string
 }
@@ -66,12 +73,14 @@ export async function openPort(path: string, options: PortOptions, cx: OpenConte
   await flockPort(libc, fd, rdev, what)
   try {
     const before = readTermios(libc, fd)
-    opening.defer(() => restore(libc, fd, before, options.hangUp ?? false).catch(() => {}))
+    const closing = { hangUp: options.hangUp ?? false }
+    opening.defer(() => restore(libc, fd, before, closing.hangUp).catch(() => {}))
     const baudRate = wanted.baud ?? (before.outputSpeed || 9_600)
     // By the descriptor: whatever the path leads to by now, it is this device.
     const binding = await openBinding({ path: `/proc/self/fd/${fd}`, baudRate }, what)
     opening.defer(() => binding.close().catch(() => {}))
-    await configure(libc, fd, before, options, what)
+    const { cflag } = await configure(libc, fd, before, options, what)
+    closing.hangUp ||= (cflag & HUPCL) !== 0
     const calls = lineCalls(libc, fd)
     calls.setExclusive(true)
     opening.defer(() => calls.setExclusive(false))
@@ -79,7 +88,16 @@ export async function openPort(path: string, options: PortOptions, cx: OpenConte
     if (options.control) await calls.setControl(options.control)
     if (cx.signal.aborted) throw RelayError.from(cx.signal.reason, what)
     const held = opening.move()
-    return openedPort({ path, what, libc, fd, binding, calls, held })
+    return openedPort({
+      path,
+      what,
+      libc,
+      fd,
+      binding,
+      calls,
+      held,
+      endAfterMs: options.endAfterMs ?? defaultEndAfterMs,
+    })
   } catch (error) {
     throw RelayError.from(error, what)
   }
@@ -95,9 +113,9 @@ async function configure(
   libc: Libc,
   fd: number,
   before: Termios,
-  { settings: wanted = {}, terminal }: PortOptions,
+  { settings: wanted = {}, terminal = {} }: PortOptions,
   what: string,
-): Promise<void> {
+): Promise<Termios> {
   const characters = Buffer.from(before.characters)
   characters[5] = 0
   characters[6] = 1
@@ -112,11 +130,14 @@ async function configure(
     inputSpeed: before.inputSpeed || 9_600,
   }
   const next = withLine(plain, wanted)
-  terminal?.(next)
+  changeTermios(next, terminal)
   checkLine({ stop: wanted.stop ?? 1 }, what, lineOf(next))
   await writeLine(libc, fd, next, what)
-  const [lost] = differing(lineOf(readTermios(libc, fd)), wanted)
+  const now = readTermios(libc, fd)
+  const [lost] = differing(lineOf(now), wanted)
   if (lost !== undefined) throw notKept(lost, wanted[lost], what)
+  checkKept(terminal, next, now, what)
+  return next
 }
 
 async function writeLine(libc: Libc, fd: number, next: Termios, what: string): Promise<void> {
@@ -146,14 +167,15 @@ interface Parts {
   readonly calls: LineCalls
   /** What is given back when all is over. */
   readonly held: AsyncDisposableStack
+  readonly endAfterMs: number
 }
 
-function openedPort({ path, what, libc, fd, binding, calls, held }: Parts): SerialPort {
+function openedPort({ path, what, libc, fd, binding, calls, held, endAfterMs }: Parts): SerialPort {
   const gone = () => {
     const why = 'the device has gone: it was unplugged, or its driver hung it up'
     return new RelayError('reset', { what, why, fix: 'Plug it in again' })
   }
-  const bytes = portStream(binding.fd, libc, gone)
+  const bytes = portStream(binding.fd, libc, { gone, endAfterMs })
   const { stream } = bytes
   // Between pumps nobody may be listening, and an error that nobody hears ends the process.
   stream.on('error', () => {})

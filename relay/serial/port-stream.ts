@@ -4,6 +4,7 @@ import type { RelayError } from '../errors.ts'
 import type { Libc } from '../native/libc.ts'
 import { socketOver } from '../terminal/descriptor-socket.ts'
 import { isHangUp } from '../terminal/terminal-stream.ts'
+import { endWhenQuiet } from './quiet-end.ts'
 
 /** The bytes of a port, and what can be done to them beside reading and writing. */
 export interface PortStream {
@@ -27,11 +28,18 @@ const shared = Buffer.allocUnsafeSlow(16 * 1_024)
 
 type Done = (error?: Error | null) => void
 
+export interface PortStreamOptions {
+  /** What a hang-up is: the error in which the stream ends. */
+  readonly gone: () => RelayError
+  /** After the end of writing: so much silence is the end of reading, for a line has no other. */
+  readonly endAfterMs: number
+}
+
 /**
- * `fd` stays the caller's; the stream has a copy of it, and waits for it by events only. It never ends: a serial line has
- * no end, and a hang-up is a failure. `gone` says what that is. The end of writing leaves reading alone.
+ * `fd` stays the caller's; the stream has a copy of it, and waits for it by events only. A serial line has no end, and a
+ * hang-up is a failure.
  */
-export function portStream(fd: number, libc: Libc, gone: () => RelayError): PortStream {
+export function portStream(fd: number, libc: Libc, { gone, endAfterMs }: PortStreamOptions): PortStream {
   let reading = false
   let hungUp = false
   let leaving: NodeJS.Timeout | undefined
@@ -76,12 +84,19 @@ export function portStream(fd: number, libc: Libc, gone: () => RelayError): Port
     },
     write: (chunk: Buffer, _encoding, done) => write(chunk, done),
     writev: (chunks, done) => write(Buffer.concat(chunks.map(({ chunk }) => chunk)), done),
+    final(done) {
+      done()
+      quiet.begin()
+    },
     destroy(error, done) {
+      quiet.stop()
       clearInterval(leaving)
       if (socket.closed) done(error)
       else socket.once('close', () => done(error)).destroy()
     },
   })
+
+  const quiet = endWhenQuiet(stream, endAfterMs)
 
   const hangUp = () => {
     if (hungUp || stream.destroyed) return
@@ -99,6 +114,7 @@ export function portStream(fd: number, libc: Libc, gone: () => RelayError): Port
   const onread: OnReadOpts = {
     buffer: shared,
     callback(length) {
+      quiet.heard()
       reading = stream.push(Buffer.from(shared.subarray(0, length)))
       return reading
     },
@@ -108,7 +124,12 @@ export function portStream(fd: number, libc: Libc, gone: () => RelayError): Port
     socketEnded = true
     hangUp()
   }
-  socket.on('end', over).on('error', error => {
+  socket.on('end', () => {
+    // A terminal that edits lines, as it may be told to, has a character for the end.
+    if (isHungUp(libc, fd)) over()
+    else stream.push(null)
+  })
+  socket.on('error', error => {
     if (isHangUp(error)) over()
     else stream.destroy(error)
   })
@@ -139,4 +160,13 @@ export function portStream(fd: number, libc: Libc, gone: () => RelayError): Port
       if (!stream.destroyed) await flush()
     },
   }
+}
+
+const POLLHUP = 0x10
+
+function isHungUp(libc: Libc, fd: number): boolean {
+  const poll = Buffer.alloc(8)
+  poll.writeInt32LE(fd, 0)
+  libc.poll(poll, 1, 0)
+  return (poll.readInt16LE(6) & POLLHUP) !== 0
 }
