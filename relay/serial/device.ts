@@ -7,7 +7,7 @@ import { nearlyFullAt } from '../endpoints/sockets.ts'
 import { RelayError } from '../errors.ts'
 import { openFile } from '../files/open-file.ts'
 import { inUse, usersText } from './locks.ts'
-import { listPorts } from './ports.ts'
+import { findPorts } from './ports.ts'
 
 /** What the ceiling is asked of, and what errors name. */
 export function portScope(path: string): Address {
@@ -88,7 +88,7 @@ async function explained(error: unknown, path: string, what: string): Promise<Re
 const mostNamed = 5
 
 async function portsText(): Promise<string> {
-  const ports = await listPorts()
+  const ports = await findPorts()
   if (ports.length === 0) return 'This host has no serial ports at all. Plug it in, or look at `dmesg`'
   const names = ports.slice(0, mostNamed).map(({ path }) => path)
   return `It has ${names.join(', ')}${ports.length > mostNamed ? ` and ${ports.length - mostNamed} more` : ''}`

@@ -1,5 +1,6 @@
 import { link, open, readFile, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { RelayError } from '../errors.ts'
 import type { Libc } from '../native/libc.ts'
 import { type PortUser, portUsers, programOf, userText } from './port-users.ts'
@@ -11,8 +12,22 @@ export interface HeldPort {
   readonly holder: string
 }
 
-/** Of this process, by the device's `rdev`: it has many names. */
-const held = new Map<number, HeldPort>()
+interface Holding extends HeldPort {
+  leaving: boolean
+  readonly gone: PromiseWithResolvers<void>
+}
+
+/** A place in the table of the ports that this process has. Disposal gives it back. */
+export interface Hold extends Disposable {
+  /** It will soon be given back: who comes now may wait for it. */
+  leaving(): void
+}
+
+/** How long somebody who is about to leave is waited for. */
+const leavingMs = 3_000
+
+/** By the device's `rdev`: it has many names. */
+const held = new Map<number, Holding>()
 
 /** Who of this process has this device, if anybody. */
 export function heldPort(rdev: number): HeldPort | undefined {
@@ -21,13 +36,32 @@ export function heldPort(rdev: number): HeldPort | undefined {
 
 /**
  * Asked before a device is opened: an open that fails for a lock has already changed the settings of whoever holds it.
- * Throws a RelayError `conflict`. Disposal gives it back.
+ * Waits for somebody who is about to leave. Rejects with a RelayError `conflict`.
  */
-export function holdPort(rdev: number, port: HeldPort, what: string): Disposable {
-  const other = held.get(rdev)
-  if (other) throw inUse(what, `${other.holder}, as ${other.path}`)
-  held.set(rdev, port)
-  return { [Symbol.dispose]: () => void held.delete(rdev) }
+export async function holdPort(
+  rdev: number,
+  port: HeldPort,
+  what: string,
+  signal: AbortSignal,
+): Promise<Hold> {
+  const deadline = performance.now() + leavingMs
+  for (let other = held.get(rdev); other; other = held.get(rdev)) {
+    const leftMs = deadline - performance.now()
+    if (!other.leaving || leftMs <= 0) throw inUse(what, `${other.holder}, as ${other.path}`)
+    await Promise.race([other.gone.promise, sleep(leftMs, undefined, { signal }).catch(() => {})])
+    if (signal.aborted) throw RelayError.from(signal.reason, what)
+  }
+  const holding: Holding = { ...port, leaving: false, gone: Promise.withResolvers() }
+  held.set(rdev, holding)
+  return {
+    leaving() {
+      holding.leaving = true
+    },
+    [Symbol.dispose]() {
+      held.delete(rdev)
+      holding.gone.resolve()
+    },
+  }
 }
 
 /** Where UUCP, and all modem and terminal programs after it, have their lock files. */

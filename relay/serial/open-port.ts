@@ -11,7 +11,7 @@ import { type Binding, openBinding } from './bindings.ts'
 import { checkDevice, findDevice, openDevice, portScope } from './device.ts'
 import { type LineCalls, lineCalls } from './line-calls.ts'
 import { checkLine, differing, lineOf, withLine } from './line-settings.ts'
-import { flockPort, holdLockFile, holdPort } from './locks.ts'
+import { flockPort, type Hold, holdLockFile, holdPort } from './locks.ts'
 import { modemWatch } from './modem-watch.ts'
 import type { LineSettings, SerialPort } from './port.ts'
 import { portStream } from './port-stream.ts'
@@ -57,7 +57,7 @@ export async function openPort(path: string, options: PortOptions, cx: OpenConte
   const libc = await loadLibc(what)
   const { rdev } = await findDevice(path, what)
   await using opening = new AsyncDisposableStack()
-  opening.use(holdPort(rdev, { path, holder }, what))
+  const hold = opening.use(await holdPort(rdev, { path, holder }, what, cx.signal))
   opening.use(await holdLockFile(await realpath(path).catch(() => path), what, options.lockDirectory))
   const device = await openDevice(path, what, cx)
   opening.defer(() => close(device.fd))
@@ -96,6 +96,7 @@ export async function openPort(path: string, options: PortOptions, cx: OpenConte
       binding,
       calls,
       held,
+      hold,
       endAfterMs: options.endAfterMs ?? defaultEndAfterMs,
     })
   } catch (error) {
@@ -167,10 +168,11 @@ interface Parts {
   readonly calls: LineCalls
   /** What is given back when all is over. */
   readonly held: AsyncDisposableStack
+  readonly hold: Hold
   readonly endAfterMs: number
 }
 
-function openedPort({ path, what, libc, fd, binding, calls, held, endAfterMs }: Parts): SerialPort {
+function openedPort({ path, what, libc, fd, binding, calls, held, hold, endAfterMs }: Parts): SerialPort {
   const gone = () => {
     const why = 'the device has gone: it was unplugged, or its driver hung it up'
     return new RelayError('reset', { what, why, fix: 'Plug it in again' })
@@ -178,7 +180,10 @@ function openedPort({ path, what, libc, fd, binding, calls, held, endAfterMs }: 
   const bytes = portStream(binding.fd, libc, { gone, endAfterMs })
   const { stream } = bytes
   // Between pumps nobody may be listening, and an error that nobody hears ends the process.
-  stream.on('error', () => {})
+  stream
+    .on('error', () => {})
+    .once('finish', hold.leaving)
+    .once('close', hold.leaving)
   // A paused stream does not see a hang-up by itself.
   binding.poller.once('disconnect', error => {
     if (!error?.canceled) bytes.hangUp()
@@ -212,6 +217,7 @@ function openedPort({ path, what, libc, fd, binding, calls, held, endAfterMs }: 
   let closing: Promise<void> | undefined
 
   const shut = async () => {
+    hold.leaving()
     modem.stop()
     const lost = stream.destroyed
     await last

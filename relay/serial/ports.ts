@@ -33,14 +33,20 @@ const nameFolders = ['by-id', 'by-path']
  * everywhere, and knows no ports that are part of a chip.
  */
 export async function listPorts(root = '/'): Promise<readonly ListedPort[]> {
+  const ports = await findPorts(root)
+  const users = await portUsers(new Set(ports.flatMap(({ rdev }) => (rdev === undefined ? [] : [rdev]))))
+  return ports.map(({ rdev, ...port }) => ({
+    ...port,
+    users: rdev === undefined ? [] : usersOf(rdev, users),
+  }))
+}
+
+/** The same without a look at who has them, which takes its time on a busy host. */
+export async function findPorts(root = '/'): Promise<readonly FoundPort[]> {
   const ttys = await readdir(join(root, 'sys/class/tty')).catch(() => [])
   const names = await stableNames(root)
   const found = await Promise.all(ttys.map(tty => inspect(root, tty, names)))
-  const ports = found.filter(port => port !== undefined)
-  const users = await portUsers(new Set(ports.flatMap(({ rdev }) => (rdev === undefined ? [] : [rdev]))))
-  return ports
-    .map(({ rdev, ...port }) => ({ ...port, users: rdev === undefined ? [] : usersOf(rdev, users) }))
-    .sort((a, b) => collator.compare(a.path, b.path))
+  return found.filter(port => port !== undefined).sort((a, b) => collator.compare(a.path, b.path))
 }
 
 const collator = new Intl.Collator('en', { numeric: true })
@@ -59,14 +65,14 @@ function usersOf(rdev: number, users: ReadonlyMap<number, PortUser[]>): ListedPo
   return [...(own ? [own] : []), ...(users.get(rdev) ?? [])]
 }
 
-type Inspected = Omit<ListedPort, 'users'> & { readonly rdev?: number }
+export type FoundPort = Omit<ListedPort, 'users'> & { readonly rdev?: number }
 
 /** Undefined for what is no port: consoles, pseudo-terminals, and places for chips that this host does not have. */
 async function inspect(
   root: string,
   tty: string,
   names: ReadonlyMap<string, readonly string[]>,
-): Promise<Inspected | undefined> {
+): Promise<FoundPort | undefined> {
   const folder = join(root, 'sys/class/tty', tty)
   const device = await realpath(join(folder, 'device')).catch(() => undefined)
   if (device === undefined) return undefined
