@@ -213,6 +213,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     if (mode === 'take-over' || (mode === 'write' && !writer)) takeOver()
     else view.tell(writer ? `watching; ${writer.who} writes` : 'watching; nobody writes')
     if (!device.port) view.tell('the port is not there; waiting for it')
+    let forgotten: Promise<void> | undefined
     return {
       stream: view.stream,
       get writes() {
@@ -226,10 +227,11 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
         const port = writer === member ? device.port : undefined
         view.stream.destroy()
         // Nothing that was taken back may still be sent, and others go on with the device.
-        void port?.purge('tx').catch(() => {})
+        forgotten ??= port?.purge('tx').catch(() => {})
       },
       async [Symbol.asyncDispose]() {
         view.stream.destroy()
+        await forgotten
         await left.promise
       },
     }
