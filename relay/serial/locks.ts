@@ -48,7 +48,7 @@ export async function holdPort(
   for (let other = held.get(rdev); other; other = held.get(rdev)) {
     const leftMs = deadline - performance.now()
     if (!other.leaving || leftMs <= 0) throw inUse(what, `${other.holder}, as ${other.path}`)
-    await Promise.race([other.gone.promise, sleep(leftMs, undefined, { signal }).catch(() => {})])
+    await Promise.race([other.gone.promise, sleep(leftMs, undefined, { signal, ref: false }).catch(() => {})])
     if (signal.aborted) throw RelayError.from(signal.reason, what)
   }
   const holding: Holding = { ...port, leaving: false, gone: Promise.withResolvers() }

@@ -228,6 +228,8 @@ describe('a hang-up', () => {
     await using opened = await open(port.path)
     opened.stream.on('data', () => {})
     opened.stream.pause()
+    port.far.write(Buffer.alloc(20_000))
+    await until('it has enough', () => opened.stream.readableLength >= 4_096)
     const ended = ending(opened.stream)
     const before = process.cpuUsage()
     await port.unplug()
