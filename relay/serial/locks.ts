@@ -84,7 +84,7 @@ export async function holdLockFile(
     await using file = await open(fresh, 'wx', 0o644)
     await file.writeFile(ours)
   } catch {
-    return { [Symbol.asyncDispose]: async () => {} }
+    return none
   }
   try {
     for (let tries = 0; ; tries++) {
@@ -98,13 +98,19 @@ export async function holdLockFile(
       const owner = await ownerOf(name)
       if (owner || tries === mostTries)
         throw inUse(what, owner ? userText(owner) : 'somebody', `, as ${name} says`)
-      await unlink(name).catch(() => {})
+      try {
+        await unlink(name)
+      } catch (error) {
+        // It is another user's, who has left it behind: all that ask will see that nobody has the port.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return none
+      }
     }
   } finally {
     await unlink(fresh).catch(() => {})
   }
 }
 
+const none: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} }
 const mostTries = 5
 const ours = `${String(process.pid).padStart(10)}\n`
 let counter = 0
