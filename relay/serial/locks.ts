@@ -1,4 +1,5 @@
-import { link, open, readFile, unlink } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { link, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RelayError } from '../errors.ts'
@@ -117,13 +118,22 @@ let counter = 0
 
 /** Undefined where nobody has it any more. A file of our own number is from a process that had it before us. */
 async function ownerOf(name: string): Promise<PortUser | undefined> {
-  const bytes = await readFile(name).catch(() => undefined)
+  const bytes = await beginningOf(name).catch(() => undefined)
   if (!bytes) return undefined
   const text = bytes.toString('latin1')
   // Old programs write the number as it is in memory.
   const pid = bytes.length === 4 && !/^[\s\d]+$/.test(text) ? bytes.readInt32LE() : Number.parseInt(text, 10)
   if (!(pid > 0) || pid === process.pid || !isAlive(pid)) return undefined
   return { pid, program: await programOf(pid) }
+}
+
+/** On many hosts anybody may put anything there: a link, or a pipe that nobody ever writes to. */
+async function beginningOf(name: string): Promise<Buffer | undefined> {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+  await using file = await open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+  if (!(await file.stat()).isFile()) return undefined
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0)
+  return buffer.subarray(0, bytesRead)
 }
 
 function isAlive(pid: number): boolean {
@@ -136,8 +146,8 @@ function isAlive(pid: number): boolean {
 }
 
 async function removeOurs(name: string): Promise<void> {
-  const text = await readFile(name, 'latin1').catch(() => '')
-  if (text === ours) await unlink(name).catch(() => {})
+  const text = await beginningOf(name).catch(() => undefined)
+  if (text?.toString('latin1') === ours) await unlink(name).catch(() => {})
 }
 
 const LOCK_EX_NB = 6

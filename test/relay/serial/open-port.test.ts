@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openPort, type PortOptions } from '#relay/serial/open-port.ts'
@@ -393,6 +393,16 @@ describe('lock files', () => {
       expect(driven.opened.data).toBe(8)
     },
   )
+
+  test.each(['pipe', 'link'])('that are a %s and no file make nobody wait', async kind => {
+    await using port = await openFakePort()
+    await using scratch = await openScratch()
+    const file = join(scratch.path, nameOf(port.path))
+    if (kind === 'pipe') spawnSync('mkfifo', [file])
+    else symlinkSync('/proc/self/stat', file)
+    await using opened = await open(port.path, { lockDirectory: scratch.path })
+    expect(opened.settings.data).toBe(8)
+  })
 
   test('that are written in binary are understood', async () => {
     await using port = await openFakePort()
