@@ -13,19 +13,6 @@ export interface AbsentKind {
   readonly instead?: string
 }
 
-const termios = [
-  'raw',
-  'rawer',
-  'echo',
-  'icanon',
-  'crtscts',
-  'b9600',
-  'b19200',
-  'b38400',
-  'b57600',
-  'b115200',
-]
-
 const absent = (keyword: string, syntax: string, more: Partial<AbsentKind> = {}): AbsentKind => ({
   keyword,
   aliases: [],
@@ -45,7 +32,6 @@ export const absentKinds: readonly AbsentKind[] = [
   absent('ABSTRACT-RECV', 'ABSTRACT-RECV:<name>', { instead: streams }),
   absent('ABSTRACT-RECVFROM', 'ABSTRACT-RECVFROM:<name>', { instead: streams }),
   absent('ABSTRACT-SENDTO', 'ABSTRACT-SENDTO:<name>', { instead: streams }),
-  absent('SERIAL', 'SERIAL:<path>', { options: termios }),
   absent('RFC2217', 'RFC2217:<host>:<port>'),
   absent('RFC2217-LISTEN', 'RFC2217-LISTEN:<port>'),
   ...['SCTP', 'SCTP4', 'SCTP6'].flatMap(name => [

@@ -22,6 +22,7 @@ import { programKinds } from './program.ts'
 import { proxiedKinds } from './proxied.ts'
 import { ptyKinds } from './pty.ts'
 import { readlineKinds } from './readline.ts'
+import { serialKinds } from './serial.ts'
 import { socksListenKinds } from './socks-listen.ts'
 import { stdioKinds } from './stdio.ts'
 import { tcpKinds } from './tcp.ts'
@@ -40,6 +41,7 @@ export const kinds: readonly EndpointKind[] = [
   ...unixKinds,
   ...proxiedKinds,
   ...ptyKinds,
+  ...serialKinds,
   ...socksListenKinds,
   ...askedKinds,
   ...programKinds,

@@ -46,7 +46,7 @@ export async function openDump(
     lost(source)
   }
 
-  const file = await openRotatingFile({ path, maxBytes, keep, inPlace: place, failed })
+  const file = await openRotatingFile({ path, called: 'dump file', maxBytes, keep, inPlace: place, failed })
 
   return {
     sink({ id, source }, direction, bytes, from) {

@@ -13,6 +13,8 @@ export interface RotatingFile extends AsyncDisposable {
 
 export interface RotatingFileOptions {
   readonly path: string
+  /** What it is called in errors: `dump file`. */
+  readonly called: string
   /** A file that would grow beyond this is renamed, and a new one begun. */
   readonly maxBytes: number
   /** How many are kept beside the newest. */
@@ -44,8 +46,8 @@ interface OpenFile {
 
 /** Opens it, or makes it. Rejects with a RelayError that names it. */
 export async function openRotatingFile(options: RotatingFileOptions): Promise<RotatingFile> {
-  const { path, maxBytes, keep, failed } = options
-  const what = `dump file ${path}`
+  const { path, called, maxBytes, keep, failed } = options
+  const what = `${called} ${path}`
   const closing = new AbortController()
   const waiting: Block[] = []
   let waitingBytes = 0

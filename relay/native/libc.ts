@@ -24,7 +24,10 @@ const signatures = {
 type Argument = number | Buffer
 
 /** Throws the system's error, with its code, as Node's own functions do. */
-export type Libc = { readonly [K in keyof typeof signatures]: (...args: Argument[]) => number }
+export type Libc = { readonly [K in keyof typeof signatures]: (...args: Argument[]) => number } & {
+  /** The same in a thread, for devices that may take their time over it. Nobody else may use the buffer meanwhile. */
+  readonly inThread: { readonly ioctl: (...args: Argument[]) => Promise<number> }
+}
 
 let loading: Promise<Libc> | undefined
 
@@ -58,7 +61,17 @@ async function load(): Promise<Libc> {
       },
     ]
   }
-  return Object.fromEntries(Object.entries(signatures).map(checked)) as Libc
+  const ioctl = program.func(signatures.ioctl)
+  const inThread = {
+    ioctl: (...args: Argument[]) =>
+      new Promise<number>((resolve, reject) => {
+        ioctl.async(...args, (_error: unknown, result: number) => {
+          if (result === -1) reject(systemError(koffi.errno(), 'ioctl'))
+          else resolve(result)
+        })
+      }),
+  }
+  return { ...Object.fromEntries(Object.entries(signatures).map(checked)), inThread } as Libc
 }
 
 function systemError(errno: number, syscall: string): NodeJS.ErrnoException {

@@ -12,22 +12,31 @@ export type TermiosOptions = OptionValues<readonly [typeof termiosOptions]>
  * does not keep: the kernel drops those without a word.
  */
 export async function applyTermios(fd: number, options: TermiosOptions, what = 'a terminal'): Promise<void> {
-  const changes = Object.entries(options).filter(isOfTermios)
-  if (changes.length === 0) return
+  if (!Object.entries(options).some(isOfTermios)) return
   const libc = await loadLibc(what)
   try {
     const wanted = readTermios(libc, fd)
-    for (const [, change] of changes) change(wanted)
+    changeTermios(wanted, options)
     writeTermios(libc, fd, wanted)
-    const now = readTermios(libc, fd)
-    if (same(now, wanted)) return
-    const lost = changes.find(([, change]) => holds(wanted, change) && !holds(now, change))
-    if (lost) throw notKept(termiosOptions.options[lost[0]]!.name, what)
+    checkKept(options, wanted, readTermios(libc, fd), what)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOTTY') throw RelayError.from(error, what)
     const fix = 'Leave its terminal options out'
     throw new RelayError('unsupported', { what, why: 'it is no terminal', fix, cause: error })
   }
+}
+
+/** Does to the settings what the options say, in their order. */
+export function changeTermios(settings: Termios, options: TermiosOptions): void {
+  for (const [, change] of Object.entries(options).filter(isOfTermios)) change(settings)
+}
+
+/** Throws a RelayError `unsupported` for the first option that a terminal has not kept: `now` is what it has of `wanted`. */
+export function checkKept(options: TermiosOptions, wanted: Termios, now: Termios, what: string): void {
+  if (same(now, wanted)) return
+  const changes = Object.entries(options).filter(isOfTermios)
+  const lost = changes.find(([, change]) => holds(wanted, change) && !holds(now, change))
+  if (lost) throw notKept(termiosOptions.options[lost[0]]!.name, what)
 }
 
 function isOfTermios(entry: [string, unknown]): entry is [`termios:${string}`, TermiosChange] {

@@ -1,12 +1,9 @@
 import { closeSync } from 'node:fs'
-import { type OnReadOpts, Socket } from 'node:net'
+import type { OnReadOpts, Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { type Libc, loadLibc } from '../native/libc.ts'
+import { loadLibc } from '../native/libc.ts'
+import { socketOver } from './descriptor-socket.ts'
 import { isHeldOpen } from './held-open.ts'
-import { O_CLOEXEC } from './open-pty.ts'
-
-const AF_UNIX = 1
-const SOCK_STREAM = 1
 
 /** How often to look whether somebody has opened the terminal again. */
 const lookEveryMs = 10
@@ -114,18 +111,7 @@ export async function terminalStream(fd: number, { sitOutMs = 0 } = {}): Promise
   return stream
 }
 
-function isHangUp(error: Error | null): boolean {
+/** Has the other end of the terminal gone? */
+export function isHangUp(error: Error | null): boolean {
   return (error as NodeJS.ErrnoException | null)?.code === 'EIO'
-}
-
-/** A socket of Node's with a copy of `fd` in place of its own. */
-function socketOver(fd: number, libc: Libc, onread: OnReadOpts): Socket {
-  const pair = Buffer.alloc(8)
-  libc.socketpair(AF_UNIX, SOCK_STREAM | O_CLOEXEC, 0, pair)
-  const place = pair.readInt32LE(0)
-  closeSync(pair.readInt32LE(4))
-  const options = { fd: place, allowHalfOpen: true, onread, pauseOnCreate: true }
-  const socket = new Socket(options)
-  libc.dup3(fd, place, O_CLOEXEC)
-  return socket
 }

@@ -44,6 +44,15 @@ export function readTermios(libc: Libc, fd: number): Termios {
 
 /** At once, without waiting for what is still to be sent. Throws the system's error. */
 export function writeTermios(libc: Libc, fd: number, settings: Termios): void {
+  libc.ioctl(fd, TCSETS2, encoded(settings))
+}
+
+/** The same of a device whose driver may take its time, as those for USB do. Rejects with the system's error. */
+export async function writeTermiosInThread(libc: Libc, fd: number, settings: Termios): Promise<void> {
+  await libc.inThread.ioctl(fd, TCSETS2, encoded(settings))
+}
+
+function encoded(settings: Termios): Buffer {
   const { iflag, oflag, cflag, lflag, line, characters, inputSpeed, outputSpeed } = settings
   const bytes = Buffer.alloc(size)
   const input = inputSpeed === outputSpeed ? 0 : speedCode(inputSpeed) << 16
@@ -55,7 +64,7 @@ export function writeTermios(libc: Libc, fd: number, settings: Termios): void {
   characters.copy(bytes, charactersAt)
   bytes.writeUInt32LE(inputSpeed, 36)
   bytes.writeUInt32LE(outputSpeed, 40)
-  libc.ioctl(fd, TCSETS2, bytes)
+  return bytes
 }
 
 /** Programs that know the list only see a speed that is on it when it is written by its place there. */

@@ -1,0 +1,231 @@
+import type { Duplex } from 'node:stream'
+import type { OpenContext } from '../endpoint.ts'
+import { RelayError } from '../errors.ts'
+import { type Alert, watchLines } from './alerts.ts'
+import { type LineLog, type LogSettings, openLineLog } from './line-log.ts'
+import { type Member, openMembers, type SharedMode } from './members.ts'
+import type { PortOptions } from './open-port.ts'
+import { type Pacing, writePaced } from './pacing.ts'
+import { pluggedDevice } from './plugged.ts'
+import type { SerialPort } from './port.ts'
+import { defaultEndAfterMs } from './quiet-end.ts'
+import { replayBuffer } from './replay-buffer.ts'
+import { openView } from './view.ts'
+
+export interface SharedPortOptions {
+  readonly path: string
+  readonly port: PortOptions
+  /** Several may have it: one writes, all others watch. Without it there is one, who loses nothing. */
+  readonly shared: boolean
+  /** After the device has gone, wait for it, with all who are there. */
+  readonly returns: boolean
+  readonly pacing?: Pacing
+  /** Written whenever the device has been opened. */
+  readonly greeting?: Buffer | undefined
+  readonly log?: LogSettings | undefined
+  readonly alert?: Alert | undefined
+  /** Where names of devices are looked up. */
+  readonly root?: string | undefined
+}
+
+export interface Attachment {
+  /** As the others are told: `203.0.113.7:51234`. */
+  readonly who: string
+  readonly mode: SharedMode
+  /** So many of the last bytes come first. */
+  readonly replayBytes?: number | undefined
+  /** Notices of fleetcat come among the bytes; they do if absent. */
+  readonly notices?: boolean | undefined
+  readonly endAfterMs?: number | undefined
+}
+
+/** One of those who share a port. Disposal leaves it; the last one closes the device. */
+export interface SharedView extends AsyncDisposable {
+  readonly stream: Duplex
+  readonly writes: boolean
+  /** The device, for whoever writes, while it is there. */
+  readonly port: SerialPort | undefined
+  takeOver(): void
+  /** Leaves at once. What it has written and the device does not have yet is forgotten. */
+  abort(): void
+}
+
+export interface SharedPort {
+  /** Keeps it from closing while somebody is about to come, without opening anything. False: it closes already. */
+  enter(): boolean
+  /** The opposite, when that is over. */
+  leave(): Promise<void>
+  /** Rejects with a RelayError when the device cannot be opened. For whoever has entered. */
+  attach(attachment: Attachment): Promise<SharedView>
+  /** Opens it with nobody there, or waits for the device if it is away; open until who has entered leaves. */
+  begin(): Promise<void>
+  /** Resolves when it has closed, if it is about to. */
+  readonly closing: Promise<void> | undefined
+  /** Who is there, in the order in which they came. */
+  readonly present: readonly { readonly who: string; readonly writes: boolean }[]
+  /** At least so many of the last bytes are kept from now on. */
+  remember(bytes: number): void
+  readonly port: SerialPort | undefined
+}
+
+/** Bytes that may wait for one reader. */
+const limitBytes = 256 * 1_024
+
+/** `empty` is called when the last one has left, and the device is closed. */
+export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: () => void): SharedPort {
+  const { path, shared, pacing = {}, greeting, returns } = options
+  const closing = new AbortController()
+  const replay = replayBuffer()
+  const lookAt = options.alert && watchLines(options.alert)
+  const members = openMembers(text => log?.note(text))
+  /** Who is about to come, or keeps it open. */
+  let entered = 0
+  let log: LineLog | undefined
+  let closed: Promise<void> | undefined
+  /** Opening is one act: two who come at once get the same. */
+  let turn: Promise<unknown> = Promise.resolve()
+  const inTurn = <T>(act: () => Promise<T>): Promise<T> => {
+    const next = turn.then(act)
+    turn = next.catch(() => {})
+    return next
+  }
+
+  const received = (bytes: Buffer) => {
+    replay.add(bytes)
+    log?.add(bytes)
+    lookAt?.(bytes)
+    let full = false
+    for (const { view } of members.all) full = view.give(bytes) || full
+    // Alone, whoever reads sets the pace; with others each loses what is too much for him.
+    if (full && !shared) device.port?.stream.pause()
+  }
+  const device = pluggedDevice({ path, port: options.port, returns, root: options.root }, cx, {
+    opened(port, again) {
+      port.stream.on('data', received)
+      if (again) members.tellAll(`the port is there again${port.path === path ? '' : `, as ${port.path}`}`)
+      if (greeting) void send(port, greeting, () => true)
+    },
+    gone(error, willWait) {
+      if (willWait) return members.tellAll('the port has gone; waiting for it')
+      for (const { view } of [...members.all]) view.stream.destroy(error)
+    },
+  })
+  const send = ({ stream }: SerialPort, bytes: Buffer, wanted: () => boolean): Promise<void> => {
+    const write = async (part: Buffer) => {
+      if (stream.destroyed || !wanted()) return false
+      await written(stream, part)
+      return !stream.destroyed && wanted()
+    }
+    return writePaced(bytes, pacing, write, closing.signal)
+  }
+  const write = async (member: Member, bytes: Buffer) => {
+    const isWriter = () => member === members.writer && !member.view.stream.destroyed
+    if (!isWriter()) members.refuse(member)
+    // While the device is away what is typed goes nowhere: it was meant for how things were.
+    else if (device.port) await send(device.port, bytes, isWriter)
+  }
+  const openLog = async () => {
+    if (!options.log || log) return
+    log = await openLineLog(options.log, cx.egress, error => {
+      for (const { view } of members.all) view.tell(`the log cannot be written: ${error.message}`)
+    })
+  }
+  const closeIfEmpty = async () => {
+    if (members.all.length > 0 || entered > 0) return
+    closed ??= (async () => {
+      closing.abort()
+      await device[Symbol.asyncDispose]()
+      await log?.[Symbol.asyncDispose]()
+      empty()
+    })()
+    await closed
+  }
+
+  const attach = async (attachment: Attachment): Promise<SharedView> => {
+    const { who, mode, replayBytes = 0, notices = shared, endAfterMs = defaultEndAfterMs } = attachment
+    await openLog()
+    // One that is waited for is there as far as anybody who comes is concerned.
+    if (!device.awaited) await device.open()
+    const left = Promise.withResolvers<void>()
+    const view = openView({
+      limitBytes,
+      mayLose: shared,
+      room: () => void device.port?.stream.resume(),
+      notices,
+      endAfterMs: mode === 'watch' ? undefined : endAfterMs,
+      written: bytes => write(member, bytes),
+      closed() {
+        members.leave(member)
+        device.port?.stream.resume()
+        void closeIfEmpty().then(left.resolve, left.resolve)
+      },
+    })
+    const member: Member = { who, mode, view }
+    if (replayBytes > 0) view.give(replay.last(replayBytes))
+    members.join(member)
+    if (!device.port) view.tell('the port is not there; waiting for it')
+    let forgotten: Promise<void> | undefined
+    return {
+      stream: view.stream,
+      get writes() {
+        return members.writer === member
+      },
+      get port() {
+        return members.writer === member ? device.port : undefined
+      },
+      takeOver: () => members.takeOver(member),
+      abort() {
+        const port = members.writer === member ? device.port : undefined
+        view.stream.destroy()
+        // Nothing that was taken back may still be sent, and others go on with the device.
+        forgotten ??= port?.purge('tx').catch(() => {})
+      },
+      async [Symbol.asyncDispose]() {
+        view.stream.destroy()
+        await forgotten
+        await left.promise
+      },
+    }
+  }
+
+  return {
+    get port() {
+      return device.port
+    },
+    get present() {
+      return members.all.map(member => ({ who: member.who, writes: member === members.writer }))
+    },
+    get closing() {
+      return closed
+    },
+    remember: bytes => replay.grow(bytes),
+    enter() {
+      if (!closed) entered++
+      return !closed
+    },
+    async leave() {
+      entered--
+      await closeIfEmpty()
+    },
+    begin: () =>
+      inTurn(async () => {
+        await openLog()
+        await device.open().catch(() => device.await())
+      }),
+    attach: attachment => inTurn(() => attach(attachment)),
+  }
+}
+
+/** Resolves when the stream has taken it, or has gone. */
+function written(stream: Duplex, bytes: Buffer): Promise<void> {
+  return new Promise(resolve => stream.write(bytes, () => resolve()))
+}
+
+export function sharedElsewhere(what: string, present: SharedPort['present']): RelayError {
+  const users = present.map(({ who }) => who).join(', ') || 'a log'
+  return new RelayError('conflict', {
+    what,
+    why: `it is shared by ${users}, with other settings`,
+    fix: 'Write the same settings in all addresses of the port, or in one of them only',
+  })
+}

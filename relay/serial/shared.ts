@@ -1,0 +1,109 @@
+import { type Stats, statSync } from 'node:fs'
+import type { OpenContext } from '../endpoint.ts'
+import { portScope } from './port-scope.ts'
+import {
+  type Attachment,
+  type SharedPort,
+  type SharedPortOptions,
+  type SharedView,
+  sharedElsewhere,
+  sharedPort,
+} from './shared-port.ts'
+
+interface Entry {
+  /** All paths by which it was asked for. */
+  readonly names: Set<string>
+  /** The settings of the address that opened it, as they were written. */
+  readonly settings: string
+  readonly port: SharedPort
+}
+
+/** The ports of this process that are shared. */
+const entries = new Set<Entry>()
+
+const leastRemembered = 64 * 1_024
+
+/**
+ * One of those who have the port, which is opened for the first of them. `settings` is what the address says of the line;
+ * who says nothing takes it as it is. Rejects with a RelayError, also when others have it with other settings.
+ */
+export async function attachShared(
+  options: SharedPortOptions,
+  settings: string,
+  attachment: Attachment,
+  cx: OpenContext,
+): Promise<SharedView> {
+  const port = await enterShared(options, settings, attachment.mode === 'watch', cx)
+  try {
+    port.remember(Math.max(attachment.replayBytes ?? 0, leastRemembered))
+    return await port.attach(attachment)
+  } finally {
+    await port.leave()
+  }
+}
+
+/** Keeps the port open, and its log going, with nobody there. The device may come later. */
+export async function keepShared(
+  options: SharedPortOptions,
+  settings: string,
+  cx: OpenContext,
+): Promise<AsyncDisposable> {
+  const port = await enterShared(options, settings, true, cx)
+  let left: Promise<void> | undefined
+  try {
+    port.remember(leastRemembered)
+    await port.begin()
+  } catch (error) {
+    await port.leave()
+    throw error
+  }
+  return {
+    [Symbol.asyncDispose]() {
+      left ??= port.leave()
+      return left
+    },
+  }
+}
+
+async function enterShared(
+  options: SharedPortOptions,
+  settings: string,
+  watch: boolean,
+  cx: OpenContext,
+): Promise<SharedPort> {
+  const { path } = options
+  cx.egress.check(portScope(path, { watch }))
+  for (;;) {
+    const { port, names, settings: theirs } = find(path) ?? make(options, settings, cx)
+    if (settings !== '' && settings !== theirs) throw sharedElsewhere(portScope(path).text, port.present)
+    names.add(path)
+    if (port.enter()) return port
+    await port.closing
+  }
+}
+
+function find(path: string): Entry | undefined {
+  const rdev = rdevOf(path)
+  return [...entries].find(({ names, port }) => {
+    const { path: now } = port.port ?? {}
+    return now === undefined ? names.has(path) : rdev !== undefined && rdevOf(now) === rdev
+  })
+}
+
+function make(options: SharedPortOptions, settings: string, cx: OpenContext): Entry {
+  // It outlives whoever has opened it.
+  const lasting = { egress: cx.egress, signal: new AbortController().signal }
+  const port = sharedPort(options, lasting, () => void entries.delete(entry))
+  const entry: Entry = { names: new Set([options.path]), settings, port }
+  entries.add(entry)
+  return entry
+}
+
+function rdevOf(path: string): number | undefined {
+  try {
+    const stats: Stats = statSync(path)
+    return stats.rdev
+  } catch {
+    return undefined
+  }
+}
