@@ -46,6 +46,7 @@ const targets: readonly (readonly [string, OutOfTheBox])[] = [
   ['PIPE:/run/pipe', 'closed'],
   ['HTTP-FILE:/srv/report.pdf', 'closed'],
   ['MEMORY:bus', 'closed'],
+  ['BENCH:db-1', 'open'],
   ...['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE'].map(
     keyword => [keyword, 'open'] as const,
   ),
