@@ -4,7 +4,8 @@ import { RelayError } from '#relay/errors.ts'
 import { frame, type Kind, kinds, openFrameReader } from './frames.ts'
 import { type Carrier, streamChannel, TunnelStream } from './stream.ts'
 import {
-  encode,
+  encodeOpened,
+  encodeOpening,
   encodeReason,
   type Opened,
   type Opening,
@@ -55,6 +56,8 @@ const defaultQuietMs = 5_000
 /** What leaves at once, without waiting for more. */
 const fullPiece = 65_536
 const goodbyeMs = 200
+/** Of what is no data: a far side that leaves more of it unread only asks, and does not listen. */
+const mostUnheard = 4_194_304
 
 /** Takes over a connection whose far side has shown who it is. */
 export function openLink(
@@ -67,14 +70,23 @@ export function openLink(
   const over = Promise.withResolvers<RelayError>()
   const what = `the tunnel with ${peer}`
   let lastId = 0
+  let lastUnread = 0
   let ending: RelayError | undefined
   let pending: Buffer[] = []
   let pendingLength = 0
   let isLeaving = false
+  let unheard = 0
   let whenDrained: (() => void)[] = []
   let roundTripMs = 1
   let heardAt = performance.now()
   let askedAt: number | undefined
+
+  /** What is no data is bounded by nobody's credit. */
+  function sayWord(bytes: Buffer): void {
+    unheard = socket.writableNeedDrain ? unheard + bytes.length : 0
+    if (unheard > mostUnheard) end(broken('it asks, and does not listen to the answers'))
+    else say(bytes)
+  }
 
   /** Leaves with all else that is said in this turn of the loop; at once when that is much. */
   function say(bytes: Buffer): void {
@@ -111,12 +123,12 @@ export function openLink(
       if (socket.writableNeedDrain) whenDrained.push(done)
       else done()
     },
-    end: id => say(frame(kinds.end, id)),
-    reset: (id, reason) => say(frame(kinds.reset, id, encodeReason(reason))),
+    end: id => sayWord(frame(kinds.end, id)),
+    reset: (id, reason) => sayWord(frame(kinds.reset, id, encodeReason(reason))),
     credit(id, bytes) {
       const payload = Buffer.allocUnsafe(4)
       payload.writeUInt32BE(bytes)
-      say(frame(kinds.credit, id, payload))
+      sayWord(frame(kinds.credit, id, payload))
     },
     roundTripMs: () => roundTripMs,
     gone(id) {
@@ -130,6 +142,7 @@ export function openLink(
   const reader = openFrameReader({
     isWhole: id => streams.get(id)?.framing === 'datagram',
     data(id, bytes) {
+      if (ending) return
       const stream = streams.get(id)
       // It was closed here, and the far side does not know yet: as TCP does, it is told that nobody reads.
       if (!stream) return void unread(id)
@@ -140,10 +153,17 @@ export function openLink(
 
   function unread(id: number): void {
     if (id === 0 || id > lastId) throw broken('it speaks of a conversation that never was')
-    say(frame(kinds.reset, id, encodeReason(new RelayError('reset', { what, why: 'nobody reads any more' }))))
+    // Once for all that was on its way.
+    if (id === lastUnread) return
+    lastUnread = id
+    sayWord(
+      frame(kinds.reset, id, encodeReason(new RelayError('reset', { what, why: 'nobody reads any more' }))),
+    )
   }
 
   function heard(kind: Kind, id: number, payload: Buffer): void {
+    // What came in one piece with the goodbye is nobody's any more.
+    if (ending) return
     const stream = streams.get(id)
     switch (kind) {
       case kinds.open:
@@ -159,14 +179,14 @@ export function openLink(
         stream?.ended()
         break
       case kinds.reset:
-        stream?.cut(readReason(payload))
+        wasReset(id, readReason(payload))
         break
       case kinds.credit:
         if (payload.length !== 4) throw broken('a credit of no number came')
         stream?.credited(payload.readUInt32BE())
         break
       case kinds.ping:
-        say(frame(kinds.pong, 0))
+        sayWord(frame(kinds.pong, 0))
         break
       case kinds.pong:
         if (askedAt !== undefined) roundTripMs = performance.now() - askedAt
@@ -183,6 +203,11 @@ export function openLink(
     // At once: what follows may have come with it.
     if (stream) stream.framing = opened.framing
     opening.get(id)?.resolve(opened)
+  }
+
+  function wasReset(id: number, why: RelayError): void {
+    opening.get(id)?.reject(why)
+    streams.get(id)?.cut(why)
   }
 
   function asked(id: number, payload: Buffer): void {
@@ -203,7 +228,7 @@ export function openLink(
         connectionId: wish.id,
         granted(far) {
           stream.framing = far.framing
-          say(frame(kinds.opened, id, encode(openedOf(far))))
+          sayWord(frame(kinds.opened, id, encodeOpened(openedOf(far))))
         },
         async refused(error) {
           refuse(id, error)
@@ -216,7 +241,7 @@ export function openLink(
 
   function refuse(id: number, why: RelayError): void {
     counts.refused++
-    say(frame(kinds.refused, id, encodeReason(why)))
+    sayWord(frame(kinds.refused, id, encodeReason(why)))
   }
 
   /** Also when the far side has vanished without a word. */
@@ -235,7 +260,7 @@ export function openLink(
 
   function ping(): void {
     askedAt = performance.now()
-    say(frame(kinds.ping, 0))
+    sayWord(frame(kinds.ping, 0))
   }
 
   function end(why: RelayError): void {
@@ -268,7 +293,8 @@ export function openLink(
   const broken = (why: string) => new RelayError('reset', { what, why })
 
   const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
-  if (answer === undefined) ping()
+  // How long the way is both ends have to know: windows grow by it.
+  ping()
 
   socket.on('data', (chunk: Buffer) => {
     heardAt = performance.now()
@@ -302,7 +328,7 @@ export function openLink(
       const onAbort = () => answered.reject(RelayError.from(signal.reason, what))
       signal.addEventListener('abort', onAbort)
       counts.opened++
-      say(frame(kinds.open, id, encode(wish)))
+      sayWord(frame(kinds.open, id, encodeOpening(wish)))
       try {
         const opened = await answered.promise
         const { oneWay, idleMs, hangsUp } = opened
