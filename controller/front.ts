@@ -124,7 +124,8 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     if (!ticket) return turnAwaySoon(socket, 'unknown-ticket', 'FCAT/1 refused: that is no ticket\n')
     waiting.leave(peer)
     const unmet = options.tunnels.answering(ticket, socket)
-    if (unmet) turnAwaySoon(socket, unmet, 'FCAT/1 refused: the ticket was late, was used, or was taken back\n')
+    if (unmet)
+      turnAwaySoon(socket, unmet, 'FCAT/1 refused: the ticket was late, was used, or was taken back\n')
   }
 
   function refusePlain(socket: Socket, first: Buffer): void {
