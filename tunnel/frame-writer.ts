@@ -9,6 +9,8 @@ import { frameLength, type Kind, putFrame } from './frames.ts'
  */
 export interface FrameWriter {
   write(kind: Kind, stream: number, payload?: Uint8Array): void
+  /** More waits than leaves at once. */
+  readonly isFull: boolean
   /** Calls back when there is room for more: now, or when what waits has left. */
   whenRoom(done: () => void): void
   /** All that was said leaves now, whatever is on its way. */
@@ -90,6 +92,9 @@ export function openFrameWriter(socket: Duplex): FrameWriter {
         isDue = true
         setImmediate(leaveSoon)
       }
+    },
+    get isFull() {
+      return isFull()
     },
     whenRoom(done) {
       if (isOver || !isFull()) done()

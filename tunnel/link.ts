@@ -2,10 +2,11 @@ import type { Duplex } from 'node:stream'
 import type { Channel, Peer } from '#relay/endpoint.ts'
 import { RelayError } from '#relay/errors.ts'
 import { openFrameWriter } from './frame-writer.ts'
-import { frame, type Kind, kinds, openFrameReader } from './frames.ts'
+import { frame, frameLength, type Kind, kinds, openFrameReader } from './frames.ts'
 import { type Carrier, streamChannel, TunnelStream } from './stream.ts'
 import {
-  encode,
+  encodeOpened,
+  encodeOpening,
   encodeReason,
   type Opened,
   type Opening,
@@ -54,6 +55,8 @@ const defaultMostStreams = 4_096
 /** Without a word for so long it is asked whether anybody is there, and given up after as long again. */
 const defaultQuietMs = 5_000
 const goodbyeMs = 200
+/** Of what is no data: a far side that leaves more of it unread only asks, and does not listen. */
+const mostUnheard = 4_194_304
 
 /** Takes over a connection whose far side has shown who it is. */
 export function openLink(
@@ -67,18 +70,24 @@ export function openLink(
   const what = `the tunnel with ${peer}`
   const writer = openFrameWriter(socket)
   let lastId = 0
+  let lastUnread = 0
   let ending: RelayError | undefined
   let roundTripMs = 1
   let heardAt = performance.now()
   let askedAt: number | undefined
+  let unheard = 0
 
+  /** What is no data is bounded by nobody's credit. */
   function say(kind: Kind, id: number, payload?: Uint8Array): void {
-    if (!ending) writer.write(kind, id, payload)
+    if (ending) return
+    unheard = writer.isFull ? unheard + frameLength(payload) : 0
+    if (unheard > mostUnheard) end(broken('it asks, and does not listen to the answers'))
+    else writer.write(kind, id, payload)
   }
 
   const carrier: Carrier = {
     data(id, bytes, done) {
-      say(kinds.data, id, bytes)
+      if (!ending) writer.write(kinds.data, id, bytes)
       writer.whenRoom(done)
     },
     end: id => say(kinds.end, id),
@@ -100,6 +109,7 @@ export function openLink(
   const reader = openFrameReader({
     isWhole: id => streams.get(id)?.framing === 'datagram',
     data(id, bytes) {
+      if (ending) return
       const stream = streams.get(id)
       // It was closed here, and the far side does not know yet: as TCP does, it is told that nobody reads.
       if (!stream) return void unread(id)
@@ -110,10 +120,15 @@ export function openLink(
 
   function unread(id: number): void {
     if (id === 0 || id > lastId) throw broken('it speaks of a conversation that never was')
+    // Once for all that was on its way.
+    if (id === lastUnread) return
+    lastUnread = id
     say(kinds.reset, id, encodeReason(new RelayError('reset', { what, why: 'nobody reads any more' })))
   }
 
   function heard(kind: Kind, id: number, payload: Buffer): void {
+    // What came in one piece with the goodbye is nobody's any more.
+    if (ending) return
     const stream = streams.get(id)
     switch (kind) {
       case kinds.open:
@@ -129,7 +144,7 @@ export function openLink(
         stream?.ended()
         break
       case kinds.reset:
-        stream?.cut(readReason(payload))
+        wasReset(id, readReason(payload))
         break
       case kinds.credit:
         if (payload.length !== 4) throw broken('a credit of no number came')
@@ -155,6 +170,11 @@ export function openLink(
     opening.get(id)?.resolve(opened)
   }
 
+  function wasReset(id: number, why: RelayError): void {
+    opening.get(id)?.reject(why)
+    streams.get(id)?.cut(why)
+  }
+
   function asked(id: number, payload: Buffer): void {
     if (!answer || id <= lastId) throw broken('it opens what is not its to open')
     lastId = id
@@ -173,7 +193,7 @@ export function openLink(
         connectionId: wish.id,
         granted(far) {
           stream.framing = far.framing
-          say(kinds.opened, id, encode(openedOf(far)))
+          say(kinds.opened, id, encodeOpened(openedOf(far)))
         },
         async refused(error) {
           refuse(id, error)
@@ -237,7 +257,8 @@ export function openLink(
   const broken = (why: string) => new RelayError('reset', { what, why })
 
   const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
-  if (answer === undefined) ping()
+  // How long the way is both ends have to know: windows grow by it.
+  ping()
 
   socket.on('data', (chunk: Buffer) => {
     heardAt = performance.now()
@@ -271,7 +292,7 @@ export function openLink(
       const onAbort = () => answered.reject(RelayError.from(signal.reason, what))
       signal.addEventListener('abort', onAbort)
       counts.opened++
-      say(kinds.open, id, encode(wish))
+      say(kinds.open, id, encodeOpening(wish))
       try {
         const opened = await answered.promise
         const { oneWay, idleMs, hangsUp } = opened
