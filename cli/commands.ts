@@ -166,6 +166,13 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./commands/cp.ts'),
   },
   {
+    name: 'bench',
+    syntax: '@AGENT [@AGENT]',
+    summary: 'how fast the way between two hosts is',
+    group: live,
+    load: () => import('./commands/bench.ts'),
+  },
+  {
     name: 'dump',
     syntax: 'RELAY|conn/ID',
     summary: 'what passes through a relay, as it passes',

@@ -1,6 +1,8 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls'
 import { getExtensionData, readTlsClientHello } from 'read-tls-client-hello'
+import { onAccept } from '#relay/endpoints/accept.ts'
+import type { LentReads } from '#relay/endpoints/lent-reads.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { answeringLineLength, ticketInLine, ticketInServerName } from '#tunnel/ticket.ts'
@@ -72,7 +74,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
   const strangers = openStrangers(socket => turnAway(socket, 'crowded-out'))
   // Node's own deadline is only there in case: the waiting room's comes first.
   const tlsServer = createTlsServer({ ...options.tls, handshakeTimeout: 2 * limits.handshakeMs })
-  const server = createServer({ noDelay: true, pauseOnConnect: false }, socket => void receive(socket))
+  const server = createServer({ noDelay: true })
 
   function turnAway(socket: Socket, cause: TurnAway, detail?: string): void {
     turnedAway.set(cause, (turnedAway.get(cause) ?? 0) + 1)
@@ -84,18 +86,19 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     socket.destroy()
   }
 
-  async function receive(socket: Socket): Promise<void> {
+  async function receive(socket: Socket, reads: LentReads | undefined): Promise<void> {
     const peer = peerOf(socket)
     open.add(socket)
     socket.on('error', () => {})
     socket.once('close', () => {
       open.delete(socket)
+      reads?.closed()
       waiting.leave(peer)
     })
     waiting.enter(peer, socket)
     const first = await firstBytes(socket)
     if (!first) return
-    if (first[0] === 'F'.charCodeAt(0)) return void answer(socket, peer)
+    if (first[0] === 'F'.charCodeAt(0)) return void answer(socket, reads, peer)
     if (first[0] !== handshakeRecord) return refusePlain(socket, first)
     if (first.length >= 5 && first.readUInt16BE(3) > largestRecord)
       return turnAway(socket, 'not-tls', 'record too large')
@@ -110,20 +113,20 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     const ticket = ticketInServerName(serverName ?? '')
     if (ticket !== undefined) {
       waiting.leave(peer)
-      const unmet = options.tunnels.initiator(ticket, socket)
+      const unmet = options.tunnels.initiator(ticket, { socket, reads })
       if (unmet) socket.end(unrecognizedName, () => turnAway(socket, unmet))
       return
     }
     waiting.queue(peer, () => tlsServer.emit('connection', socket))
   }
 
-  async function answer(socket: Socket, peer: string): Promise<void> {
+  async function answer(socket: Socket, reads: LentReads | undefined, peer: string): Promise<void> {
     const line = await lineOf(socket, answeringLineLength)
     if (line === undefined || socket.destroyed) return
     const ticket = ticketInLine(line)
     if (!ticket) return turnAwaySoon(socket, 'unknown-ticket', 'FCAT/1 refused: that is no ticket\n')
     waiting.leave(peer)
-    const unmet = options.tunnels.answering(ticket, socket)
+    const unmet = options.tunnels.answering(ticket, { socket, reads })
     if (unmet)
       turnAwaySoon(socket, unmet, 'FCAT/1 refused: the ticket was late, was used, or was taken back\n')
   }
@@ -196,6 +199,12 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     )
     server.listen(options.port, options.host, 1_024, resolve)
   })
+  onAccept(server, (socket, reads) => {
+    // Only tunnels are read by who knows what is lent; nobody else here has to do with half-open connections.
+    socket.allowHalfOpen = false
+    socket.setNoDelay(true)
+    void receive(socket, reads)
+  })
   const { port } = server.address() as AddressInfo
 
   return {
@@ -206,8 +215,9 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     async [Symbol.asyncDispose]() {
       const closed = new Promise(resolve => server.close(resolve))
       // Neither `close` nor `closeAllConnections` ends what is live.
+      const gone = [...open].map(socket => new Promise(resolve => socket.once('close', resolve)))
       for (const socket of open) socket.destroy()
-      await closed
+      await Promise.all([closed, ...gone])
       waiting[Symbol.dispose]()
       for (const timer of awaitingCall.values()) clearTimeout(timer)
     },

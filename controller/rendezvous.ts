@@ -1,4 +1,6 @@
 import type { Socket } from 'node:net'
+import type { LentReads } from '#relay/endpoints/lent-reads.ts'
+import { type FlowEnd, startFlow } from '#relay/flow.ts'
 import type { Ticket } from '#tunnel/ticket.ts'
 
 /** One tunnel as the place where its ends meet knows it. */
@@ -8,6 +10,13 @@ export interface Meeting {
   joined(): void
   /** It is over: `joined` before, or not at all in time. */
   over(): void
+}
+
+/** One of the two connections of a tunnel. */
+export interface TunnelEnd {
+  readonly socket: Socket
+  /** How it reads without memory of its own, where it can. */
+  readonly reads?: LentReads | undefined
 }
 
 /** Why somebody who came with a ticket was let go. */
@@ -20,8 +29,8 @@ export type Unmet = 'unknown-ticket' | 'used-ticket'
 export interface Rendezvous extends Disposable {
   expect(meeting: Meeting, withinMs: number): void
   /** Takes the connection over, or says why not. */
-  initiator(ticket: Ticket, socket: Socket): Unmet | undefined
-  answering(ticket: Ticket, socket: Socket): Unmet | undefined
+  initiator(ticket: Ticket, end: TunnelEnd): Unmet | undefined
+  answering(ticket: Ticket, end: TunnelEnd): Unmet | undefined
   /** Both ends are cut at once, or never meet. */
   cut(ticket: Ticket): void
   readonly counts: { readonly live: number; readonly waiting: number; readonly bytes: number }
@@ -30,8 +39,8 @@ export interface Rendezvous extends Disposable {
 interface Place {
   readonly meeting: Meeting
   timer: NodeJS.Timeout | undefined
-  initiator: Socket | undefined
-  answering: Socket | undefined
+  initiator: TunnelEnd | undefined
+  answering: TunnelEnd | undefined
   isJoined: boolean
 }
 
@@ -45,16 +54,17 @@ export function openRendezvous(): Rendezvous {
     places.delete(place.meeting.ticket)
     clearTimeout(place.timer)
     if (place.isJoined) live--
-    place.initiator?.destroy()
-    place.answering?.destroy()
+    place.initiator?.socket.destroy()
+    place.answering?.socket.destroy()
     place.meeting.over()
   }
 
-  function arrive(ticket: Ticket, side: 'initiator' | 'answering', socket: Socket): Unmet | undefined {
+  function arrive(ticket: Ticket, side: 'initiator' | 'answering', end: TunnelEnd): Unmet | undefined {
     const place = places.get(ticket)
     if (!place) return 'unknown-ticket'
     if (place[side]) return 'used-ticket'
-    place[side] = socket
+    place[side] = end
+    const { socket } = end
     socket.setNoDelay(true).setKeepAlive(true, 10_000)
     socket.once('close', () => leave(place))
     const { initiator, answering } = place
@@ -62,7 +72,7 @@ export function openRendezvous(): Rendezvous {
     return undefined
   }
 
-  function join(place: Place, initiator: Socket, answering: Socket): void {
+  function join(place: Place, initiator: TunnelEnd, answering: TunnelEnd): void {
     clearTimeout(place.timer)
     place.isJoined = true
     live++
@@ -86,8 +96,8 @@ export function openRendezvous(): Rendezvous {
       place.timer = setTimeout(() => leave(place), withinMs)
       places.set(meeting.ticket, place)
     },
-    initiator: (ticket, socket) => arrive(ticket, 'initiator', socket),
-    answering: (ticket, socket) => arrive(ticket, 'answering', socket),
+    initiator: (ticket, end) => arrive(ticket, 'initiator', end),
+    answering: (ticket, end) => arrive(ticket, 'answering', end),
     cut(ticket) {
       const place = places.get(ticket)
       if (place) leave(place)
@@ -110,12 +120,17 @@ export function openRendezvous(): Rendezvous {
 }
 
 /** As fast as the other side takes it, and no faster. */
-function passOn(from: Socket, to: Socket, count: (bytes: number) => void): void {
-  from.on('data', chunk => {
-    count(chunk.length)
-    if (!to.write(chunk)) from.pause()
+function passOn(from: TunnelEnd, to: TunnelEnd, count: (bytes: number) => void): void {
+  startFlow(endOf(from), endOf(to), bytes => {
+    count(bytes.length)
+    return true
   })
-  to.on('drain', () => from.resume())
   // A tunnel has one end: half of one is of no use to anybody.
-  from.once('end', () => to.end())
+  from.socket.once('end', () => to.socket.end())
 }
+
+const endOf = ({ socket, reads }: TunnelEnd): FlowEnd => ({
+  stream: socket,
+  borrows: true,
+  ...(reads && { lender: reads }),
+})

@@ -206,6 +206,11 @@ export interface OpenContext {
   /** Where the client wants to go, for a target that goes where it is asked to. */
   readonly asked?: Destination
   /**
+   * The way to an address on yet another host, for a target that an operator's command has opened here and that goes
+   * on. Throws a RelayError when it is no such address.
+   */
+  readonly onward?: (address: string) => Dialer
+  /**
    * A listener asks for each arrival before it hands it over; `false`: it resets the arrival, which then does not
    * count as the one connection of a listener without `fork`. All are admitted if absent.
    */

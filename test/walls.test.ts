@@ -26,6 +26,10 @@ const allowed: Record<string, readonly string[]> = {
     'relay/nearest.ts',
     'relay/options.ts',
     'relay/timer.ts',
+    // How what arrives on the one port is read and passed on without memory of its own, for the ends of tunnels.
+    'relay/endpoints/accept.ts',
+    'relay/endpoints/lent-reads.ts',
+    'relay/flow.ts',
     // Tickets, which it mints; the bytes of a tunnel are none of its business.
     'tunnel/ticket.ts',
   ],

@@ -5,6 +5,7 @@ import { strangerProblem, type TlsIdentity, tunnelServerOptions } from '#identit
 import type { TunnelWay } from '#relay/endpoint.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Place } from './dial.ts'
+import { openGuests } from './guests.ts'
 import { answeringLine, type Ticket, ticketInServerName, ticketMs } from './ticket.ts'
 
 /** One tunnel that this host is to answer. */
@@ -48,13 +49,11 @@ interface Waiting {
   readonly timer: NodeJS.Timeout
 }
 
-const mostUnfinished = 256
-
 export function openAnswering(options: AnsweringOptions): Answering {
   const { answered, failed, dropped, withinMs = ticketMs } = options
   const waiting = new Map<Ticket, Waiting>()
   const legs = new Set<Socket>()
-  const guests = new Set<Socket>()
+  const guests = openGuests(socket => socket.destroy())
   let listener: Server | undefined
 
   function over(ticket: Ticket): Waiting | undefined {
@@ -71,7 +70,7 @@ export function openAnswering(options: AnsweringOptions): Answering {
     const from = `${socket.remoteAddress}`
     const done = () => {
       legs.delete(socket)
-      guests.delete(socket)
+      guests.leave(socket)
     }
     server.once('tlsClientError', (_, tls) => {
       dropped('handshake', from)
@@ -138,11 +137,7 @@ export function openAnswering(options: AnsweringOptions): Answering {
     async listen(place) {
       const server = createTcpServer({ noDelay: true, keepAlive: true }, socket => {
         socket.on('error', () => {})
-        if (guests.size >= mostUnfinished) {
-          dropped('handshake', `${socket.remoteAddress}`)
-          return void socket.destroy()
-        }
-        guests.add(socket)
+        guests.enter(socket)
         shakeHands(socket, 'straight')
       })
       listener = server
@@ -156,7 +151,8 @@ export function openAnswering(options: AnsweringOptions): Answering {
     },
     async [Symbol.asyncDispose]() {
       for (const ticket of [...waiting.keys()]) over(ticket)
-      for (const socket of [...legs, ...guests]) socket.destroy()
+      for (const socket of legs) socket.destroy()
+      guests[Symbol.dispose]()
       const server = listener
       if (server) await new Promise(resolve => server.close(resolve))
     },

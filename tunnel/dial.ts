@@ -32,6 +32,8 @@ export interface Dialling {
 /** Without an answer by then the straight way is given up for the one that the controller joins. */
 const straightMs = 200
 const throughControllerMs = 10_000
+/** For whoever has shown who he is to say that we are expected. */
+const welcomeMs = 2_000
 
 /** Opens the tunnel that was granted. Rejects with a RelayError when its other end is not the one that was named. */
 export async function dialTunnel(dialling: Dialling): Promise<{ socket: TLSSocket; way: TunnelWay }> {
@@ -42,13 +44,42 @@ export async function dialTunnel(dialling: Dialling): Promise<{ socket: TLSSocke
     const left = deadline - performance.now()
     if (left <= 0) break
     try {
-      return { socket: await shakeHands(dialling, place, left, what), way: 'straight' }
+      const socket = await shakeHands(dialling, place, left, what)
+      await welcomed(socket, dialling.signal, what)
+      return { socket, way: 'straight' }
     } catch (thrown) {
       if (dialling.signal.aborted) throw thrown
       // Who answers in its place is not whom we were told of. The controller may still find the right one.
     }
   }
   return { socket: await shakeHands(dialling, controller, throughControllerMs, what), way: 'controller' }
+}
+
+/**
+ * In TLS 1.3 this end is done before the other has looked at it, and at the ticket, of which it may not have heard yet.
+ * A link begins with a question: its first byte says that we are in.
+ */
+async function welcomed(tls: TLSSocket, signal: AbortSignal, what: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const refuse = () => reject(new RelayError('denied', { what, why: 'its straight port does not expect us' }))
+  const onAbort = () => reject(RelayError.from(signal.reason, what))
+  const onReadable = () => {
+    if (tls.readableLength > 0) resolve()
+  }
+  const timer = setTimeout(refuse, welcomeMs)
+  signal.addEventListener('abort', onAbort)
+  if (signal.aborted) onAbort()
+  tls.once('close', refuse).on('readable', onReadable)
+  try {
+    await promise
+  } catch (thrown) {
+    setImmediate(() => tls.destroy())
+    throw thrown
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', onAbort)
+    tls.off('close', refuse).off('readable', onReadable)
+  }
 }
 
 async function shakeHands(

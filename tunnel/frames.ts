@@ -36,12 +36,26 @@ const mostWords = 16_384
 const known: ReadonlySet<number> = new Set(Object.values(kinds))
 
 export function frame(kind: Kind, stream: number, payload: Uint8Array = nothing): Buffer {
-  const bytes = Buffer.allocUnsafe(headerLength + payload.length)
-  bytes[0] = kind
-  bytes.writeUIntBE(payload.length, 1, 3)
-  bytes.writeUInt32BE(stream, 4)
-  bytes.set(payload, headerLength)
+  const bytes = Buffer.allocUnsafe(frameLength(payload))
+  putFrame(bytes, 0, kind, stream, payload)
   return bytes
+}
+
+export const frameLength = (payload: Uint8Array = nothing): number => headerLength + payload.length
+
+/** Answers how many bytes it has put there, at `at`. */
+export function putFrame(
+  bytes: Buffer,
+  at: number,
+  kind: Kind,
+  stream: number,
+  payload: Uint8Array = nothing,
+): number {
+  bytes[at] = kind
+  bytes.writeUIntBE(payload.length, at + 1, 3)
+  bytes.writeUInt32BE(stream, at + 4)
+  bytes.set(payload, at + headerLength)
+  return headerLength + payload.length
 }
 
 const nothing = new Uint8Array(0)

@@ -1,10 +1,12 @@
 import type { Duplex } from 'node:stream'
 import type { Channel, Peer } from '#relay/endpoint.ts'
 import { RelayError } from '#relay/errors.ts'
-import { frame, type Kind, kinds, openFrameReader } from './frames.ts'
+import { openFrameWriter } from './frame-writer.ts'
+import { frame, frameLength, type Kind, kinds, openFrameReader } from './frames.ts'
 import { type Carrier, streamChannel, TunnelStream } from './stream.ts'
 import {
-  encode,
+  encodeOpened,
+  encodeOpening,
   encodeReason,
   type Opened,
   type Opening,
@@ -52,9 +54,9 @@ export interface LinkOptions {
 const defaultMostStreams = 4_096
 /** Without a word for so long it is asked whether anybody is there, and given up after as long again. */
 const defaultQuietMs = 5_000
-/** What leaves at once, without waiting for more. */
-const fullPiece = 65_536
 const goodbyeMs = 200
+/** Of what is no data: a far side that leaves more of it unread only asks, and does not listen. */
+const mostUnheard = 4_194_304
 
 /** Takes over a connection whose far side has shown who it is. */
 export function openLink(
@@ -66,57 +68,34 @@ export function openLink(
   const counts: LinkCounts = { opened: 0, refused: 0, datagramsDropped: 0 }
   const over = Promise.withResolvers<RelayError>()
   const what = `the tunnel with ${peer}`
+  const writer = openFrameWriter(socket)
   let lastId = 0
+  let lastUnread = 0
   let ending: RelayError | undefined
-  let pending: Buffer[] = []
-  let pendingLength = 0
-  let isLeaving = false
-  let whenDrained: (() => void)[] = []
   let roundTripMs = 1
   let heardAt = performance.now()
   let askedAt: number | undefined
+  let unheard = 0
 
-  /** Leaves with all else that is said in this turn of the loop; at once when that is much. */
-  function say(bytes: Buffer): void {
+  /** What is no data is bounded by nobody's credit. */
+  function say(kind: Kind, id: number, payload?: Uint8Array): void {
     if (ending) return
-    pending.push(bytes)
-    pendingLength += bytes.length
-    if (pendingLength >= fullPiece) leave()
-    else if (!isLeaving) {
-      isLeaving = true
-      setImmediate(leave)
-    }
+    unheard = writer.isFull ? unheard + frameLength(payload) : 0
+    if (unheard > mostUnheard) end(broken('it asks, and does not listen to the answers'))
+    else writer.write(kind, id, payload)
   }
-
-  function leave(): void {
-    isLeaving = false
-    if (ending || pending.length === 0) return
-    const piece = pending.length === 1 ? pending[0]! : Buffer.concat(pending, pendingLength)
-    pending = []
-    pendingLength = 0
-    socket.write(piece)
-  }
-
-  socket.on('drain', () => {
-    const waiting = whenDrained
-    whenDrained = []
-    for (const done of waiting) done()
-  })
 
   const carrier: Carrier = {
     data(id, bytes, done) {
-      if (ending) return void done()
-      // A copy: what is lent goes back when `done` is called, and may still be waiting here.
-      say(frame(kinds.data, id, bytes))
-      if (socket.writableNeedDrain) whenDrained.push(done)
-      else done()
+      if (!ending) writer.write(kinds.data, id, bytes)
+      writer.whenRoom(done)
     },
-    end: id => say(frame(kinds.end, id)),
-    reset: (id, reason) => say(frame(kinds.reset, id, encodeReason(reason))),
+    end: id => say(kinds.end, id),
+    reset: (id, reason) => say(kinds.reset, id, encodeReason(reason)),
     credit(id, bytes) {
       const payload = Buffer.allocUnsafe(4)
       payload.writeUInt32BE(bytes)
-      say(frame(kinds.credit, id, payload))
+      say(kinds.credit, id, payload)
     },
     roundTripMs: () => roundTripMs,
     gone(id) {
@@ -130,6 +109,7 @@ export function openLink(
   const reader = openFrameReader({
     isWhole: id => streams.get(id)?.framing === 'datagram',
     data(id, bytes) {
+      if (ending) return
       const stream = streams.get(id)
       // It was closed here, and the far side does not know yet: as TCP does, it is told that nobody reads.
       if (!stream) return void unread(id)
@@ -140,10 +120,15 @@ export function openLink(
 
   function unread(id: number): void {
     if (id === 0 || id > lastId) throw broken('it speaks of a conversation that never was')
-    say(frame(kinds.reset, id, encodeReason(new RelayError('reset', { what, why: 'nobody reads any more' }))))
+    // Once for all that was on its way.
+    if (id === lastUnread) return
+    lastUnread = id
+    say(kinds.reset, id, encodeReason(new RelayError('reset', { what, why: 'nobody reads any more' })))
   }
 
   function heard(kind: Kind, id: number, payload: Buffer): void {
+    // What came in one piece with the goodbye is nobody's any more.
+    if (ending) return
     const stream = streams.get(id)
     switch (kind) {
       case kinds.open:
@@ -159,14 +144,14 @@ export function openLink(
         stream?.ended()
         break
       case kinds.reset:
-        stream?.cut(readReason(payload))
+        wasReset(id, readReason(payload))
         break
       case kinds.credit:
         if (payload.length !== 4) throw broken('a credit of no number came')
         stream?.credited(payload.readUInt32BE())
         break
       case kinds.ping:
-        say(frame(kinds.pong, 0))
+        say(kinds.pong, 0)
         break
       case kinds.pong:
         if (askedAt !== undefined) roundTripMs = performance.now() - askedAt
@@ -183,6 +168,11 @@ export function openLink(
     // At once: what follows may have come with it.
     if (stream) stream.framing = opened.framing
     opening.get(id)?.resolve(opened)
+  }
+
+  function wasReset(id: number, why: RelayError): void {
+    opening.get(id)?.reject(why)
+    streams.get(id)?.cut(why)
   }
 
   function asked(id: number, payload: Buffer): void {
@@ -203,7 +193,7 @@ export function openLink(
         connectionId: wish.id,
         granted(far) {
           stream.framing = far.framing
-          say(frame(kinds.opened, id, encode(openedOf(far))))
+          say(kinds.opened, id, encodeOpened(openedOf(far)))
         },
         async refused(error) {
           refuse(id, error)
@@ -216,7 +206,7 @@ export function openLink(
 
   function refuse(id: number, why: RelayError): void {
     counts.refused++
-    say(frame(kinds.refused, id, encodeReason(why)))
+    say(kinds.refused, id, encodeReason(why))
   }
 
   /** Also when the far side has vanished without a word. */
@@ -235,17 +225,16 @@ export function openLink(
 
   function ping(): void {
     askedAt = performance.now()
-    say(frame(kinds.ping, 0))
+    say(kinds.ping, 0)
   }
 
   function end(why: RelayError): void {
     if (ending) return
     ending = why
     clearInterval(watch)
-    pending = []
+    writer.stop()
     for (const { reject } of opening.values()) reject(why)
     for (const stream of [...streams.values()]) stream.cut(why)
-    for (const done of whenDrained.splice(0)) done()
     socket.destroy()
     over.resolve(why)
   }
@@ -253,12 +242,12 @@ export function openLink(
   function abort(reason: RelayError): void {
     if (ending) return
     const last = frame(kinds.goodbye, 0, encodeReason(reason))
-    leave()
+    writer.flush()
+    writer.stop()
     ending = reason
     clearInterval(watch)
     for (const { reject } of opening.values()) reject(reason)
     for (const stream of [...streams.values()]) stream.cut(reason)
-    for (const done of whenDrained.splice(0)) done()
     const patience = setTimeout(() => socket.destroy(), goodbyeMs)
     socket.once('close', () => clearTimeout(patience))
     socket.end(last, () => socket.destroy())
@@ -268,7 +257,8 @@ export function openLink(
   const broken = (why: string) => new RelayError('reset', { what, why })
 
   const closed = new Promise<void>(resolve => socket.once('close', () => resolve()))
-  if (answer === undefined) ping()
+  // How long the way is both ends have to know: windows grow by it.
+  ping()
 
   socket.on('data', (chunk: Buffer) => {
     heardAt = performance.now()
@@ -302,7 +292,7 @@ export function openLink(
       const onAbort = () => answered.reject(RelayError.from(signal.reason, what))
       signal.addEventListener('abort', onAbort)
       counts.opened++
-      say(frame(kinds.open, id, encode(wish)))
+      say(kinds.open, id, encodeOpening(wish))
       try {
         const opened = await answered.promise
         const { oneWay, idleMs, hangsUp } = opened

@@ -24,6 +24,8 @@ export const firstWindow = 262_144
 const mostWindow = 4 * 1024 * 1024
 /** As much of a stream as goes into one datagram. */
 const pieceSize = 8_192
+/** Pieces may be tiny, and each has its price: that many wait, of a stream as one, and of datagrams no more come. */
+const mostWaiting = 1_024
 
 /**
  * One conversation of a link, both ways. Each side may have as much on its way as the other has given it credit for, so
@@ -37,7 +39,7 @@ export class TunnelStream extends Duplex {
   #window = firstWindow
   /** What has come, and the reader has not asked for yet. */
   #waiting: (Buffer | null)[] = []
-  #isWanted = false
+  #isWanted = true
   /** Of what the far side may send, what it may send again. */
   #owed = 0
   #outstanding = 0
@@ -56,6 +58,8 @@ export class TunnelStream extends Duplex {
     })
     this.#id = id
     this.#carrier = carrier
+    // It may be cut before anybody listens, and an error that nobody hears ends the process.
+    this.on('error', () => {})
   }
 
   /** What is written is cut into datagrams, for its chunks mean nothing. */
@@ -97,8 +101,13 @@ export class TunnelStream extends Duplex {
 
   #take(bytes: Buffer | null): void {
     if (this.destroyed) return
-    if (!this.#isWanted || this.#waiting.length > 0) this.#waiting.push(bytes)
-    else this.#hand(bytes)
+    if (this.#isWanted && this.#waiting.length === 0) this.#hand(bytes)
+    else if (this.#waiting.length < mostWaiting || bytes === null) this.#waiting.push(bytes)
+    else if (this.framing === 'stream') this.#waiting = [Buffer.concat([...this.#waiting, bytes] as Buffer[])]
+    else {
+      this.#carrier.dropped()
+      this.#taken(bytes.length)
+    }
   }
 
   #hand(bytes: Buffer | null): void {
@@ -194,8 +203,6 @@ export function streamChannel(
     if (stream.closed) resolve()
     else stream.once('close', () => resolve())
   })
-  // Between pumps nobody may be listening, and an error that nobody hears ends the process.
-  stream.on('error', () => {})
   return {
     ...rest,
     stream,

@@ -20,13 +20,18 @@ export interface Opened {
   readonly hangsUp?: true
 }
 
-export const encode = (words: Opening | Opened): Buffer => Buffer.from(JSON.stringify(words))
+export const encodeOpening = ({ id, source, uses }: Opening): Buffer =>
+  Buffer.from(JSON.stringify({ id, source: short(source), uses }))
+
+export const encodeOpened = (words: Opened): Buffer =>
+  Buffer.from(JSON.stringify({ ...words, peer: short(words.peer) }))
 
 export function encodeReason({ code, what, why, fix }: RelayError): Buffer {
   return Buffer.from(JSON.stringify({ code, what: short(what), why: short(why), fix: short(fix) }))
 }
 
-const mostText = 2_048
+/** Three such texts go into one frame, even if JSON needs six letters for each of theirs. */
+const mostText = 640
 const short = (text: string) => (text.length > mostText ? `${text.slice(0, mostText)}…` : text)
 
 /** Throws a RelayError on what is no opening. */

@@ -1,7 +1,7 @@
 import type { TLSSocket } from 'node:tls'
 import type { TunnelOffer } from '#gen/fleetcat/v1/agent.ts'
 import { parseAddress } from '#relay/address.ts'
-import type { Acceptor, Channel, Dialer, Endpoint, TunnelWay } from '#relay/endpoint.ts'
+import type { Acceptor, Channel, Dialer, Endpoint, OpenContext, TunnelWay } from '#relay/endpoint.ts'
 import { type Arrivals, openArrivals } from '#relay/endpoints/arrivals.ts'
 import { bindTarget } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
@@ -14,6 +14,7 @@ import { programsOf } from '../programs.ts'
 import type { Cut } from '../revocations.ts'
 import { storyOf } from '../story.ts'
 import type { IncomingContext } from './incoming.ts'
+import type { Outgoing } from './outgoing.ts'
 
 /** One tunnel that this host answers: a relay whose clients come out of it. */
 export interface Answered {
@@ -54,7 +55,7 @@ export function openAnswered(
     },
   }
   const outgoing = cx.outgoing({ relayId: '', onwardOf: offer.tunnelId, name: initiator })
-  const target = targetOf(offer, cx)
+  const target = targetOf(offer, cx, onwardOf(offer, outgoing))
   const plan: RelayPlan = {
     id: relayId,
     name: offer.relayName || initiator,
@@ -125,7 +126,11 @@ export function openAnswered(
 const tunnelAddress = { ...parseAddress('TUNNEL'), text: 'TUNNEL' }
 
 /** Asked of the ceiling each time: it may have changed since the tunnel began. */
-function targetOf({ address }: TunnelOffer, { ceiling }: IncomingContext): Endpoint {
+function targetOf(
+  { address }: TunnelOffer,
+  { ceiling }: IncomingContext,
+  onward: OpenContext['onward'],
+): Endpoint {
   let endpoint: Endpoint
   try {
     endpoint = bindTarget(address)
@@ -141,9 +146,22 @@ function targetOf({ address }: TunnelOffer, { ceiling }: IncomingContext): Endpo
       async dial(context) {
         ceiling.checkTarget(endpoint)
         if (!dialer) throw new RelayError('unsupported', { what: address, why: 'it cannot be opened here' })
-        return dialer.dial(context)
+        return dialer.dial({ ...context, ...(onward && { onward }) })
       },
     },
+  }
+}
+
+/** The ways on from here that the operator has asked for, if any. The controller holds us to the same. */
+function onwardOf({ onward }: TunnelOffer, outgoing: Outgoing): OpenContext['onward'] {
+  if (onward.length === 0) return undefined
+  return address => {
+    const { dialer } = outgoing.reached(bindTarget(address))
+    if (dialer && onward.includes(address)) return dialer
+    throw new RelayError('denied', {
+      what: address,
+      why: 'no operator has a tunnel here that goes on to there',
+    })
   }
 }
 

@@ -10,6 +10,7 @@ import { readPort } from '../ports.ts'
 import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
 import { askedKinds } from './asked.ts'
+import { benchKinds } from './bench.ts'
 import { builtInKinds } from './built-in.ts'
 import { copyKinds } from './copy.ts'
 import { dialledAgain, isDialledAgain } from './dial-again.ts'
@@ -46,6 +47,7 @@ export const kinds: readonly EndpointKind[] = [
   ...askedKinds,
   ...programKinds,
   ...builtInKinds,
+  ...benchKinds,
   ...fileKinds,
   ...pipeKinds,
   ...httpFileKinds,

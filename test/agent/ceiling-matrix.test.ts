@@ -50,6 +50,7 @@ const targets: readonly (readonly [string, OutOfTheBox])[] = [
   ['RECEIVE:/srv/in/site', 'closed'],
   ['RECEIVE:/srv/in/site,special-bits', 'closed'],
   ['MEMORY:bus', 'closed'],
+  ['BENCH:db-1', 'open'],
   ...['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE'].map(
     keyword => [keyword, 'open'] as const,
   ),

@@ -10,7 +10,7 @@ import { tunnelPeers } from '../tunnel-peers.ts'
 import { noRelay, type OpenWay, ours } from '../ways.ts'
 
 /** A relay on one agent whose target is on another; controller and agents are a process each. */
-function throughTunnel(how: 'through the controller' | 'straight'): OpenWay {
+export function throughTunnel(how: 'through the controller' | 'straight'): OpenWay {
   return async (target, serve) => {
     await using opening = new AsyncDisposableStack()
     const fleet = opening.use(await startFleet('controller'))
