@@ -73,19 +73,19 @@ export function openRoute(options: RouteOptions): Route {
     return tunnel
   }
 
+  const withRoom = () => [...tunnels].find(({ link }) => !link.isOver && link.streams < mostOnOne)
+
   /** One is opened at a time, however many wait for it. */
-  async function withRoom(signal: AbortSignal): Promise<Tunnel> {
-    const found = [...tunnels].find(({ link }) => !link.isOver && link.streams < mostOnOne)
-    if (found) return found
+  function another(): Promise<Tunnel> {
     opening ??= openTunnel().finally(() => {
       opening = undefined
     })
-    return await unlessAborted(opening, signal, what)
+    return opening
   }
 
   function settle(tunnel: Tunnel): void {
     clearTimeout(tunnel.idle)
-    if (tunnel.link.streams > 0) return
+    if (tunnel.link.isOver || tunnel.link.streams > 0) return
     const why = 'nothing has gone through it for a while'
     tunnel.idle = setTimeout(() => {
       if (tunnel.link.streams === 0) tunnel.link.abort(new RelayError('closed', { what, why }))
@@ -96,7 +96,13 @@ export function openRoute(options: RouteOptions): Route {
   return {
     async open(wish, signal) {
       if (over.signal.aborted) throw RelayError.from(over.signal.reason, what)
-      const tunnel = await withRoom(signal)
+      // Of the many who wait for a tunnel only so many find room in it: each looks again, and takes its place at once.
+      let tunnel = withRoom()
+      while (!tunnel) {
+        const opened = await unlessAborted(another(), signal, what)
+        // One that is over already says why.
+        tunnel = opened.link.isOver ? opened : withRoom()
+      }
       clearTimeout(tunnel.idle)
       try {
         const channel = await tunnel.link.open(wish, signal)
