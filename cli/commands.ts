@@ -166,6 +166,13 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./commands/bench.ts'),
   },
   {
+    name: 'cp',
+    syntax: 'SRC DST',
+    summary: 'copy files and directories to agents, from them, and between them',
+    group: live,
+    load: () => import('./commands/cp.ts'),
+  },
+  {
     name: 'dump',
     syntax: 'RELAY|conn/ID',
     summary: 'what passes through a relay, as it passes',

@@ -12,6 +12,7 @@ import { aliases } from './aliases.ts'
 import { askedKinds } from './asked.ts'
 import { benchKinds } from './bench.ts'
 import { builtInKinds } from './built-in.ts'
+import { copyKinds } from './copy.ts'
 import { dialledAgain, isDialledAgain } from './dial-again.ts'
 import { joinEndpoints } from './dual.ts'
 import { fileKinds } from './files.ts'
@@ -48,6 +49,7 @@ export const kinds: readonly EndpointKind[] = [
   ...fileKinds,
   ...pipeKinds,
   ...httpFileKinds,
+  ...copyKinds,
   ...stdioKinds,
   ...readlineKinds,
   ...memoryKinds,
