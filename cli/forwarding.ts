@@ -36,8 +36,12 @@ export function readPairs(words: readonly string[]): Pair[] {
   return pairs
 }
 
-const listenOf = (word: string) =>
-  readPort(word) === undefined ? word : `TCP4-LISTEN:${word},bind=127.0.0.1,fork`
+function listenOf(word: string): string {
+  if (readPort(word) !== undefined) return `TCP4-LISTEN:${word},bind=127.0.0.1,fork`
+  // As an address it would be an open file of ours.
+  if (/^\d+$/.test(word)) throw usage(`forward ${word}`, 'a port is a number up to 65535')
+  return word
+}
 
 export interface ForwardOptions {
   /** Resolves with the exit code when somebody wants it to end. */

@@ -28,6 +28,7 @@ export async function runPipe(fleet: Fleet, address: string, { stopped, tee }: P
   const target = tunnels.target(address)
   const copies = tee.map(text => bindTarget(text))
   let hasFailed = false
+  let hasGap = false
   await using relay = openRelay(
     {
       id: 'pipe',
@@ -53,7 +54,11 @@ export async function runPipe(fleet: Fleet, address: string, { stopped, tee }: P
           hasFailed = true
           over.reject(error)
         },
-        refused: cause => note(`a copy has a gap: ${cause}`),
+        refused(cause) {
+          // One gap is as bad as many, and a fast input would have thousands.
+          if (!hasGap) note(`a copy has a gap: ${cause}`)
+          hasGap = true
+        },
         failed(error) {
           if (relay.connections.size === 0 || error.what.startsWith('tee')) note(error.message)
         },

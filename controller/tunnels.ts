@@ -118,13 +118,16 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
     throw new RelayError('exhausted', { what, why, fix: 'Try again when some have ended' })
   }
 
+  const placeable = () =>
+    [...mirror.agents.values()].filter(({ value }) => !value.revoked).map(({ value }) => value.name)
+
   function answeringHost(address: Address): Host {
     const { host: name = '', text: what } = address
     const known = mirror.agents.get(name)?.value
     const fix = '`fleetcat agents` shows how they fare'
     if (!known || known.revoked) {
       const why = known ? `agent/${name} was revoked` : `there is no agent called ${name}`
-      const near = known ? undefined : nearest(name, mirror.agents.keys())
+      const near = known ? undefined : nearest(name, placeable())
       throw new RelayError('not-found', { what, why, fix: near ? `Did you mean \`@${near}/\`?` : fix })
     }
     const host = hosts.get(name)
