@@ -1,15 +1,14 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls'
 import { getExtensionData, readTlsClientHello } from 'read-tls-client-hello'
-import { onAccept } from '#relay/endpoints/accept.ts'
-import type { LentReads } from '#relay/endpoints/lent-reads.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { type Arrival, onArrival } from '#tunnel/arrivals.ts'
+import type { Rendezvous } from '#tunnel/rendezvous.ts'
 import { answeringLineLength, ticketInLine, ticketInServerName } from '#tunnel/ticket.ts'
 import { strangerAt } from './actor.ts'
 import type { Alerts } from './alerts.ts'
 import { sourceOf } from './crowd.ts'
-import type { Rendezvous } from './rendezvous.ts'
 import { openStrangers } from './strangers.ts'
 import { openWaitingRoom, type WaitingRoomLimits } from './waiting-room.ts'
 
@@ -86,19 +85,19 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     socket.destroy()
   }
 
-  async function receive(socket: Socket, reads: LentReads | undefined): Promise<void> {
+  async function receive(arrival: Arrival): Promise<void> {
+    const { socket } = arrival
     const peer = peerOf(socket)
     open.add(socket)
     socket.on('error', () => {})
     socket.once('close', () => {
       open.delete(socket)
-      reads?.closed()
       waiting.leave(peer)
     })
     waiting.enter(peer, socket)
     const first = await firstBytes(socket)
     if (!first) return
-    if (first[0] === 'F'.charCodeAt(0)) return void answer(socket, reads, peer)
+    if (first[0] === 'F'.charCodeAt(0)) return void answer(arrival, peer)
     if (first[0] !== handshakeRecord) return refusePlain(socket, first)
     if (first.length >= 5 && first.readUInt16BE(3) > largestRecord)
       return turnAway(socket, 'not-tls', 'record too large')
@@ -113,20 +112,21 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     const ticket = ticketInServerName(serverName ?? '')
     if (ticket !== undefined) {
       waiting.leave(peer)
-      const unmet = options.tunnels.initiator(ticket, { socket, reads })
+      const unmet = options.tunnels.initiator(ticket, arrival)
       if (unmet) socket.end(unrecognizedName, () => turnAway(socket, unmet))
       return
     }
     waiting.queue(peer, () => tlsServer.emit('connection', socket))
   }
 
-  async function answer(socket: Socket, reads: LentReads | undefined, peer: string): Promise<void> {
+  async function answer(arrival: Arrival, peer: string): Promise<void> {
+    const { socket } = arrival
     const line = await lineOf(socket, answeringLineLength)
     if (line === undefined || socket.destroyed) return
     const ticket = ticketInLine(line)
     if (!ticket) return turnAwaySoon(socket, 'unknown-ticket', 'FCAT/1 refused: that is no ticket\n')
     waiting.leave(peer)
-    const unmet = options.tunnels.answering(ticket, { socket, reads })
+    const unmet = options.tunnels.answering(ticket, arrival)
     if (unmet)
       turnAwaySoon(socket, unmet, 'FCAT/1 refused: the ticket was late, was used, or was taken back\n')
   }
@@ -199,12 +199,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     )
     server.listen(options.port, options.host, 1_024, resolve)
   })
-  onAccept(server, (socket, reads) => {
-    // Only tunnels are read by who knows what is lent; nobody else here has to do with half-open connections.
-    socket.allowHalfOpen = false
-    socket.setNoDelay(true)
-    void receive(socket, reads)
-  })
+  onArrival(server, arrival => void receive(arrival))
   const { port } = server.address() as AddressInfo
 
   return {

@@ -5,6 +5,7 @@ import { type Address, parseAddress } from '#relay/address.ts'
 import { bindTarget } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { nearest } from '#relay/nearest.ts'
+import type { Rendezvous } from '#tunnel/rendezvous.ts'
 import { newTicket, ticketMs } from '#tunnel/ticket.ts'
 import { toDuration } from '#wire/duration.ts'
 import { failureOf } from '#wire/failure.ts'
@@ -20,7 +21,6 @@ import type { Host, Hosts } from './hosts.ts'
 import { newId } from './ids.ts'
 import type { Mirror, MirrorChange } from './mirror.ts'
 import type { Placement } from './placement.ts'
-import type { Rendezvous } from './rendezvous.ts'
 
 /** One tunnel that was granted, for as long as it may be there. */
 export interface Tunnel {

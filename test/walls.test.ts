@@ -26,11 +26,9 @@ const allowed: Record<string, readonly string[]> = {
     'relay/nearest.ts',
     'relay/options.ts',
     'relay/timer.ts',
-    // How what arrives on the one port is read and passed on without memory of its own, for the ends of tunnels.
-    'relay/endpoints/accept.ts',
-    'relay/endpoints/lent-reads.ts',
-    'relay/flow.ts',
-    // Tickets, which it mints; the bytes of a tunnel are none of its business.
+    // Tickets, which it mints, and the place where the ends of tunnels meet: it sees no byte of what they say.
+    'tunnel/arrivals.ts',
+    'tunnel/rendezvous.ts',
     'tunnel/ticket.ts',
   ],
   agent: ['proto/gen/', 'disk/', 'relay/', 'identity/', 'tunnel/', 'wire/', 'telemetry/'],

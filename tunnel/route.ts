@@ -115,7 +115,7 @@ export function openRoute(options: RouteOptions): Route {
       }
     },
     async warm(signal) {
-      settle(await withRoom(signal))
+      settle(withRoom() ?? (await unlessAborted(another(), signal, what)))
     },
     cut(reason) {
       let streams = 0

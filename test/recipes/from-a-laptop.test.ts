@@ -1,16 +1,19 @@
+import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { openFleet } from '../e2e/fleet.ts'
 import { needing } from '../resources/needs.ts'
 import { freePort } from '../resources/ports.ts'
-import { postgresNeeds, startPostgres } from '../resources/postgres.ts'
+import { startPostgres } from '../resources/postgres.ts'
 import { launcher, run } from '../resources/program.ts'
 import { openServer } from '../resources/servers.ts'
 import { startSshServer } from '../resources/ssh-server.ts'
 import { follow, readPage, startKept } from './guide.ts'
 
 needing(
-  ...postgresNeeds,
+  'psql',
+  'pg_config',
+  'setpriv',
   'curl',
   'ssh',
   'sshd',
@@ -23,7 +26,11 @@ needing(
     const fleet = held.use(await openFleet())
     const server = await freePort()
     const [database, web] = [await freePort(), await freePort()]
-    held.use(await startPostgres(join(fleet.folder, 'postgresql'), { port: server }))
+    const folder = join(fleet.folder, 'postgresql')
+    await mkdir(folder)
+    await chmod(folder, 0o777)
+    await chmod(fleet.folder, 0o755)
+    held.use(await startPostgres({ folder, port: server }))
     const site = held.use(
       await openServer(socket => {
         socket.once('data', () => socket.end('HTTP/1.0 200 OK\r\n\r\nhello from the web\n')).resume()

@@ -1,7 +1,6 @@
-import type { Socket } from 'node:net'
-import type { LentReads } from '#relay/endpoints/lent-reads.ts'
 import { type FlowEnd, startFlow } from '#relay/flow.ts'
-import type { Ticket } from '#tunnel/ticket.ts'
+import type { Arrival } from './arrivals.ts'
+import type { Ticket } from './ticket.ts'
 
 /** One tunnel as the place where its ends meet knows it. */
 export interface Meeting {
@@ -10,13 +9,6 @@ export interface Meeting {
   joined(): void
   /** It is over: `joined` before, or not at all in time. */
   over(): void
-}
-
-/** One of the two connections of a tunnel. */
-export interface TunnelEnd {
-  readonly socket: Socket
-  /** How it reads without memory of its own, where it can. */
-  readonly reads?: LentReads | undefined
 }
 
 /** Why somebody who came with a ticket was let go. */
@@ -29,8 +21,8 @@ export type Unmet = 'unknown-ticket' | 'used-ticket'
 export interface Rendezvous extends Disposable {
   expect(meeting: Meeting, withinMs: number): void
   /** Takes the connection over, or says why not. */
-  initiator(ticket: Ticket, end: TunnelEnd): Unmet | undefined
-  answering(ticket: Ticket, end: TunnelEnd): Unmet | undefined
+  initiator(ticket: Ticket, end: Arrival): Unmet | undefined
+  answering(ticket: Ticket, end: Arrival): Unmet | undefined
   /** Both ends are cut at once, or never meet. */
   cut(ticket: Ticket): void
   readonly counts: { readonly live: number; readonly waiting: number; readonly bytes: number }
@@ -39,8 +31,8 @@ export interface Rendezvous extends Disposable {
 interface Place {
   readonly meeting: Meeting
   timer: NodeJS.Timeout | undefined
-  initiator: TunnelEnd | undefined
-  answering: TunnelEnd | undefined
+  initiator: Arrival | undefined
+  answering: Arrival | undefined
   isJoined: boolean
 }
 
@@ -59,7 +51,7 @@ export function openRendezvous(): Rendezvous {
     place.meeting.over()
   }
 
-  function arrive(ticket: Ticket, side: 'initiator' | 'answering', end: TunnelEnd): Unmet | undefined {
+  function arrive(ticket: Ticket, side: 'initiator' | 'answering', end: Arrival): Unmet | undefined {
     const place = places.get(ticket)
     if (!place) return 'unknown-ticket'
     if (place[side]) return 'used-ticket'
@@ -72,7 +64,7 @@ export function openRendezvous(): Rendezvous {
     return undefined
   }
 
-  function join(place: Place, initiator: TunnelEnd, answering: TunnelEnd): void {
+  function join(place: Place, initiator: Arrival, answering: Arrival): void {
     clearTimeout(place.timer)
     place.isJoined = true
     live++
@@ -120,7 +112,7 @@ export function openRendezvous(): Rendezvous {
 }
 
 /** As fast as the other side takes it, and no faster. */
-function passOn(from: TunnelEnd, to: TunnelEnd, count: (bytes: number) => void): void {
+function passOn(from: Arrival, to: Arrival, count: (bytes: number) => void): void {
   startFlow(endOf(from), endOf(to), bytes => {
     count(bytes.length)
     return true
@@ -129,7 +121,7 @@ function passOn(from: TunnelEnd, to: TunnelEnd, count: (bytes: number) => void):
   from.socket.once('end', () => to.socket.end())
 }
 
-const endOf = ({ socket, reads }: TunnelEnd): FlowEnd => ({
+const endOf = ({ socket, reads }: Arrival): FlowEnd => ({
   stream: socket,
   borrows: true,
   ...(reads && { lender: reads }),

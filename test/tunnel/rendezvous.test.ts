@@ -1,6 +1,6 @@
 import { setTimeout as after } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { openRendezvous } from '#controller/rendezvous.ts'
+import { openRendezvous } from '#tunnel/rendezvous.ts'
 import { newTicket } from '#tunnel/ticket.ts'
 import { receive, writeUntilStalled } from '../resources/streams.ts'
 import { until } from '../resources/until.ts'
@@ -20,8 +20,8 @@ for (const order of ['initiator first', 'answering first']) {
     rendezvous.expect(meeting, 5_000)
     left.here.write('hello')
     const come = [
-      () => rendezvous.initiator(meeting.ticket, left.there),
-      () => rendezvous.answering(meeting.ticket, right.there),
+      () => rendezvous.initiator(meeting.ticket, { socket: left.there }),
+      () => rendezvous.answering(meeting.ticket, { socket: right.there }),
     ]
     if (order === 'answering first') come.reverse()
     for (const each of come) expect(each()).toBeUndefined()
@@ -42,12 +42,12 @@ test('of fifty at a time with one ticket one is let in, and nobody after the tun
   rendezvous.expect(meeting, 5_000)
   await using held = new AsyncDisposableStack()
   const wires = await Promise.all(Array.from({ length: 50 }, async () => held.use(await openWire())))
-  const unmet = wires.map(({ there }) => rendezvous.initiator(meeting.ticket, there))
+  const unmet = wires.map(({ there }) => rendezvous.initiator(meeting.ticket, { socket: there }))
   expect(unmet.filter(cause => cause === undefined)).toHaveLength(1)
   expect(unmet.filter(cause => cause === 'used-ticket')).toHaveLength(49)
   rendezvous.cut(meeting.ticket)
-  expect(rendezvous.initiator(meeting.ticket, wires[1]!.there)).toBe('unknown-ticket')
-  expect(rendezvous.answering(newTicket(), wires[1]!.there)).toBe('unknown-ticket')
+  expect(rendezvous.initiator(meeting.ticket, { socket: wires[1]!.there })).toBe('unknown-ticket')
+  expect(rendezvous.answering(newTicket(), { socket: wires[1]!.there })).toBe('unknown-ticket')
   await until('the first is cut', () => wires[0]!.there.closed)
   expect(meeting.told).toEqual(['over'])
 })
@@ -58,11 +58,11 @@ test('a ticket that nobody uses, and one whose initiator is reset while it waits
   rendezvous.expect(late, 30)
   rendezvous.expect(left, 5_000)
   await using wire = await openWire()
-  rendezvous.initiator(left.ticket, wire.there)
+  rendezvous.initiator(left.ticket, { socket: wire.there })
   wire.here.resetAndDestroy()
   wire.there.destroy()
   await until('both are over', () => late.told.length + left.told.length === 2)
-  expect(rendezvous.answering(left.ticket, wire.there)).toBe('unknown-ticket')
+  expect(rendezvous.answering(left.ticket, { socket: wire.there })).toBe('unknown-ticket')
   expect(rendezvous.counts).toMatchObject({ live: 0, waiting: 0 })
 })
 
@@ -72,8 +72,8 @@ test('a slow reader at one end holds up the writer at the other; a cut ends both
   await using right = await openWire()
   const meeting = meetingOf()
   rendezvous.expect(meeting, 5_000)
-  rendezvous.initiator(meeting.ticket, left.there)
-  rendezvous.answering(meeting.ticket, right.there)
+  rendezvous.initiator(meeting.ticket, { socket: left.there })
+  rendezvous.answering(meeting.ticket, { socket: right.there })
   for (const [writer, passes] of [
     [left.here, right.there],
     [right.here, left.there],
