@@ -34,7 +34,7 @@ export interface SessionContext {
   readonly revocations: Pick<Revocations, 'obey' | 'banned'>
   readonly dumps: Pick<Dumps, 'begin'>
   readonly probes: Pick<Probes, 'run'>
-  readonly tunnels: Pick<Incoming, 'offered' | 'withdrawn'>
+  readonly tunnels: Pick<Incoming, 'offered' | 'withdrawn' | 'present'>
   readonly outbox: Outbox
   readonly log: Logger
   readonly pulseMs?: number
@@ -128,6 +128,8 @@ export function openSession(cx: SessionContext): Session {
     )
     warnOfClock(clock)
     outbox.attach(attachment)
+    for (const news of cx.tunnels.present())
+      attachment.write({ message: { $case: 'tunnelNews', value: news } })
   }
 
   function received(order: Order, attachment: Attachment) {

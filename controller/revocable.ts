@@ -12,7 +12,8 @@ import type { AgentRecord, OperatorRecord } from './records.ts'
 import type { Condition, Op } from './store/store.ts'
 import type { Tables } from './tables.ts'
 import type { TargetKind } from './target.ts'
-import { answeringAgents, type Tunnels } from './tunnels.ts'
+import { answeringAgents } from './tunnel-addresses.ts'
+import type { Tunnels } from './tunnels.ts'
 
 /** What has to be written, and who has to be asked, so that a target is revoked. */
 export interface Plan {

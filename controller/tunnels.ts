@@ -2,7 +2,6 @@ import type { TunnelNews, TunnelRequest } from '#gen/fleetcat/v1/agent.ts'
 import type { OpenTunnelRequest, OpenTunnelResponse } from '#gen/fleetcat/v1/operator.ts'
 import { type Relay, TunnelGrant } from '#gen/fleetcat/v1/relay.ts'
 import { type Address, parseAddress } from '#relay/address.ts'
-import { bindTarget } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { nearest } from '#relay/nearest.ts'
 import type { Rendezvous } from '#tunnel/rendezvous.ts'
@@ -10,10 +9,8 @@ import { newTicket, ticketMs } from '#tunnel/ticket.ts'
 import { toDuration } from '#wire/duration.ts'
 import { failureOf } from '#wire/failure.ts'
 import { tunnels as tunnelFeature } from '#wire/features.ts'
-import { formatHostPort } from '#wire/host-port.ts'
 import { defaultLeaseMs, leaseMs } from '#wire/lease.ts'
 import { toProblem } from '#wire/problem.ts'
-import { isUnspecified, parsePlace } from '#wire/tunnel.ts'
 import type { Caller } from './access.ts'
 import type { Ledger } from './audit/ledger.ts'
 import { timeLeft } from './expiry.ts'
@@ -21,6 +18,7 @@ import type { Host, Hosts } from './hosts.ts'
 import { newId } from './ids.ts'
 import type { Mirror, MirrorChange } from './mirror.ts'
 import type { Placement } from './placement.ts'
+import { addressesOf, answeringAgents, canonical, checkedTunnel, straightTo } from './tunnel-addresses.ts'
 
 /** One tunnel that was granted, for as long as it may be there. */
 export interface Tunnel {
@@ -89,6 +87,12 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
     else ends.set(end, now)
   }
 
+  function keep(tunnel: Held): void {
+    live.set(tunnel.id, tunnel)
+    count(tunnel.initiator, 1)
+    count(`agent/${tunnel.agent}`, 1)
+  }
+
   function forget(tunnel: Held, reason?: string): boolean {
     if (!live.delete(tunnel.id)) return false
     tunnel.over.resolve(reason)
@@ -145,6 +149,14 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
     return host
   }
 
+  /** A certificate that somebody else has had under the same name may not have expired yet. */
+  function keysOf(end: string): string[] {
+    const [kind = '', name = ''] = end.split('/')
+    const record = (kind === 'agent' ? mirror.agents : mirror.operators).get(name)?.value
+    const isGood = ({ hash }: { hash: string }) => !mirror.deadKeys.has(hash)
+    return record?.keys.filter(isGood).map(({ hash }) => hash) ?? []
+  }
+
   function mint(
     wish: Pick<Tunnel, 'initiator' | 'relayId' | 'address' | 'onward' | 'onwardOf'>,
     offer: { relayName: string; lease: number; purpose: string },
@@ -162,9 +174,7 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
       over: Promise.withResolvers(),
       holder: undefined,
     }
-    live.set(tunnel.id, tunnel)
-    count(tunnel.initiator, 1)
-    count(`agent/${tunnel.agent}`, 1)
+    keep(tunnel)
     rendezvous.expect(
       {
         ticket,
@@ -189,10 +199,17 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
         lease: toDuration(offer.lease),
         onward: [...wish.onward],
         purpose: offer.purpose,
+        initiatorKeys: keysOf(tunnel.initiator),
       },
       () => live.get(tunnel.id) === tunnel,
     )
-    const grant = { nonce: 0n, tunnelId: tunnel.id, ticket, agent: host.name, straight: straightTo(host) }
+    const grant = {
+      tunnelId: tunnel.id,
+      ticket,
+      agent: host.name,
+      straight: straightTo(host),
+      keys: keysOf(`agent/${host.name}`),
+    }
     return { tunnel, grant: TunnelGrant.fromPartial(grant) }
   }
 
@@ -203,7 +220,8 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
     const denied = (why: string) => new RelayError('denied', { what: address, why })
     if (!placement.runsOn(relay, host.name))
       throw denied(`relay/${relay.name} does not run on agent/${host.name}`)
-    if (!addressesOf(relay).includes(address)) throw denied(`relay/${relay.name} has no such address`)
+    if (!addressesOf(relay).map(canonical).includes(canonical(address)))
+      throw denied(`relay/${relay.name} has no such address`)
     if (timeLeft(relay) === 0)
       throw new RelayError('expired', { what: address, why: 'the time of the relay is over' })
     return relay
@@ -254,18 +272,52 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
     return held(tunnel, TunnelGrant.fromPartial({ tunnelId, agent: tunnel.agent }), signal)
   }
 
+  /**
+   * A tunnel that goes straight, of which this controller does not know: it has started since, or the agent was not heard
+   * when the tunnel was taken back. It stays if a relay still has it.
+   */
+  function adopted(agent: string, { tunnelId, initiator, relayId, address }: TunnelNews): Held | undefined {
+    const tunnel: Held = {
+      id: tunnelId,
+      initiator,
+      agent,
+      relayId,
+      address: `@${agent}/${address}`,
+      onward: [],
+      onwardOf: '',
+      state: 'straight',
+      ticket: '',
+      over: Promise.withResolvers(),
+      holder: undefined,
+    }
+    const why = relayId === '' ? 'the call that it belonged to has ended' : whyGone(tunnel)
+    if (why) {
+      hosts.get(agent)?.session?.tunnelWithdrawal({ tunnelId, reason: why })
+      return undefined
+    }
+    keep(tunnel)
+    return tunnel
+  }
+
+  /** Why a tunnel has no right to be any more, if it has none. */
+  function whyGone({ relayId, initiator, agent, address }: Tunnel): string | undefined {
+    const relay = mirror.relaysById.get(relayId)
+    const [kind = '', name = ''] = initiator.split('/')
+    const people = kind === 'agent' ? mirror.agents : mirror.operators
+    if (people.get(name)?.value.revoked ?? mirror.agents.get(agent)?.value.revoked)
+      return 'one of its ends was revoked'
+    if (relayId === '') return undefined
+    const isIts =
+      relay && placement.runsOn(relay, name) && addressesOf(relay).map(canonical).includes(canonical(address))
+    return isIts ? undefined : 'its relay has ended, or has it no more'
+  }
+
   /** Only what the change may concern is looked at. */
   function look({ everything, relayIds, agents, operators, relabelled }: MirrorChange): void {
     if (!everything && relayIds.length + agents.length + operators.length + relabelled.length === 0) return
     for (const tunnel of [...live.values()]) {
-      const { relayId, initiator, agent, address } = tunnel
-      const relay = mirror.relaysById.get(relayId)
-      const [kind = '', name = ''] = initiator.split('/')
-      const people = kind === 'agent' ? mirror.agents : mirror.operators
-      const gone = people.get(name)?.value.revoked ?? mirror.agents.get(agent)?.value.revoked
-      const isIts = relay && placement.runsOn(relay, name) && addressesOf(relay).includes(address)
-      if (gone) withdraw(tunnel, 'one of its ends was revoked')
-      else if (relayId && !isIts) withdraw(tunnel, 'its relay has ended, or has it no more')
+      const why = whyGone(tunnel)
+      if (why) withdraw(tunnel, why)
     }
   }
 
@@ -283,7 +335,7 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
     },
     async *open(request, caller, signal) {
       const { purpose, onward } = request
-      const address = checked(request)
+      const address = checkedTunnel(request)
       const initiator = `operator/${caller.name}`
       if (request.tunnelId) return yield* takenOver(request, initiator, signal)
       const target = `agent/${address.host}`
@@ -307,8 +359,9 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
       })
       yield* held(tunnel, grant, signal)
     },
-    heard(agent, { tunnelId, straight, ended }) {
-      const tunnel = live.get(tunnelId)
+    heard(agent, news) {
+      const { tunnelId, straight, ended } = news
+      const tunnel = live.get(tunnelId) ?? (ended ? undefined : adopted(agent, news))
       if (tunnel?.agent !== agent) return
       if (straight) tunnel.state = 'straight'
       if (ended) forget(tunnel)
@@ -330,51 +383,11 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
       // Those of which only the agents know, since this controller has started.
       for (const { name, connections } of hosts.all()) {
         for (const { initiator, target } of connections.values())
-          if (initiator === end || (place && target.startsWith(place))) found.add(name)
+          if (initiator === end || (place && target.toLowerCase().startsWith(place))) found.add(name)
       }
       return [...found].filter(name => `agent/${name}` !== end)
     },
     [Symbol.dispose]: stop,
-  }
-}
-
-/** The addresses of a relay that are on other hosts, as they are written there. */
-export function addressesOf({ spec }: Relay): string[] {
-  return [...(spec?.targets ?? []), ...(spec?.tee ?? [])].filter(address => address.startsWith('@'))
-}
-
-/** The agents that open addresses for others in this relay. */
-export function answeringAgents(relay: Relay): string[] {
-  const names = addressesOf(relay).map(address => address.slice(1, address.indexOf('/')).toLowerCase())
-  return [...new Set(names)]
-}
-
-function checked({ address, purpose, onward }: OpenTunnelRequest): Address {
-  const what = `tunnel to ${address}`
-  for (const each of [address, ...onward]) {
-    const { host } = bindTarget(each).address
-    if (host !== undefined) continue
-    throw new RelayError('usage', {
-      what,
-      why: `\`${each}\` names no agent`,
-      fix: 'Write `@AGENT/ADDRESS`, e.g. `@db-1/TCP4:127.0.0.1:5432`',
-    })
-  }
-  if (!/^[a-z]{1,20}$/.test(purpose))
-    throw new RelayError('usage', { what, why: 'it does not say in a word what it is for' })
-  return parseAddress(address)
-}
-
-/** An agent that listens on all its addresses is reached where its session comes from. */
-function straightTo({ hello, peer }: Host): string[] {
-  if (!hello?.tunnelListen) return []
-  try {
-    const place = parsePlace(hello.tunnelListen)
-    if (!isUnspecified(place.host)) return [formatHostPort(place)]
-    const host = peer.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
-    return [formatHostPort({ host, port: place.port })]
-  } catch {
-    return []
   }
 }
 

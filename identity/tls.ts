@@ -1,6 +1,7 @@
 import { constants, X509Certificate } from 'node:crypto'
 import tls, { type ConnectionOptions, type PeerCertificate, type TlsOptions } from 'node:tls'
 import { IdentityError } from './errors.ts'
+import { fingerprintOf } from './keys.ts'
 import { clusterOf, controllerServerName, type Identity, identityOf } from './name.ts'
 
 /** PEM texts: a key, its leaf alone, and the authority that signed it. */
@@ -58,7 +59,7 @@ const tunnelCiphers = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA2
  */
 export function tunnelClientOptions(
   { key, cert, ca }: TlsIdentity,
-  expected: Pick<Identity, 'kind' | 'name'>,
+  expected: Omit<Expected, 'cluster'>,
 ): ConnectionOptions {
   const cluster = clusterOf(soleCertificate(ca))
   return {
@@ -89,11 +90,27 @@ export function tunnelServerOptions({ key, cert, ca }: TlsIdentity): TlsOptions 
   }
 }
 
+/** Somebody in particular: a name may have had other holders, whose certificates have not expired yet. */
+export interface Expected extends Identity {
+  /** The fingerprints of the keys that the controller has let in under the name. Any will do if absent. */
+  readonly keys?: readonly string[]
+}
+
 /** Why a certificate is not of exactly this one, or undefined when it is. Presumes that its chain was verified. */
-export function strangerProblem(raw: Buffer, expected: Identity): Error | undefined {
+export function strangerProblem(raw: Buffer, expected: Expected): Error | undefined {
   try {
     const { cluster, kind, name } = identityOf(raw)
-    if (cluster === expected.cluster && kind === expected.kind && name === expected.name) return undefined
+    const isNamed = cluster === expected.cluster && kind === expected.kind && name === expected.name
+    const { keys } = expected
+    if (isNamed && (!keys || keys.includes(fingerprintOf(new X509Certificate(raw).publicKey))))
+      return undefined
+    if (isNamed) {
+      throw new IdentityError('untrusted', {
+        what: 'tunnel refused',
+        why: `the key at its other end is none that ${kind}/${name} has now`,
+        fix: 'Somebody uses an old certificate of that name: look at what lies between',
+      })
+    }
     return new IdentityError('untrusted', {
       what: 'tunnel refused',
       why: `at its other end is ${kind}/${name} of ${cluster}, and it was to be ${expected.kind}/${expected.name}`,

@@ -1,7 +1,6 @@
 import { connect, createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
-import type { Identity } from '#identity/name.ts'
-import { strangerProblem, type TlsIdentity, tunnelServerOptions } from '#identity/tls.ts'
+import { type Expected, strangerProblem, type TlsIdentity, tunnelServerOptions } from '#identity/tls.ts'
 import type { TunnelWay } from '#relay/endpoint.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Place } from './dial.ts'
@@ -9,10 +8,10 @@ import { openGuests } from './guests.ts'
 import { answeringLine, type Ticket, ticketInServerName, ticketMs } from './ticket.ts'
 
 /** One tunnel that this host is to answer. */
-export interface Expected {
+export interface ExpectedTunnel {
   readonly ticket: Ticket
   /** Who has to be at the other end, and nobody else. */
-  readonly peer: Identity
+  readonly peer: Expected
 }
 
 /** Why somebody who came with a ticket, or without one, was let go. */
@@ -36,7 +35,7 @@ export interface Answering extends AsyncDisposable {
    * Waits for whoever has the ticket: through the controller, to which it goes itself, and straight if it listens. The
    * first who proves to be the one that was named uses the ticket up.
    */
-  expect(expected: Expected): void
+  expect(expected: ExpectedTunnel): void
   /** Nobody is expected with this ticket any more. */
   withdraw(ticket: Ticket): void
   /** Lets initiators come straight. Rejects with a RelayError when it cannot listen there. */
@@ -44,7 +43,7 @@ export interface Answering extends AsyncDisposable {
 }
 
 interface Waiting {
-  readonly expected: Expected
+  readonly expected: ExpectedTunnel
   readonly leg: Socket
   readonly timer: NodeJS.Timeout
 }

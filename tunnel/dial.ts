@@ -1,7 +1,6 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import type { Identity } from '#identity/name.ts'
-import { type TlsIdentity, tunnelClientOptions } from '#identity/tls.ts'
+import { type Expected, type TlsIdentity, tunnelClientOptions } from '#identity/tls.ts'
 import type { TunnelWay } from '#relay/endpoint.ts'
 import { RelayError } from '#relay/errors.ts'
 import { serverNameOf, type Ticket } from './ticket.ts'
@@ -16,7 +15,7 @@ export interface Grant {
   readonly tunnelId: string
   readonly ticket: Ticket
   /** Who has to be at the other end, and nobody else. */
-  readonly peer: Pick<Identity, 'kind' | 'name'>
+  readonly peer: Omit<Expected, 'cluster'>
   /** Where the answering agent can be reached without the controller, if it offers that. */
   readonly straight: readonly Place[]
 }

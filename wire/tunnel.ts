@@ -3,12 +3,12 @@ import { type HostPort, parseHostPort } from './host-port.ts'
 import { fromProblem } from './problem.ts'
 
 /** The right to open a tunnel, as the controller gives it. Throws the RelayError that it gives instead. */
-export function fromGrant({ tunnelId, ticket, agent, straight, problem }: TunnelGrant, what: string) {
+export function fromGrant({ tunnelId, ticket, agent, straight, problem, keys }: TunnelGrant, what: string) {
   if (problem) throw fromProblem(problem).within(what)
   return {
     tunnelId,
     ticket,
-    peer: { kind: 'agent' as const, name: agent },
+    peer: { kind: 'agent' as const, name: agent, keys },
     straight: straight.map(text => parsePlace(text)),
   }
 }

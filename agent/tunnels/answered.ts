@@ -19,6 +19,7 @@ import type { Outgoing } from './outgoing.ts'
 /** One tunnel that this host answers: a relay whose clients come out of it. */
 export interface Answered {
   readonly offer: TunnelOffer
+  readonly way: TunnelWay
   readonly relay: RunningRelay
   /** Resolves when tunnel and connections are gone, with the reason. */
   readonly over: Promise<RelayError>
@@ -105,6 +106,7 @@ export function openAnswered(
 
   return {
     offer,
+    way,
     relay,
     over,
     async abort(reason) {

@@ -39,6 +39,8 @@ export interface Incoming extends AsyncDisposable {
   /** Lets initiators come straight. Rejects with a RelayError when it cannot listen there. */
   listen(place: Place): Promise<Place>
   offered(offer: TunnelOffer): void
+  /** What a controller has to hear that may not know: the tunnels that do not go through it. */
+  present(): TunnelNews[]
   withdrawn(tunnelId: string, reason: string): void
   cutRelay(relayId: string, reason: RelayError): Promise<Cut>
   /** All whose other end it is: `operator/ann`. */
@@ -68,12 +70,12 @@ export function openIncoming(cx: IncomingContext): Incoming {
       const offer = offers.get(ticket)
       offers.delete(ticket)
       cx.lengthsChanged()
-      if (offer) cx.news({ tunnelId: offer.tunnelId, straight: false, ended: true })
+      if (offer) cx.news(newsOf(offer, { straight: false, ended: true }))
       log.debug({ event: 'tunnel.unanswered', tunnel: offer?.tunnelId, why: why.message }, 'no tunnel came')
     },
     dropped(cause, from) {
       dropped.set(cause, (dropped.get(cause) ?? 0) + 1)
-      log.warn({ event: 'tunnel.dropped', cause, from }, 'somebody who came for a tunnel was turned away')
+      log.debug({ event: 'tunnel.dropped', cause, from }, 'somebody who came for a tunnel was turned away')
     },
   })
 
@@ -86,11 +88,11 @@ export function openIncoming(cx: IncomingContext): Incoming {
     live.set(tunnelId, tunnel)
     const about = { tunnel: tunnelId, from: initiator, to: address, way, ...(purpose && { purpose }) }
     log.info({ event: 'tunnel.answered', ...about }, 'tunnel answered')
-    if (way === 'straight') cx.news({ tunnelId, straight: true, ended: false })
+    if (way === 'straight') cx.news(newsOf(offer, { straight: true, ended: false }))
     void tunnel.over.then(why => {
       live.delete(tunnelId)
       cx.lengthsChanged()
-      cx.news({ tunnelId, straight: way === 'straight', ended: true })
+      cx.news(newsOf(offer, { straight: way === 'straight', ended: true }))
       log.info({ event: 'tunnel.closed', ...about, why: why.message }, 'tunnel closed')
     })
   }
@@ -131,8 +133,13 @@ export function openIncoming(cx: IncomingContext): Incoming {
       if (cx.isRevoked(offer.relayId) || (kind !== 'agent' && kind !== 'operator')) return
       offers.set(offer.ticket, offer)
       cx.lengthsChanged()
-      answering.expect({ ticket: offer.ticket, peer: { cluster: cx.cluster, kind, name } })
+      const peer = { cluster: cx.cluster, kind, name, keys: offer.initiatorKeys } as const
+      answering.expect({ ticket: offer.ticket, peer })
     },
+    present: () =>
+      [...live.values()]
+        .filter(({ way }) => way === 'straight')
+        .map(({ offer }) => newsOf(offer, { straight: true, ended: false })),
     withdrawn(tunnelId, reason) {
       const why = new RelayError('revoked', { what: 'the tunnel', why: reason })
       keep(cut(offer => offer.tunnelId === tunnelId, why))
@@ -163,4 +170,11 @@ export function openIncoming(cx: IncomingContext): Incoming {
       await Promise.all(closing)
     },
   }
+}
+
+function newsOf(
+  { tunnelId, initiator, relayId, address }: TunnelOffer,
+  state: Pick<TunnelNews, 'straight' | 'ended'>,
+): TunnelNews {
+  return { tunnelId, initiator, relayId, address, ...state }
 }

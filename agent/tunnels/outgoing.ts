@@ -96,7 +96,8 @@ export function openOutgoing(
     },
     cutAgent(agent, reason) {
       let cut = 0
-      for (const [address, route] of routes) if (address.startsWith(`@${agent}/`)) cut += route.cut(reason)
+      for (const [address, route] of routes)
+        if (address.toLowerCase().startsWith(`@${agent}/`)) cut += route.cut(reason)
       return cut
     },
     async [Symbol.asyncDispose]() {

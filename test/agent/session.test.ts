@@ -88,7 +88,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     revocations,
     dumps: { begin() {} },
     probes: { run: async ({ probeId }) => ({ probeId, result: undefined }) },
-    tunnels: { offered() {}, withdrawn() {} },
+    tunnels: { offered() {}, withdrawn() {}, present: () => [] },
     outbox,
     log,
     ...more,

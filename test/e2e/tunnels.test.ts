@@ -8,6 +8,7 @@ import { type Fleet, openFleet } from './fleet.ts'
 interface ConnectionItem {
   readonly id: string
   readonly agent: string
+  readonly tunnel?: { readonly answeredBy: string; readonly initiator: string; readonly way: string }
 }
 
 async function openPair({ straight = false } = {}) {
@@ -21,10 +22,10 @@ async function openPair({ straight = false } = {}) {
   return { target, fleet, controller, a, b, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }
 
-async function createWeb(fleet: Fleet, target: TestServer): Promise<number> {
+async function createWeb(fleet: Fleet, target: TestServer, lease = '5s'): Promise<number> {
   const listen = 'TCP4-LISTEN:0,bind=127.0.0.1,fork'
   const to = `@b/TCP4:127.0.0.1:${target.port}`
-  await fleet.cat(['create', 'web', '--on', 'a', '--lease', '5s', listen, to, '--wait'])
+  await fleet.cat(['create', 'web', '--on', 'a', '--lease', lease, listen, to, '--wait'])
   const { items } = await fleet.json(['list'])
   return Number(items[0].status.agents[0].local[0].split(':').at(-1))
 }
@@ -39,6 +40,16 @@ async function speaking(port: number) {
 const connectionsOf = async (fleet: Fleet): Promise<ConnectionItem[]> =>
   (await fleet.json(['connections'])).items
 
+/** The connections through tunnels, once the agents at both ends have told of each. */
+function bothEndsOf(fleet: Fleet, count: number): Promise<ConnectionItem[]> {
+  return until('both ends have told of each', async () => {
+    const { items } = await fleet.json(['agents'])
+    const told = items.map(({ status }: { status: { connections: number } }) => status.connections)
+    const found = await connectionsOf(fleet)
+    return found.length === count && told.every((each: number) => each === count) && found
+  })
+}
+
 const agentsOf = (items: { readonly agent: string }[]) => items.map(({ agent }) => agent).sort()
 
 for (const straight of [false, true]) {
@@ -49,14 +60,19 @@ for (const straight of [false, true]) {
       const { fleet, target, b } = pair
       const port = await createWeb(fleet, target)
       using user = await speaking(port)
-      await until('both ends list it', async () => (await connectionsOf(fleet)).length === 2)
-      expect(agentsOf(await connectionsOf(fleet))).toEqual(['a', 'b'])
+      const [listed] = await bothEndsOf(fleet, 1)
+      expect(listed).toMatchObject({
+        agent: 'a',
+        tunnel: { initiator: 'agent/a', answeredBy: 'b', way: straight ? 'straight' : 'controller' },
+      })
       await b.says(new RegExp(`"event":"tunnel.answered".*"way":"${straight ? 'straight' : 'controller'}"`))
 
       const { receipts } = await fleet.json(['revoke', 'relay/web'])
       expect(agentsOf(receipts)).toEqual(['a', 'b'])
       for (const receipt of receipts) expect(receipt).toMatchObject({ verdict: 'cut' })
-      // How many each says it has cut is left open: the withdrawal of the tunnel may be quicker than the orders.
+      // Which of the two was first: the other finds it cut already.
+      const cut = receipts.map(({ connectionsCut }: { connectionsCut: number }) => connectionsCut)
+      expect(Math.max(...cut)).toBe(1)
       await until('the user is cut', user.closed)
       await until('the target is left', () => target.sockets.size === 0)
       expect(await connectionsOf(fleet)).toEqual([])
@@ -68,11 +84,9 @@ for (const straight of [false, true]) {
       const port = await createWeb(fleet, target)
       using first = await speaking(port)
       using second = await speaking(port)
-      const items = await until('all are listed', async () => {
-        const found = await connectionsOf(fleet)
-        return found.length === 4 ? found : undefined
-      })
-      await fleet.cat(['revoke', `conn/${items.find(({ agent }) => agent === 'b')?.id}`])
+      const items = await bothEndsOf(fleet, 2)
+      const { receipts } = await fleet.json(['revoke', `conn/${items[0]?.id}`])
+      expect(agentsOf(receipts)).toEqual(['a', 'b'])
       await until('one is cut at both ends', async () => {
         return target.sockets.size === 1 && first.closed() !== second.closed()
       })
@@ -107,12 +121,12 @@ test('an answering agent that was stopped for longer than its lease passes not o
 test('a straight tunnel outlives its controller, and a revoke after that cuts it', async () => {
   await using pair = await openPair({ straight: true })
   const { fleet, target, controller } = pair
-  const port = await createWeb(fleet, target)
+  const port = await createWeb(fleet, target, '60s')
   using user = await speaking(port)
   controller.kill('SIGKILL')
   await controller.ended
   await fleet.startController()
-  await until('both agents are back', async () => (await connectionsOf(fleet)).length === 2)
+  await bothEndsOf(fleet, 1)
   user.socket.write(' again')
   await until('it carries', () => user.heard() === 'hello again')
   const { receipts } = await fleet.json(['revoke', 'relay/web'])

@@ -1,7 +1,9 @@
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { createAuthority } from '#identity/ca.ts'
+import { fingerprintOf } from '#identity/keys.ts'
 import { type TlsIdentity, tunnelClientOptions } from '#identity/tls.ts'
 import type { RelayError } from '#relay/errors.ts'
 import { type AnsweringOptions, type Dropped, openAnswering } from '#tunnel/answer.ts'
@@ -17,6 +19,8 @@ import { never, opening } from '../tunnel/links.ts'
 const canary = 'the canary that nobody between may see'
 let fleet: Fleet
 const wrong: Record<string, TlsIdentity> = {}
+const earlier = 'an earlier holder of the name, whose certificate is still good'
+let earlierA: TlsIdentity
 
 beforeAll(async () => {
   fleet = await openIdentities()
@@ -28,6 +32,8 @@ beforeAll(async () => {
   wrong['an agent of the same name under another authority'] = await issued(other, 'agent', 'b')
   const elsewhere = await createAuthority({ cluster: 'test' })
   wrong['an agent of the same name in another cluster'] = await issued(elsewhere, 'agent', 'b')
+  wrong[earlier] = await issued(authority, 'agent', 'b')
+  earlierA = await issued(authority, 'agent', 'a')
 })
 
 /** The answering end of one host, which keeps what came of it. All that is said in its links comes back. */
@@ -83,6 +89,9 @@ test('what goes through the place where the ends meet cannot be read there', asy
   expect(joiner.seen().includes('192.0.2.1')).toBe(false)
 })
 
+const keyOf = ({ cert }: TlsIdentity) => [fingerprintOf(new X509Certificate(cert).publicKey)]
+const peerA = () => ({ cluster: 'prod', kind: 'agent' as const, name: 'a', keys: keyOf(fleet.a) })
+
 describe('when a controller joins the wrong ends', () => {
   for (const who of [
     'another agent',
@@ -90,13 +99,14 @@ describe('when a controller joins the wrong ends', () => {
     'a controller',
     'an agent of the same name under another authority',
     'an agent of the same name in another cluster',
+    earlier,
   ]) {
     test(`the initiator refuses ${who} that answers, and says nothing to it`, async () => {
       await using joiner = await openJoiner()
       const end = openEnd({ ...wrong[who]!, ca: fleet.authority.certificatePem }, joiner.place)
       await using answering = end.answering
-      const grant = grantTo('b')
-      answering.expect({ ticket: grant.ticket, peer: { cluster: 'prod', kind: 'agent', name: 'a' } })
+      const grant = grantTo('b', [], keyOf(fleet.b))
+      answering.expect({ ticket: grant.ticket, peer: peerA() })
       const dialling = { grant, identity: fleet.a, controller: joiner.place, signal: never }
       expect(await failure(dialTunnel(dialling))).toMatchObject({ name: 'RelayError' })
       expect(end.answered).toEqual([])
@@ -106,9 +116,10 @@ describe('when a controller joins the wrong ends', () => {
       await using joiner = await openJoiner()
       const end = openEnd(fleet.b, joiner.place)
       await using answering = end.answering
-      const grant = grantTo('b')
-      answering.expect({ ticket: grant.ticket, peer: { cluster: 'prod', kind: 'agent', name: 'a' } })
-      const identity = { ...wrong[who]!, ca: fleet.authority.certificatePem }
+      const grant = grantTo('b', [], keyOf(fleet.b))
+      answering.expect({ ticket: grant.ticket, peer: peerA() })
+      const comes = who === earlier ? earlierA : wrong[who]!
+      const identity = { ...comes, ca: fleet.authority.certificatePem }
       const came = await dialTunnel({ grant, identity, controller: joiner.place, signal: never }).catch(
         () => undefined,
       )

@@ -75,10 +75,14 @@ export async function openJoiner(): Promise<Joiner> {
   }
 }
 
-export const grantTo = (name: string, straight: { host: string; port: number }[] = []) => ({
+export const grantTo = (
+  name: string,
+  straight: { host: string; port: number }[] = [],
+  keys?: readonly string[],
+) => ({
   tunnelId: 't-1',
   ticket: newTicket(),
-  peer: { kind: 'agent' as const, name },
+  peer: { kind: 'agent' as const, name, ...(keys && { keys }) },
   straight,
 })
 

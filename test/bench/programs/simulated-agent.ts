@@ -120,7 +120,7 @@ export function simulateAgent(
       },
       lengthsChanged: lease.lengthsChanged,
     },
-    tunnels: { offered() {}, withdrawn() {} },
+    tunnels: { offered() {}, withdrawn() {}, present: () => [] },
     dumps: { begin() {} },
     probes: { run: async ({ probeId }) => ({ probeId, result: undefined }) },
     tombstones: forgetful(),

@@ -85,6 +85,10 @@ export interface TunnelNews {
   /** The initiator has come straight, and not by way of the controller. */
   straight: boolean;
   ended: boolean;
+  /** As it was offered: a controller may have started anew since. */
+  initiator: string;
+  relayId: string;
+  address: string;
 }
 
 /** A certificate for what a relay of this agent speaks TLS with. What it is for the relay's addresses say, not the agent. */
@@ -239,6 +243,8 @@ export interface TunnelOffer {
   onward: string[];
   /** What the operator does with it: `forward`. */
   purpose: string;
+  /** The fingerprints of the keys that the initiator may have. */
+  initiatorKeys: string[];
 }
 
 /** It has no right to be any more: it closes, with all that goes through it. */
@@ -796,7 +802,7 @@ export const TunnelRequest: MessageFns<TunnelRequest> = {
 };
 
 function createBaseTunnelNews(): TunnelNews {
-  return { tunnelId: "", straight: false, ended: false };
+  return { tunnelId: "", straight: false, ended: false, initiator: "", relayId: "", address: "" };
 }
 
 export const TunnelNews: MessageFns<TunnelNews> = {
@@ -809,6 +815,15 @@ export const TunnelNews: MessageFns<TunnelNews> = {
     }
     if (message.ended !== false) {
       writer.uint32(24).bool(message.ended);
+    }
+    if (message.initiator !== "") {
+      writer.uint32(34).string(message.initiator);
+    }
+    if (message.relayId !== "") {
+      writer.uint32(42).string(message.relayId);
+    }
+    if (message.address !== "") {
+      writer.uint32(50).string(message.address);
     }
     return writer;
   },
@@ -850,6 +865,30 @@ export const TunnelNews: MessageFns<TunnelNews> = {
             message.ended = reader.bool();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.initiator = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.relayId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -870,6 +909,9 @@ export const TunnelNews: MessageFns<TunnelNews> = {
     message.tunnelId = object.tunnelId ?? "";
     message.straight = object.straight ?? false;
     message.ended = object.ended ?? false;
+    message.initiator = object.initiator ?? "";
+    message.relayId = object.relayId ?? "";
+    message.address = object.address ?? "";
     return message;
   },
 };
@@ -2328,6 +2370,7 @@ function createBaseTunnelOffer(): TunnelOffer {
     lease: undefined,
     onward: [],
     purpose: "",
+    initiatorKeys: [],
   };
 }
 
@@ -2359,6 +2402,9 @@ export const TunnelOffer: MessageFns<TunnelOffer> = {
     }
     if (message.purpose !== "") {
       writer.uint32(74).string(message.purpose);
+    }
+    for (const v of message.initiatorKeys) {
+      writer.uint32(82).string(v!);
     }
     return writer;
   },
@@ -2448,6 +2494,14 @@ export const TunnelOffer: MessageFns<TunnelOffer> = {
             message.purpose = reader.string();
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.initiatorKeys.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2476,6 +2530,7 @@ export const TunnelOffer: MessageFns<TunnelOffer> = {
       : undefined;
     message.onward = object.onward?.map((e) => e) || [];
     message.purpose = object.purpose ?? "";
+    message.initiatorKeys = object.initiatorKeys?.map((e) => e) || [];
     return message;
   },
 };

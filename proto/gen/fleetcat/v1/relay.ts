@@ -381,7 +381,11 @@ export interface TunnelGrant {
   agent: string;
   /** `HOST:PORT` where that agent can be reached without the controller. May be none. */
   straight: string[];
-  problem: Problem | undefined;
+  problem:
+    | Problem
+    | undefined;
+  /** The fingerprints of the keys that it may have: another holder of its name is not meant. */
+  keys: string[];
 }
 
 /** A durable order to cut. It stays when what it names is gone. */
@@ -2182,7 +2186,7 @@ export const Connection: MessageFns<Connection> = {
 };
 
 function createBaseTunnelGrant(): TunnelGrant {
-  return { nonce: 0n, tunnelId: "", ticket: "", agent: "", straight: [], problem: undefined };
+  return { nonce: 0n, tunnelId: "", ticket: "", agent: "", straight: [], problem: undefined, keys: [] };
 }
 
 export const TunnelGrant: MessageFns<TunnelGrant> = {
@@ -2207,6 +2211,9 @@ export const TunnelGrant: MessageFns<TunnelGrant> = {
     }
     if (message.problem !== undefined) {
       Problem.encode(message.problem, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.keys) {
+      writer.uint32(58).string(v!);
     }
     return writer;
   },
@@ -2272,6 +2279,14 @@ export const TunnelGrant: MessageFns<TunnelGrant> = {
             message.problem = Problem.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.keys.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2297,6 +2312,7 @@ export const TunnelGrant: MessageFns<TunnelGrant> = {
     message.problem = (object.problem !== undefined && object.problem !== null)
       ? Problem.fromPartial(object.problem)
       : undefined;
+    message.keys = object.keys?.map((e) => e) || [];
     return message;
   },
 };
