@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream'
 import { type Negotiation, type NegotiationParts, negotiation, type Side } from './negotiation.ts'
+import { endWhenQuiet } from './quiet-end.ts'
 import { escaped, lineEndWriter, telnetOptions, telnetParser } from './telnet.ts'
 
 /** What is made of what a telnet peer says beside its data. */
@@ -14,6 +15,8 @@ export interface TelnetParts extends Pick<NegotiationParts, 'allowed'> {
   /** What was said to the peer has gone on its way, after there was too much of it. */
   caughtUp?(): void
   closed?(): void
+  /** The end of writing is not told the peer; so much silence after it is the end of reading. It is told if absent. */
+  readonly endAfterMs?: number
 }
 
 /** The data of a telnet conversation, and a way to say what is none. */
@@ -94,6 +97,7 @@ export function telnetStream(inner: Duplex, parts: TelnetParts): TelnetStream {
         })
       } else {
         heardBytes -= next.length
+        quiet?.heard()
         if (!stream.push(next)) setFull(true)
       }
     }
@@ -145,14 +149,20 @@ export function telnetStream(inner: Duplex, parts: TelnetParts): TelnetStream {
       if (isHeld) held = { chunk, done }
       else write(chunk, done)
     },
-    final: done => void inner.end(done),
+    final(done) {
+      if (!quiet) return void inner.end(done)
+      done()
+      quiet.begin()
+    },
     destroy(error, done) {
+      quiet?.stop()
       heard.length = 0
       held = undefined
       parts.closed?.()
       done(error)
     },
   })
+  const quiet = parts.endAfterMs === undefined ? undefined : endWhenQuiet(stream, parts.endAfterMs)
   // Between pumps nobody may be listening, and an error that nobody hears ends the process.
   stream.on('error', () => {})
   inner.on('drain', () => {
