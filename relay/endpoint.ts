@@ -273,6 +273,11 @@ export interface Endpoint {
   readonly dialer?: Dialer
   readonly acceptor?: Acceptor
   /**
+   * Of what is at work with nobody there, as the log of a serial port: called when the relay listens, and what it
+   * resolves with is disposed when it listens no more. Rejects with a RelayError, and then the relay does not listen.
+   */
+  attend?(cx: OpenContext): Promise<AsyncDisposable>
+  /**
    * Of a target with one thing to do: is it still to be done? A listener without `fork` then waits for another
    * connection after its one is over. What has been done stays done for as long as the address is bound.
    */

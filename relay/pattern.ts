@@ -273,6 +273,8 @@ const narrowing: Readonly<Record<string, { readonly unless: string }>> = {
   rdonly: { unless: 'wronly' },
   wronly: { unless: 'rdonly' },
   append: { unless: 'rdonly' },
+  // A port cannot be written without being read.
+  watch: { unless: '' },
 }
 
 /** Options that only add a right: a permit that mentions them covers an address without them too. */

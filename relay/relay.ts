@@ -63,6 +63,7 @@ export function openRelay(
   let admission: Admission | undefined
   let listener: Listener | undefined
   let dumping: AsyncDisposable | undefined
+  const attending: AsyncDisposable[] = []
   /** Admitted by the listener, and not yet taken from it. */
   let arriving = 0
   /** The listener has asked `screen` about source and rate by the time that it asks `admit`. */
@@ -252,6 +253,14 @@ export function openRelay(
     }
   }
 
+  /** What its targets do with nobody there. */
+  const attend = async () => {
+    for (const target of plan.targets) {
+      const cx = { ...dialing, signal: listening.signal }
+      for (const { attend } of target.halves ?? [target]) if (attend) attending.push(await attend(cx))
+    }
+  }
+
   /** When all connections are over: what they have said last is dumped too. */
   const stopLooking = async () => {
     for (const watcher of watchers) watcher.close()
@@ -263,6 +272,8 @@ export function openRelay(
     try {
       await startDump()
       if (listening.signal.aborted) return
+      await attend()
+      if (listening.signal.aborted) return
       listener = await listen()
       if (listening.signal.aborted) return
       arriving = 0
@@ -271,6 +282,7 @@ export function openRelay(
     } finally {
       await listener?.[Symbol.asyncDispose]()
       listener = undefined
+      for (const attended of attending.splice(0)) await attended[Symbol.asyncDispose]()
     }
   }
 

@@ -13,19 +13,6 @@ export interface AbsentKind {
   readonly instead?: string
 }
 
-const termios = [
-  'raw',
-  'rawer',
-  'echo',
-  'icanon',
-  'crtscts',
-  'b9600',
-  'b19200',
-  'b38400',
-  'b57600',
-  'b115200',
-]
-
 const absent = (keyword: string, syntax: string, more: Partial<AbsentKind> = {}): AbsentKind => ({
   keyword,
   aliases: [],
@@ -45,7 +32,6 @@ export const absentKinds: readonly AbsentKind[] = [
   absent('ABSTRACT-RECV', 'ABSTRACT-RECV:<name>', { instead: streams }),
   absent('ABSTRACT-RECVFROM', 'ABSTRACT-RECVFROM:<name>', { instead: streams }),
   absent('ABSTRACT-SENDTO', 'ABSTRACT-SENDTO:<name>', { instead: streams }),
-  absent('SERIAL', 'SERIAL:<path>', { options: termios }),
   ...['SCTP', 'SCTP4', 'SCTP6'].flatMap(name => [
     absent(name, `${name}:<host>:<port>`, { aliases: [`${name}-CONNECT`], instead: newest }),
     absent(`${name}-LISTEN`, `${name}-LISTEN:<port>`, { aliases: [`${name}-L`], instead: newest }),

@@ -23,6 +23,7 @@ import { ptyKinds } from './pty.ts'
 import { readlineKinds } from './readline.ts'
 import { rfc2217Kinds } from './rfc2217.ts'
 import { rfc2217ListenKinds } from './rfc2217-listen.ts'
+import { serialKinds } from './serial.ts'
 import { socksListenKinds } from './socks-listen.ts'
 import { stdioKinds } from './stdio.ts'
 import { tcpKinds } from './tcp.ts'
@@ -41,6 +42,7 @@ export const kinds: readonly EndpointKind[] = [
   ...unixKinds,
   ...proxiedKinds,
   ...ptyKinds,
+  ...serialKinds,
   ...rfc2217Kinds,
   ...rfc2217ListenKinds,
   ...socksListenKinds,

@@ -5,6 +5,7 @@ import type { Channel, OpenContext, Peer } from '../endpoint.ts'
 import { nearlyFullAt } from '../endpoints/sockets.ts'
 import { RelayError } from '../errors.ts'
 import { through } from '../layers/through.ts'
+import { heldPort, inUse } from '../serial/locks.ts'
 import { applyTermios, type TermiosOptions } from '../terminal/apply-termios.ts'
 import { terminalStream } from '../terminal/terminal-stream.ts'
 import { kindOfDescriptor, plainChannel, type Uses } from './descriptor.ts'
@@ -30,6 +31,7 @@ export async function fileChannel(
   const { uses, termios, unlinkClose, follows } = options
   try {
     if (nearlyFullAt(file.fd, 'all')) throw noDescriptors(peer)
+    checkNoPort(file, peer)
     await applyTermios(file.fd, termios, peer.text)
   } catch (error) {
     closeSync(file.fd)
@@ -63,6 +65,12 @@ async function streamOf(
     default:
       return new FileStream(fd, { reads, writes, follows, owned: true, lost })
   }
+}
+
+/** A serial port that somebody has open by its own kind of address would lose its settings, and bytes. */
+function checkNoPort({ stats }: OpenFile, { text }: Peer): void {
+  const other = stats.isCharacterDevice() ? heldPort(stats.rdev) : undefined
+  if (other) throw inUse(text, `${other.holder}, as ${other.path}`)
 }
 
 function noDescriptors({ text }: Peer): RelayError {

@@ -1,6 +1,6 @@
 import { type Stats, statSync } from 'node:fs'
 import { isatty } from 'node:tty'
-import { type Address, formatAddress } from '../address.ts'
+import type { Address } from '../address.ts'
 import type { OpenContext } from '../endpoint.ts'
 import { accountOf, groupOf } from '../endpoints/accounts.ts'
 import { nearlyFullAt } from '../endpoints/sockets.ts'
@@ -8,12 +8,6 @@ import { RelayError } from '../errors.ts'
 import { openFile } from '../files/open-file.ts'
 import { inUse, usersText } from './locks.ts'
 import { findPorts } from './ports.ts'
-
-/** What the ceiling is asked of, and what errors name. */
-export function portScope(path: string): Address {
-  const scope = { keyword: 'SERIAL', args: [path], options: [] }
-  return { ...scope, text: formatAddress(scope) }
-}
 
 /** The device at a path, before anything is opened: some do something when they are. Rejects with a RelayError. */
 export async function findDevice(path: string, what: string): Promise<Stats> {
@@ -32,7 +26,7 @@ export async function findDevice(path: string, what: string): Promise<Stats> {
  * touched. Rejects with a RelayError.
  */
 export async function openDevice(
-  path: string,
+  scope: Address,
   what: string,
   cx: OpenContext,
 ): Promise<{ readonly fd: number; readonly rdev: number }> {
@@ -40,12 +34,12 @@ export async function openDevice(
     const check = (stats: Stats) => {
       if (!stats.isCharacterDevice()) throw noPort(what)
     }
-    const request = { scope: portScope(path), options: {}, reads: true, writes: true, check }
+    const request = { scope, options: {}, reads: true, writes: true, check }
     const found = await openFile(request, cx)
     if ('socket' in found) throw noPort(what)
     return { fd: found.fd, rdev: found.stats.rdev }
   } catch (error) {
-    throw await explained(error, path, what)
+    throw await explained(error, scope.args[0]!, what)
   }
 }
 

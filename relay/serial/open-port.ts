@@ -8,12 +8,13 @@ import { type Libc, loadLibc } from '../native/libc.ts'
 import { changeTermios, checkKept, type TermiosOptions } from '../terminal/apply-termios.ts'
 import { readTermios, type Termios, writeTermiosInThread } from '../terminal/termios.ts'
 import { type Binding, openBinding } from './bindings.ts'
-import { checkDevice, findDevice, openDevice, portScope } from './device.ts'
+import { checkDevice, findDevice, openDevice } from './device.ts'
 import { type LineCalls, lineCalls } from './line-calls.ts'
 import { checkLine, differing, lineOf, withLine } from './line-settings.ts'
 import { flockPort, type Hold, holdLockFile, holdPort } from './locks.ts'
 import { modemWatch } from './modem-watch.ts'
 import type { LineSettings, SerialPort } from './port.ts'
+import { portScope } from './port-scope.ts'
 import { portStream } from './port-stream.ts'
 import { defaultEndAfterMs } from './quiet-end.ts'
 
@@ -32,6 +33,8 @@ export interface PortOptions {
   readonly hangUp?: boolean
   /** After the end of writing: so much silence counts as the end of the line. `defaultEndAfterMs` if absent. */
   readonly endAfterMs?: number
+  /** It will only be read, which a ceiling may permit where it does not permit writing. */
+  readonly watch?: boolean
   /** Where lock files are; `/var/lock` if absent. */
   readonly lockDirectory?: string
 }
@@ -50,16 +53,17 @@ const closePatienceMs = 3_000
  * it is touched. On disposal it gets back the settings that it had. Rejects with a RelayError, and then holds nothing.
  */
 export async function openPort(path: string, options: PortOptions, cx: OpenContext): Promise<SerialPort> {
-  const what = portScope(path).text
+  const scope = portScope(path, { watch: options.watch })
+  const what = scope.text
   const { settings: wanted = {}, holder } = options
   checkLine(wanted, what)
-  cx.egress.check(portScope(path))
+  cx.egress.check(scope)
   const libc = await loadLibc(what)
   const { rdev } = await findDevice(path, what)
   await using opening = new AsyncDisposableStack()
   const hold = opening.use(await holdPort(rdev, { path, holder }, what, cx.signal))
   opening.use(await holdLockFile(await realpath(path).catch(() => path), what, options.lockDirectory))
-  const device = await openDevice(path, what, cx)
+  const device = await openDevice(scope, what, cx)
   opening.defer(() => close(device.fd))
   const { fd } = device
   if (device.rdev !== rdev) {

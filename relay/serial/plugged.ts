@@ -1,4 +1,5 @@
-import { realpath, stat } from 'node:fs/promises'
+import { readlink, realpath, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
@@ -42,7 +43,7 @@ const lookEveryMs = 250
  * under the name that stays with it, if it has one, and a path that is a link is such a name.
  */
 export function pluggedDevice(
-  { path, port: options, returns, root }: PluggedOptions,
+  { path, port: options, returns, root = '/' }: PluggedOptions,
   cx: OpenContext,
   events: PluggedEvents,
 ): PluggedDevice {
@@ -73,7 +74,7 @@ export function pluggedDevice(
   }
 
   const whereNow = async (): Promise<string> =>
-    name === undefined || name === path ? path : await realpath(name)
+    name === undefined || name === path ? path : resolve(dirname(name), await readlink(join(root, name)))
 
   const wait = (after: Promise<void> = Promise.resolve()) => {
     waiting = (async () => {

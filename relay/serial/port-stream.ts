@@ -1,5 +1,6 @@
 import type { OnReadOpts } from 'node:net'
 import { Duplex } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { RelayError } from '../errors.ts'
 import type { Libc } from '../native/libc.ts'
 import { socketOver } from '../terminal/descriptor-socket.ts'
@@ -22,6 +23,8 @@ const sliceBytes = 4_096
 /** How long a reader that has paused may take over what came before a hang-up. */
 const lastBytesMs = 1_000
 const lookEveryMs = 10
+/** How long a slice that is on its way is waited for, so that it can be forgotten too. */
+const reachedMs = 200
 
 /** One for all ports: what is read into it is copied out before any other read can begin. */
 const shared = Buffer.allocUnsafeSlow(16 * 1_024)
@@ -155,7 +158,8 @@ export function portStream(fd: number, libc: Libc, { gone, endAfterMs }: PortStr
       })
       // It makes room for the slice that is on its way, which is then forgotten in its turn.
       await flush()
-      await reached
+      // Real lines wake whoever waits for room; a pseudo-terminal does not before its other end reads.
+      await Promise.race([reached, sleep(reachedMs, undefined, { ref: false })])
       sliceDone = undefined
       if (!stream.destroyed) await flush()
     },

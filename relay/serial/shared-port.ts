@@ -47,6 +47,8 @@ export interface SharedView extends AsyncDisposable {
   readonly writes: boolean
   /** The device, for whoever writes, while it is there. */
   readonly port: SerialPort | undefined
+  /** The device, while it is there, for whoever only looks how it is. */
+  readonly seen: SerialPort | undefined
   takeOver(): void
   /** Leaves at once. What it has written and the device does not have yet is forgotten. */
   abort(): void
@@ -213,6 +215,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     if (mode === 'take-over' || (mode === 'write' && !writer)) takeOver()
     else view.tell(writer ? `watching; ${writer.who} writes` : 'watching; nobody writes')
     if (!device.port) view.tell('the port is not there; waiting for it')
+    let forgotten: Promise<void> | undefined
     return {
       stream: view.stream,
       get writes() {
@@ -221,15 +224,19 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
       get port() {
         return writer === member ? device.port : undefined
       },
+      get seen() {
+        return device.port
+      },
       takeOver,
       abort() {
         const port = writer === member ? device.port : undefined
         view.stream.destroy()
         // Nothing that was taken back may still be sent, and others go on with the device.
-        void port?.purge('tx').catch(() => {})
+        forgotten ??= port?.purge('tx').catch(() => {})
       },
       async [Symbol.asyncDispose]() {
         view.stream.destroy()
+        await forgotten
         await left.promise
       },
     }

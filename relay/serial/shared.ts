@@ -1,6 +1,6 @@
 import { type Stats, statSync } from 'node:fs'
 import type { OpenContext } from '../endpoint.ts'
-import { portScope } from './device.ts'
+import { portScope } from './port-scope.ts'
 import {
   type Attachment,
   type SharedPort,
@@ -33,7 +33,7 @@ export async function attachShared(
   attachment: Attachment,
   cx: OpenContext,
 ): Promise<SharedView> {
-  const port = await enterShared(options, settings, cx)
+  const port = await enterShared(options, settings, attachment.mode === 'watch', cx)
   try {
     port.remember(Math.max(attachment.replayBytes ?? 0, leastRemembered))
     return await port.attach(attachment)
@@ -48,7 +48,7 @@ export async function keepShared(
   settings: string,
   cx: OpenContext,
 ): Promise<AsyncDisposable> {
-  const port = await enterShared(options, settings, cx)
+  const port = await enterShared(options, settings, true, cx)
   let left: Promise<void> | undefined
   try {
     port.remember(leastRemembered)
@@ -68,10 +68,11 @@ export async function keepShared(
 async function enterShared(
   options: SharedPortOptions,
   settings: string,
+  watch: boolean,
   cx: OpenContext,
 ): Promise<SharedPort> {
   const { path } = options
-  cx.egress.check(portScope(path))
+  cx.egress.check(portScope(path, { watch }))
   for (;;) {
     const { port, names, settings: theirs } = find(path) ?? make(options, settings, cx)
     if (settings !== '' && settings !== theirs) throw sharedElsewhere(portScope(path).text, port.present)

@@ -36,6 +36,7 @@ const targets: readonly (readonly [string, OutOfTheBox])[] = [
   ['PROXY:10.0.0.9:example.com:80', 'closed'],
   ['ASKED:10.0.0.5:80', 'closed'],
   ['PTY,link=/run/modem', 'closed'],
+  ['SERIAL:/dev/ttyUSB0', 'closed'],
   ['EXEC:/usr/bin/uptime', 'closed'],
   ['SYSTEM:uptime', 'closed'],
   ['SHELL:uptime', 'closed'],
@@ -73,6 +74,7 @@ const listeners: readonly (readonly [string, OutOfTheBox])[] = [
   ['ABSTRACT-LISTEN:app', 'closed'],
   ['MEMORY-LISTEN:bus', 'closed'],
   ['PTY,link=/run/modem', 'closed'],
+  ['SERIAL:/dev/ttyUSB0', 'closed'],
 ]
 
 test('the matrix has every kind', () => {

@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Channel } from '../../endpoint.ts'
 import type { SerialControl } from '../control.ts'
 import { keepSettings } from '../kept-settings.ts'
 import { noPort } from '../no-port.ts'
 import type { LineSettings, ModemLines } from '../port.ts'
+import { sendBreak } from '../send-break.ts'
 import { telnet as bytes, telnetOptions } from '../telnet.ts'
 import { telnetChannel } from '../telnet-channel.ts'
 import {
@@ -24,8 +24,6 @@ import { type LineWatch, lineWatch } from './line-watch.ts'
 
 const { binary, echo, suppressGoAhead, comPort } = telnetOptions
 
-/** Of a break that comes without a length. */
-const breakMs = 250
 const signature = 'fleetcat'
 const presence = Buffer.from(`\r\n[${signature}: yes]\r\n`)
 
@@ -178,12 +176,10 @@ export function rfc2217Server(inner: Channel): Channel {
     }
   }
 
+  /** One that a client has begun by itself is over with it. */
   const breakOnce = async () => {
-    await setBreak(true)
-    if (!breaking) return
-    // When it is over the line gets its rest anyway.
-    await sleep(breakMs, undefined, { signal: over.signal }).catch(() => {})
-    await setBreak(false)
+    await sendBreak(line, { signal: over.signal }).catch(() => {})
+    breaking = false
   }
 
   const { telnet, channel } = telnetChannel(inner, {

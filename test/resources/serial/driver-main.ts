@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline'
 import { RelayError } from '#relay/errors.ts'
 import { openPort, type PortOptions } from '#relay/serial/open-port.ts'
 import type { ModemLines } from '#relay/serial/port.ts'
+import { sendBreak } from '#relay/serial/send-break.ts'
 import { openContext } from '../contexts.ts'
 
 /** The other half of `driver.ts`: opens a port, and does with it what each line of stdin says. */
@@ -28,6 +29,7 @@ try {
     write: (text: string) =>
       new Promise<void>(done => port.stream.write(Buffer.from(text, 'latin1'), () => done())),
     received: () => received,
+    sendBreak: (ms: number) => sendBreak(port, { ms }),
     pause: () => void port.stream.pause(),
     resume: () => void port.stream.resume(),
     watch: () => {

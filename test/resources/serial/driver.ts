@@ -17,6 +17,7 @@ export interface DrivenPort extends AsyncDisposable {
   call(name: 'modem'): Promise<ModemLines | null>
   call(name: 'changes'): Promise<[ModemLines, ModemLines][]>
   call(name: 'setBreak', on: boolean): Promise<boolean>
+  call(name: 'sendBreak', ms: number): Promise<boolean>
   call(name: 'purge', which: 'rx' | 'tx' | 'both'): Promise<void>
   call(name: 'counters'): Promise<LineCounters | null>
   call(name: 'write', text: string): Promise<void>

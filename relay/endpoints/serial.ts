@@ -1,0 +1,79 @@
+import { type Address, addressError, formatAddress } from '../address.ts'
+import type { EndpointKind, OpenContext } from '../endpoint.ts'
+import { readPath } from '../files/path.ts'
+import { dumpScope } from '../layers/dump-file.ts'
+import { readOptions } from '../options.ts'
+import { portScope } from '../serial/port-scope.ts'
+import { deviceNames, type SerialOptions, sameThing, serialGroups } from './serial-options.ts'
+
+/** Serial ports: real ones, and whatever else is a terminal. */
+export const serialKinds: readonly EndpointKind[] = [
+  {
+    keyword: 'SERIAL',
+    aliases: [],
+    syntax: 'SERIAL:<path>',
+    summary: 'a serial port, for this relay alone unless it is shared (Linux)',
+    groups: serialGroups,
+    role: 'both',
+    ruled: ['watch'],
+    bind(address) {
+      const options = readOptions(address, serialGroups)
+      checkTogether(address, options)
+      const path = readPath(address, 'SERIAL:<path>')
+      const scope = portScope(path, { host: address.host, watch: options.watch })
+      const settings = formatAddress({
+        ...address,
+        args: [],
+        options: address.options.filter(({ name }) => deviceNames.has(name)),
+      }).replace(/^[^,]*,?/, '')
+      const target = { scope, path, options, settings }
+      const load = () => import('../serial/dial-port.ts')
+      return {
+        address,
+        scope,
+        ...(options.log !== undefined && { writes: [dumpScope(options.log)] }),
+        dialer: { dial: async (cx: OpenContext) => (await load()).dialPort(target, cx) },
+        ...(options.log !== undefined && {
+          attend: async (cx: OpenContext) => (await load()).attendPort(target, cx),
+        }),
+      }
+    },
+  },
+]
+
+/** Options that contradict each other, or that alone do nothing. */
+function checkTogether(address: Address, options: SerialOptions): void {
+  const at = (name: string) => address.options.find(option => option.name === name)?.at ?? 0
+  const refuse = (name: string, why: string, fix: string) =>
+    addressError(address.text, at(name), { code: 'usage', why, fix })
+  for (const [plain, termios] of sameThing) {
+    const other = address.options.find(({ name }) => termios.test(name))
+    if (other && address.options.some(({ name }) => name === plain)) {
+      const why = `\`${plain}\` and \`${other.name}\` both say the same of the line`
+      throw refuse(other.name, why, 'Keep one of them')
+    }
+  }
+  const { share, watch, takeOver, exclusive, replug, notices, replay, log } = options
+  const shares = [share && 'share', watch && 'watch', takeOver && 'take-over'].filter(name => name)
+  if (exclusive && shares.length > 0) {
+    throw refuse('exclusive', `\`exclusive\` and \`${shares[0]}\` contradict each other`, 'Keep one of them')
+  }
+  if (watch && takeOver) {
+    throw refuse('watch', '`watch` and `take-over` contradict each other', 'Keep one of them')
+  }
+  const isShared = shares.length > 0 || log !== undefined
+  if (log !== undefined && exclusive) {
+    throw refuse('exclusive', '`log` has the port open for itself too', 'Leave `exclusive` out')
+  }
+  const idle =
+    (!isShared && replay !== undefined && 'replay') || (!isShared && !replug && notices && 'notices')
+  if (idle) throw refuse(idle, `\`${idle}\` alone does nothing`, 'Write `share` too')
+  if (isShared && replug === false) {
+    throw refuse('replug', 'a shared port is always waited for', 'Leave `replug=0` out')
+  }
+  const logOnly =
+    (options.logSize !== undefined && 'log-size') || (options.logKeep !== undefined && 'log-keep')
+  if (log === undefined && logOnly) {
+    throw refuse(logOnly, `\`${logOnly}\` alone does nothing`, 'Write `log=` too')
+  }
+}

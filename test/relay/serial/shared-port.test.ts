@@ -1,0 +1,181 @@
+import { mkdirSync, symlinkSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { RelayError } from '#relay/errors.ts'
+import { watchLines } from '#relay/serial/alerts.ts'
+import { openPort } from '#relay/serial/open-port.ts'
+import { replayBuffer } from '#relay/serial/replay-buffer.ts'
+import { sendBreak } from '#relay/serial/send-break.ts'
+import { attachShared, keepShared } from '#relay/serial/shared.ts'
+import type { SharedMode, SharedPortOptions } from '#relay/serial/shared-port.ts'
+import { openContext } from '#test/resources/contexts.ts'
+import { needing } from '#test/resources/needs.ts'
+import { openScratch } from '#test/resources/scratch.ts'
+import { openFakePort } from '#test/resources/serial/cables.ts'
+import { openDriven } from '#test/resources/serial/driver.ts'
+import { openFakeLines } from '#test/resources/serial/lines.ts'
+import { until } from '#test/resources/until.ts'
+
+const shared = (path: string, more: Partial<SharedPortOptions> = {}): SharedPortOptions => ({
+  path,
+  port: { holder: 'a test' },
+  shared: true,
+  returns: true,
+  ...more,
+})
+
+const attach = async (
+  options: SharedPortOptions,
+  who: string,
+  mode: SharedMode = 'write',
+  cx = openContext(),
+) => {
+  const view = await attachShared(options, '', { who, mode }, cx)
+  let text = ''
+  view.stream.on('data', bytes => {
+    text += bytes
+  })
+  return { view, said: () => text, [Symbol.asyncDispose]: () => view[Symbol.asyncDispose]() }
+}
+
+/** Where udev would lay the name of this device. */
+function named(root: string, path: string): void {
+  const folder = join(root, 'dev/serial/by-id')
+  mkdirSync(folder, { recursive: true })
+  const name = join(folder, 'usb-Acme_Console_42-if00')
+  try {
+    unlinkSync(name)
+  } catch {
+    // It is the first.
+  }
+  symlinkSync(join('../../', path.replace(/^\/dev\//, '')), name)
+}
+
+test('a device that comes back under another number is found by its name', async () => {
+  await using root = await openScratch()
+  await using first = await openFakePort()
+  named(root.path, first.path)
+  await using one = await attach(shared(first.path, { root: root.path }), 'one')
+  await first.unplug()
+  await until('it is told', () => one.said().includes('the port has gone'))
+  // Its old number is another device's by now.
+  await using second = await openFakePort()
+  await using third = await openFakePort()
+  const [other, again] = second.path === first.path ? [second, third] : [third, second]
+  named(root.path, again.path)
+  await until('it is there again', () => one.said().includes(`the port is there again, as ${again.path}`))
+  other.far.write('not for us')
+  again.far.write('for us')
+  await until('it is heard', () => one.said().endsWith('for us'))
+  expect(one.said()).not.toContain('not for us')
+})
+
+test('where the ceiling does not permit the new number, it is waited for, and never opened', async () => {
+  await using root = await openScratch()
+  await using first = await openFakePort()
+  named(root.path, first.path)
+  const asked: string[] = []
+  const egress = {
+    check: ({ args }: { readonly args: readonly string[] }) => {
+      asked.push(args[0]!)
+      if (args[0] !== first.path) throw new RelayError('denied', { what: args[0]! })
+    },
+  }
+  await using one = await attach(
+    shared(first.path, { root: root.path }),
+    'one',
+    'write',
+    openContext({ egress }),
+  )
+  await using second = await openFakePort()
+  named(root.path, second.path)
+  await first.unplug()
+  await until('the ceiling was asked twice', () => asked.filter(path => path === second.path).length > 1)
+  expect(one.said()).not.toContain('there again')
+  await using free = await openPort(second.path, { holder: 'another' }, openContext())
+  expect(free.path).toBe(second.path)
+})
+
+test('two who come at once share one device', async () => {
+  await using port = await openFakePort()
+  const both = await Promise.all([attach(shared(port.path), 'one'), attach(shared(port.path), 'two')])
+  expect(both.map(({ view }) => view.writes).sort()).toEqual([false, true])
+  for (const each of both) await each[Symbol.asyncDispose]()
+})
+
+test('without its last user the device is closed, and stays open for a keeper', async () => {
+  await using port = await openFakePort()
+  await (await attach(shared(port.path), 'one'))[Symbol.asyncDispose]()
+  await (await openPort(port.path, { holder: 'another' }, openContext()))[Symbol.asyncDispose]()
+  await using _keeper = await keepShared(shared(port.path), '', openContext())
+  await (await attach(shared(port.path), 'one'))[Symbol.asyncDispose]()
+  await expect(openPort(port.path, { holder: 'another' }, openContext())).rejects.toMatchObject({
+    code: 'conflict',
+  })
+})
+
+test('only who writes has the control of the device', async () => {
+  await using port = await openFakePort()
+  await using one = await attach(shared(port.path), 'one')
+  await using two = await attach(shared(port.path), 'two')
+  expect(two.view.port).toBeUndefined()
+  expect(await one.view.port!.set({ baud: 57_600 })).toMatchObject({ baud: 57_600 })
+  two.view.takeOver()
+  expect([one.view.port, two.view.port?.path]).toEqual([undefined, port.path])
+})
+
+test('names of others cannot command a terminal', async () => {
+  await using port = await openFakePort()
+  await using _one = await attach(shared(port.path), 'mallory\x1b]0;x\x07\r\n')
+  await using two = await attach(shared(port.path), 'two')
+  await until('it is told', () => two.said().includes('writes]'))
+  expect(two.said()).toBe('[fleetcat: watching; mallory]0;x writes]\r\n')
+})
+
+test('an alert is raised for each line that its pattern is in, wherever chunks begin', async () => {
+  await using port = await openFakePort()
+  const raised: string[] = []
+  const alert = { pattern: /panic|Oops/g, raised: (line: string) => void raised.push(line) }
+  await using one = await attach(shared(port.path, { alert }), 'one')
+  port.far.write('all is well\nkernel pa')
+  await until('half of it has come', () => one.said().endsWith('pa'))
+  port.far.write('nic - not syncing\r\nOops\nOops again')
+  await until('all has come', () => one.said().endsWith('again'))
+  expect(raised).toEqual(['kernel panic - not syncing', 'Oops'])
+})
+
+test('a line that never ends is looked at all the same, and takes no memory', () => {
+  const raised: number[] = []
+  const look = watchLines({ pattern: /x/, raised: line => void raised.push(line.length) })
+  for (let n = 0; n < 100; n++) look(Buffer.alloc(1_000, 'x'))
+  expect(raised.length).toBe(20)
+})
+
+test('a replay keeps what it was told to, however small the pieces', () => {
+  const replay = replayBuffer()
+  replay.grow(1_000)
+  for (let n = 0; n < 20_000; n++) replay.add(Buffer.from(`${n % 10}`))
+  expect(replay.last(1_000).length).toBe(1_000)
+  expect(replay.last(10).toString()).toBe('0123456789')
+  expect(replay.last(0).length).toBe(0)
+})
+
+test('a break of a device that has none says so, and one of no length is refused', async () => {
+  await using port = await openFakePort()
+  await using opened = await openPort(port.path, { holder: 'a test' }, openContext())
+  expect(await sendBreak(opened)).toBe(false)
+  await expect(sendBreak(opened, { ms: 0 })).rejects.toMatchObject({ code: 'usage' })
+  await expect(sendBreak(opened, { ms: 60_000 })).rejects.toMatchObject({ code: 'usage' })
+})
+
+needing('cc')('a break lasts as long as it was told to', async () => {
+  await using lines = await openFakeLines()
+  await using port = await openFakePort()
+  lines.add(port.path)
+  await using driven = await openDriven(port.path, {}, lines.env)
+  expect(await driven.call('sendBreak', 120)).toBe(true)
+  const [on, off] = lines.log().filter(({ what }) => what.startsWith('break'))
+  const lasted = off!.at.getTime() - on!.at.getTime()
+  expect(lasted).toBeGreaterThanOrEqual(115)
+  expect(lasted).toBeLessThan(600)
+})
