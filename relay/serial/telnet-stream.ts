@@ -37,7 +37,10 @@ export interface TelnetStream extends Pick<Negotiation, 'wish' | 'isOn'> {
   forgetHeld(): void
 }
 
-/** So much is read ahead of whoever reads the data: what is said behind it is heard all the same. */
+/**
+ * So much is read ahead of whoever reads the data, and then the peer is asked to wait. It is heard as long as it does, or
+ * until there is as much again: what it says behind its data may be what sets a stuck line free.
+ */
 const lookAhead = 65_536
 
 type Done = (error?: Error | null) => void
@@ -106,7 +109,8 @@ export function telnetStream(inner: Duplex, parts: TelnetParts): TelnetStream {
   /** Who says much and hears nothing is heard no more either. */
   const readOn = () => {
     if (ended || inner.destroyed) return
-    if (full || isStuck() || heardBytes > lookAhead || heard.length > 1_024) inner.pause()
+    const ahead = stream.readableLength + heardBytes
+    if (ahead > 2 * lookAhead || isStuck() || heard.length > 1_024) inner.pause()
     else inner.resume()
   }
   const begin = () => {

@@ -34,8 +34,9 @@ export function openMemoryPort({
   let settings: Required<LineSettings> = { baud: 9_600, data: 8, parity: 'none', stop: 1, flow: 'none' }
   let wires: ModemLines = { cts: false, dsr: false, ri: false, dcd: false }
   let counts: LineCounters = { frame: 0, overrun: 0, parity: 0, breaks: 0 }
+  let closed = false
   const open = () => {
-    if (near.stream.destroyed) throw new RelayError('closed', { what: path, why: 'the port was closed' })
+    if (closed) throw new RelayError('closed', { what: path, why: 'the port was closed' })
   }
   const port: SerialPort = {
     stream: near.stream,
@@ -76,7 +77,10 @@ export function openMemoryPort({
     async counters() {
       return wireless ? undefined : counts
     },
-    [Symbol.asyncDispose]: () => Promise.resolve(near[Symbol.asyncDispose]()),
+    async [Symbol.asyncDispose]() {
+      closed = true
+      await near[Symbol.asyncDispose]()
+    },
   }
   return {
     port,

@@ -15,7 +15,7 @@ export interface TelnetPeer {
   write(data: Buffer | string): void
   tell(message: ComPortMessage): void
   /** Waits for the next message of this name that nobody has taken yet. */
-  next<N extends ComPortMessage['name']>(name: N): Promise<Extract<ComPortMessage, { name: N }>>
+  next(name: ComPortMessage['name']): Promise<{ readonly name: string; readonly value?: number | undefined }>
   /** Says a number, and takes the number of the answer. */
   ask(name: ComPortMessage['name'], value?: number): Promise<number | undefined>
 }
@@ -45,7 +45,7 @@ export function telnetPeer(stream: Duplex, speaks: Speaker = 'client'): TelnetPe
       const found = untaken.findIndex(message => message.name === name)
       return found < 0 ? undefined : { found }
     })
-    return untaken.splice(at.found, 1)[0] as never
+    return untaken.splice(at.found, 1)[0]!
   }
   return {
     data: () => Buffer.concat(data),
@@ -59,8 +59,7 @@ export function telnetPeer(stream: Duplex, speaks: Speaker = 'client'): TelnetPe
     next,
     async ask(name, value) {
       tell({ name, value } as ComPortMessage)
-      const answer = await next(name)
-      return 'value' in answer ? answer.value : undefined
+      return (await next(name)).value
     },
   }
 }

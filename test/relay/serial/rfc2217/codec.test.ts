@@ -99,9 +99,15 @@ describe('each word', () => {
 
 describe('values', () => {
   test('settings', () => {
-    expect([0, 4, 5, 6, 7, 8, 9].map(value => settingOf('data', value))).toEqual(
-      [undefined, undefined, 5, 6, 7, 8, undefined],
-    )
+    expect([0, 4, 5, 6, 7, 8, 9].map(value => settingOf('data', value))).toEqual([
+      undefined,
+      undefined,
+      5,
+      6,
+      7,
+      8,
+      undefined,
+    ])
     expect([0, 1, 2, 3, 4, 5, 6].map(value => settingOf('parity', value))).toEqual([
       undefined,
       'none',
