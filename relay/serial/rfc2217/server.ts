@@ -213,6 +213,10 @@ export function rfc2217Server(inner: Channel): Channel {
 
   return {
     ...channel,
+    /** Who has the port as his own closes it. A terminal that only types may still wait for an answer. */
+    get hangsUp() {
+      return isComPort || undefined
+    },
     joined(far, mayActNow) {
       const { serial } = far
       mayAct = mayActNow
