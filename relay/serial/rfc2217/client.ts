@@ -46,6 +46,9 @@ const counted = {
   breaks: lineBits.break,
 } as const satisfies Record<keyof LineCounters, number>
 
+/** An answer that nothing depends on is not waited for much longer than for the others. */
+const maskPatienceMs = 300
+
 /** In the order in which they are set: stop bits depend on data bits. */
 const order = ['baud', 'data', 'parity', 'stop', 'flow'] as const
 
@@ -94,12 +97,12 @@ export async function rfc2217Client(
       telnet.hold(message.name === 'suspend')
       return
     }
-    const { name, value } = message
-    if (value === undefined) return
+    // Some servers leave the number out where it is the one that they were told.
+    const { name, value = 0 } = message
     if (name === 'baud' && value > 0) set({ baud: value })
     if (name === 'data' || name === 'parity' || name === 'stop') setIf(name, settingOf(name, value))
     if (name === 'control') setIf('flow', flowOf(value))
-    if (name === 'modem-state') heardModem(value)
+    if (name === 'modem-state' && message.value !== undefined) heardModem(value)
     if (name === 'line-state') heardLine(value)
     asked.answered(name, value)
   }
@@ -170,8 +173,9 @@ export async function rfc2217Client(
       return () => void listeners.delete(listener)
     },
     async setBreak(on) {
-      const value = on ? control.breakOn : control.breakOff
-      return (await asked.ask('control', value)) === value
+      const answer = await asked.ask('control', on ? control.breakOn : control.breakOff)
+      // Some servers answer the end of one with what there was before.
+      return !on || answer === control.breakOn
     },
     async purge(which) {
       if (which !== 'rx') telnet.forgetHeld()
@@ -195,9 +199,9 @@ export async function rfc2217Client(
     await agreed.promise
     const isWanted = (name: keyof LineSettings) => wanted[name] !== undefined
     const setting = Promise.all(negotiate(order.filter(isWanted), wanted))
-    const others = negotiate(order.filter(name => !isWanted(name)))
     // Many servers know only a part of it. What is not wanted need not be known.
-    const rest = [...others, asked.ask('modem-mask', 255)].map(answer => answer.catch(() => {}))
+    const others = negotiate(order.filter(name => !isWanted(name))).map(answer => answer.catch(() => {}))
+    const masked = asked.ask('modem-mask', 255).catch(() => {})
     await setting
     const [lost] = differing(settings, wanted)
     if (lost !== undefined) throw notKept(`${lost}=${wanted[lost]}`)
@@ -208,7 +212,12 @@ export async function rfc2217Client(
           .join(','),
       )
     }
-    await Promise.all(rest)
+    await Promise.all(others)
+    // Their modem lines most servers tell unasked; some have no answer to this.
+    const { promise: longEnough, resolve } = Promise.withResolvers<void>()
+    const stopWaiting = startTimer(maskPatienceMs, resolve)
+    await Promise.race([masked, longEnough])
+    stopWaiting()
   }
   const notKept = (written: string) =>
     new RelayError('unsupported', {
