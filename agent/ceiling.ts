@@ -19,7 +19,7 @@ export interface Ceiling extends EgressPolicy {
   replace(rules: Rules): void
 }
 
-const listeners = ['TCP', 'UDP', 'OPENSSL', 'SOCKS'].flatMap(kind =>
+const listeners = ['TCP', 'UDP', 'OPENSSL', 'SOCKS', 'RFC2217'].flatMap(kind =>
   ['127.0.0.0/8', '[::1]', 'localhost'].map(host => `${kind}-LISTEN:${host}:*`),
 )
 const collectors = ['127.0.0.0/8', '[::1]', 'localhost'].flatMap(host => [
