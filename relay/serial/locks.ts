@@ -1,4 +1,5 @@
-import { link, open, readFile, unlink } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { link, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RelayError } from '../errors.ts'
@@ -48,7 +49,7 @@ export async function holdPort(
   for (let other = held.get(rdev); other; other = held.get(rdev)) {
     const leftMs = deadline - performance.now()
     if (!other.leaving || leftMs <= 0) throw inUse(what, `${other.holder}, as ${other.path}`)
-    await Promise.race([other.gone.promise, sleep(leftMs, undefined, { signal }).catch(() => {})])
+    await Promise.race([other.gone.promise, sleep(leftMs, undefined, { signal, ref: false }).catch(() => {})])
     if (signal.aborted) throw RelayError.from(signal.reason, what)
   }
   const holding: Holding = { ...port, leaving: false, gone: Promise.withResolvers() }
@@ -84,7 +85,7 @@ export async function holdLockFile(
     await using file = await open(fresh, 'wx', 0o644)
     await file.writeFile(ours)
   } catch {
-    return { [Symbol.asyncDispose]: async () => {} }
+    return none
   }
   try {
     for (let tries = 0; ; tries++) {
@@ -98,26 +99,41 @@ export async function holdLockFile(
       const owner = await ownerOf(name)
       if (owner || tries === mostTries)
         throw inUse(what, owner ? userText(owner) : 'somebody', `, as ${name} says`)
-      await unlink(name).catch(() => {})
+      try {
+        await unlink(name)
+      } catch (error) {
+        // It is another user's, who has left it behind: all that ask will see that nobody has the port.
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return none
+      }
     }
   } finally {
     await unlink(fresh).catch(() => {})
   }
 }
 
+const none: AsyncDisposable = { [Symbol.asyncDispose]: async () => {} }
 const mostTries = 5
 const ours = `${String(process.pid).padStart(10)}\n`
 let counter = 0
 
 /** Undefined where nobody has it any more. A file of our own number is from a process that had it before us. */
 async function ownerOf(name: string): Promise<PortUser | undefined> {
-  const bytes = await readFile(name).catch(() => undefined)
+  const bytes = await beginningOf(name).catch(() => undefined)
   if (!bytes) return undefined
   const text = bytes.toString('latin1')
   // Old programs write the number as it is in memory.
   const pid = bytes.length === 4 && !/^[\s\d]+$/.test(text) ? bytes.readInt32LE() : Number.parseInt(text, 10)
   if (!(pid > 0) || pid === process.pid || !isAlive(pid)) return undefined
   return { pid, program: await programOf(pid) }
+}
+
+/** On many hosts anybody may put anything there: a link, or a pipe that nobody ever writes to. */
+async function beginningOf(name: string): Promise<Buffer | undefined> {
+  const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+  await using file = await open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+  if (!(await file.stat()).isFile()) return undefined
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(64), 0, 64, 0)
+  return buffer.subarray(0, bytesRead)
 }
 
 function isAlive(pid: number): boolean {
@@ -130,8 +146,8 @@ function isAlive(pid: number): boolean {
 }
 
 async function removeOurs(name: string): Promise<void> {
-  const text = await readFile(name, 'latin1').catch(() => '')
-  if (text === ours) await unlink(name).catch(() => {})
+  const text = await beginningOf(name).catch(() => undefined)
+  if (text?.toString('latin1') === ours) await unlink(name).catch(() => {})
 }
 
 const LOCK_EX_NB = 6

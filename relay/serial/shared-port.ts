@@ -3,13 +3,14 @@ import type { OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { type Alert, watchLines } from './alerts.ts'
 import { type LineLog, type LogSettings, openLineLog } from './line-log.ts'
+import { type Member, openMembers, type SharedMode } from './members.ts'
 import type { PortOptions } from './open-port.ts'
 import { type Pacing, writePaced } from './pacing.ts'
 import { pluggedDevice } from './plugged.ts'
 import type { SerialPort } from './port.ts'
 import { defaultEndAfterMs } from './quiet-end.ts'
 import { replayBuffer } from './replay-buffer.ts'
-import { openView, type View } from './view.ts'
+import { openView } from './view.ts'
 
 export interface SharedPortOptions {
   readonly path: string
@@ -26,9 +27,6 @@ export interface SharedPortOptions {
   /** Where names of devices are looked up. */
   readonly root?: string | undefined
 }
-
-/** `write`: as soon as nobody else does. `watch`: never. `take-over`: now, and whoever wrote watches from then on. */
-export type SharedMode = 'write' | 'watch' | 'take-over'
 
 export interface Attachment {
   /** As the others are told: `203.0.113.7:51234`. */
@@ -75,21 +73,13 @@ export interface SharedPort {
 /** Bytes that may wait for one reader. */
 const limitBytes = 256 * 1_024
 
-interface Member {
-  readonly who: string
-  readonly mode: SharedMode
-  readonly view: View
-  told: boolean
-}
-
 /** `empty` is called when the last one has left, and the device is closed. */
 export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: () => void): SharedPort {
   const { path, shared, pacing = {}, greeting, returns } = options
   const closing = new AbortController()
-  const members: Member[] = []
   const replay = replayBuffer()
   const lookAt = options.alert && watchLines(options.alert)
-  let writer: Member | undefined
+  const members = openMembers(text => log?.note(text))
   /** Who is about to come, or keeps it open. */
   let entered = 0
   let log: LineLog | undefined
@@ -102,65 +92,48 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     return next
   }
 
-  const tellAll = (text: string) => {
-    log?.note(text)
-    for (const { view } of members) view.tell(text)
-  }
-  const appoint = (member: Member | undefined) => {
-    writer = member
-    if (!member || !shared) return
-    log?.note(`${member.who} writes`)
-  }
   const received = (bytes: Buffer) => {
     replay.add(bytes)
     log?.add(bytes)
     lookAt?.(bytes)
     let full = false
-    for (const { view } of members) full = view.give(bytes) || full
+    for (const { view } of members.all) full = view.give(bytes) || full
     // Alone, whoever reads sets the pace; with others each loses what is too much for him.
     if (full && !shared) device.port?.stream.pause()
   }
   const device = pluggedDevice({ path, port: options.port, returns, root: options.root }, cx, {
     opened(port, again) {
       port.stream.on('data', received)
-      if (again) tellAll(`the port is there again${port.path === path ? '' : `, as ${port.path}`}`)
+      if (again) members.tellAll(`the port is there again${port.path === path ? '' : `, as ${port.path}`}`)
       if (greeting) void send(port, greeting, () => true)
     },
     gone(error, willWait) {
-      if (willWait) return tellAll('the port has gone; waiting for it')
-      for (const { view } of [...members]) view.stream.destroy(error)
+      if (willWait) return members.tellAll('the port has gone; waiting for it')
+      for (const { view } of [...members.all]) view.stream.destroy(error)
     },
   })
-  const send = (port: SerialPort, bytes: Buffer, wanted: () => boolean) =>
-    writePaced(
-      bytes,
-      pacing,
-      async part => {
-        if (port.stream.destroyed || !wanted()) return false
-        await written(port.stream, part)
-        return !port.stream.destroyed && wanted()
-      },
-      closing.signal,
-    )
-  const write = async (member: Member, bytes: Buffer) => {
-    if (member === writer) {
-      // While the device is away what is typed goes nowhere: it was meant for how things were.
-      if (device.port)
-        await send(device.port, bytes, () => member === writer && !member.view.stream.destroyed)
-      return
+  const send = ({ stream }: SerialPort, bytes: Buffer, wanted: () => boolean): Promise<void> => {
+    const write = async (part: Buffer) => {
+      if (stream.destroyed || !wanted()) return false
+      await written(stream, part)
+      return !stream.destroyed && wanted()
     }
-    if (!member.told) member.view.tell(`${writer?.who ?? 'nobody'} writes; what you write goes nowhere`)
-    member.told = true
+    return writePaced(bytes, pacing, write, closing.signal)
+  }
+  const write = async (member: Member, bytes: Buffer) => {
+    const isWriter = () => member === members.writer && !member.view.stream.destroyed
+    if (!isWriter()) members.refuse(member)
+    // While the device is away what is typed goes nowhere: it was meant for how things were.
+    else if (device.port) await send(device.port, bytes, isWriter)
   }
   const openLog = async () => {
-    if (options.log && !log) {
-      log = await openLineLog(options.log, cx.egress, error => {
-        for (const { view } of members) view.tell(`the log cannot be written: ${error.message}`)
-      })
-    }
+    if (!options.log || log) return
+    log = await openLineLog(options.log, cx.egress, error => {
+      for (const { view } of members.all) view.tell(`the log cannot be written: ${error.message}`)
+    })
   }
   const closeIfEmpty = async () => {
-    if (members.length > 0 || entered > 0) return
+    if (members.all.length > 0 || entered > 0) return
     closed ??= (async () => {
       closing.abort()
       await device[Symbol.asyncDispose]()
@@ -170,29 +143,12 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     await closed
   }
 
-  const attach = async ({
-    who,
-    mode,
-    replayBytes = 0,
-    notices = shared,
-    endAfterMs = defaultEndAfterMs,
-  }: Attachment): Promise<SharedView> => {
+  const attach = async (attachment: Attachment): Promise<SharedView> => {
+    const { who, mode, replayBytes = 0, notices = shared, endAfterMs = defaultEndAfterMs } = attachment
     await openLog()
     // One that is waited for is there as far as anybody who comes is concerned.
     if (!device.awaited) await device.open()
     const left = Promise.withResolvers<void>()
-    const leave = async (): Promise<void> => {
-      const at = members.indexOf(member)
-      if (at < 0) return
-      members.splice(at, 1)
-      if (shared) log?.note(`${who} has left`)
-      if (writer === member) {
-        appoint(members.find(({ mode }) => mode !== 'watch'))
-        if (writer) writer.view.tell('you may write now')
-      }
-      device.port?.stream.resume()
-      await closeIfEmpty()
-    }
     const view = openView({
       limitBytes,
       mayLose: shared,
@@ -200,36 +156,31 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
       notices,
       endAfterMs: mode === 'watch' ? undefined : endAfterMs,
       written: bytes => write(member, bytes),
-      closed: () => void leave().then(left.resolve, left.resolve),
+      closed() {
+        members.leave(member)
+        device.port?.stream.resume()
+        void closeIfEmpty().then(left.resolve, left.resolve)
+      },
     })
-    const member: Member = { who, mode, view, told: false }
-    members.push(member)
-    if (shared) log?.note(`${who} is here`)
+    const member: Member = { who, mode, view }
     if (replayBytes > 0) view.give(replay.last(replayBytes))
-    const takeOver = () => {
-      if (writer === member) return
-      writer?.view.tell(`${who} has taken over; what you write goes nowhere`)
-      if (writer) writer.told = true
-      appoint(member)
-    }
-    if (mode === 'take-over' || (mode === 'write' && !writer)) takeOver()
-    else view.tell(writer ? `watching; ${writer.who} writes` : 'watching; nobody writes')
+    members.join(member)
     if (!device.port) view.tell('the port is not there; waiting for it')
     let forgotten: Promise<void> | undefined
     return {
       stream: view.stream,
       get writes() {
-        return writer === member
+        return members.writer === member
       },
       get port() {
-        return writer === member ? device.port : undefined
+        return members.writer === member ? device.port : undefined
       },
       get seen() {
         return device.port
       },
-      takeOver,
+      takeOver: () => members.takeOver(member),
       abort() {
-        const port = writer === member ? device.port : undefined
+        const port = members.writer === member ? device.port : undefined
         view.stream.destroy()
         // Nothing that was taken back may still be sent, and others go on with the device.
         forgotten ??= port?.purge('tx').catch(() => {})
@@ -247,12 +198,12 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
       return device.port
     },
     get present() {
-      return members.map(member => ({ who: member.who, writes: member === writer }))
+      return members.all.map(member => ({ who: member.who, writes: member === members.writer }))
     },
-    remember: bytes => replay.grow(bytes),
     get closing() {
       return closed
     },
+    remember: bytes => replay.grow(bytes),
     enter() {
       if (!closed) entered++
       return !closed

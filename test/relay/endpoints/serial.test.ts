@@ -247,11 +247,12 @@ describe('a port of its own', () => {
       text += bytes
     })
     await using channel = await dial(`SERIAL:${port.path},char-delay=5ms,line-delay=60ms`)
+    const began = performance.now()
     channel.stream.write('ab\ncd\r\ne')
     await until('all is there', () => text === 'ab\ncd\r\ne')
-    expect(times.at(-1)! - times[0]!).toBeGreaterThan(140)
-    expect(times[3]! - times[2]!).toBeGreaterThan(55)
-    expect(times[1]! - times[0]!).toBeLessThan(50)
+    // Timers may be late, and a moment early.
+    expect(times[3]! - began).toBeGreaterThan(70)
+    expect(times.at(-1)! - began).toBeGreaterThan(145)
   })
 
   test('is greeted when it is opened', async () => {
@@ -449,7 +450,7 @@ describe('a shared port', () => {
     port.far.resume()
     two.socket.write('two')
     await until('the second writes', () => typed().endsWith('two'))
-    expect(typed().length).toBeLessThan(200_000)
+    expect(typed().length).toBeLessThan(20_000)
   })
 
   test('who leaves and comes back at once finds it open', async () => {

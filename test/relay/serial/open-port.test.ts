@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { openPort, type PortOptions } from '#relay/serial/open-port.ts'
@@ -228,6 +228,8 @@ describe('a hang-up', () => {
     await using opened = await open(port.path)
     opened.stream.on('data', () => {})
     opened.stream.pause()
+    port.far.write(Buffer.alloc(20_000))
+    await until('it has enough', () => opened.stream.readableLength >= 4_096)
     const ended = ending(opened.stream)
     const before = process.cpuUsage()
     await port.unplug()
@@ -378,6 +380,30 @@ describe('lock files', () => {
     expect(opened.path).toBe(port.path)
   })
 
+  needing('root')(
+    'of another user, that he has left behind and nobody else can remove, keep nobody out',
+    async () => {
+      await using port = await openFakePort()
+      await using scratch = await openScratch()
+      chmodSync(scratch.path, 0o1777)
+      chmodSync(port.path, 0o666)
+      writeFileSync(join(scratch.path, nameOf(port.path)), '   4194999\n')
+      const options = { lockDirectory: scratch.path }
+      await using driven = await openDriven(port.path, options, {}, { uid: 65_534, gid: 65_534 })
+      expect(driven.opened.data).toBe(8)
+    },
+  )
+
+  test.each(['pipe', 'link'])('that are a %s and no file make nobody wait', async kind => {
+    await using port = await openFakePort()
+    await using scratch = await openScratch()
+    const file = join(scratch.path, nameOf(port.path))
+    if (kind === 'pipe') spawnSync('mkfifo', [file])
+    else symlinkSync('/proc/self/stat', file)
+    await using opened = await open(port.path, { lockDirectory: scratch.path })
+    expect(opened.settings.data).toBe(8)
+  })
+
   test('that are written in binary are understood', async () => {
     await using port = await openFakePort()
     await using scratch = await openScratch()
@@ -408,6 +434,24 @@ describe('what is no port', () => {
       code: 'not-found',
       message: expect.stringMatching(/no such port\. (It has|This host has no serial ports)/),
     })
+  })
+
+  needing('root')('is refused with the group that may open it', async () => {
+    await using port = await openFakePort()
+    const dialout = Number(/^dialout:[^:]*:(\d+):/m.exec(readFileSync('/etc/group', 'utf8'))![1])
+    chownSync(port.path, 0, dialout)
+    chmodSync(port.path, 0o660)
+    await expect(openDriven(port.path, {}, {}, { uid: 65_534, gid: 65_534 })).rejects.toMatchObject({
+      code: 'denied',
+      message: expect.stringContaining('`usermod -aG dialout nobody`'),
+    })
+    await using driven = await openDriven(port.path, {}, {}, { uid: 65_534, gid: dialout })
+    // Nobody but the superuser can open it now, whatever locks he asks for.
+    const { stderr } = spawnSync('cat', [port.path], { uid: 65_534, gid: dialout, encoding: 'utf8' })
+    expect(stderr).toMatch(/busy/i)
+    await driven.call('close')
+    const again = await openDriven(port.path, {}, {}, { uid: 65_534, gid: dialout })
+    await again.kill()
   })
 
   test('is not asked for when the ceiling says no', async () => {

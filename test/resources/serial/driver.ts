@@ -32,12 +32,19 @@ export async function openDriven(
   path: string,
   options: Partial<Omit<PortOptions, 'terminal'>> = {},
   env: Record<string, string> = {},
+  /** Whose process it is; ours if absent. */
+  account: { readonly uid?: number; readonly gid?: number } = {},
 ): Promise<DrivenPort> {
   const main = join(import.meta.dirname, 'driver-main.ts')
-  const child = spawn(process.execPath, [main, path, JSON.stringify({ holder: 'a test', ...options })], {
-    env: { ...process.env, ...env },
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
+  const child = spawn(
+    process.execPath,
+    [main, path, JSON.stringify({ holder: 'a test', lockDirectory: '/nowhere', ...options })],
+    {
+      env: { ...process.env, ...env },
+      stdio: ['pipe', 'pipe', 'inherit'],
+      ...account,
+    },
+  )
   const exited = once(child, 'exit')
   const waiting = new Map<number, (message: { value?: unknown; error?: { message: string } }) => void>()
   const opening = Promise.withResolvers<Required<LineSettings>>()
