@@ -26,6 +26,7 @@ export function viewControl(view: SharedView, path: string): SerialControl {
       return this.settings
     },
     setControl: async lines => (await view.port?.setControl(lines)) ?? false,
+    control: async () => await view.seen?.control?.(),
     modem: look,
     onModem: modemWatch(look).on,
     setBreak: async on => (await view.port?.setBreak(on)) ?? false,

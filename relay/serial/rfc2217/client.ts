@@ -167,6 +167,12 @@ export async function rfc2217Client(
       return settings
     },
     setControl: setLines,
+    async control() {
+      const [dtr, rts] = await Promise.all(
+        [control.askDtr, control.askRts].map(topic => asked.ask('control', topic)),
+      )
+      return { dtr: dtr === control.dtrOn, rts: rts === control.rtsOn }
+    },
     modem: async () => wires,
     onModem(listener) {
       listeners.add(listener)

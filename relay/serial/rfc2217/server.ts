@@ -94,6 +94,9 @@ export function rfc2217Server(inner: Channel): Channel {
     const done = await line.setControl({ [name]: on }).catch(() => false)
     if (done) lines[name] = on
   }
+  const readLines = async () => {
+    Object.assign(lines, await line.control?.().catch(() => undefined))
+  }
   const setBreak = async (on: boolean) => {
     const done = await line.setBreak(on).catch(() => false)
     if (done) breaking = on
@@ -111,11 +114,13 @@ export function rfc2217Server(inner: Channel): Channel {
       return breaking ? control.breakOn : control.breakOff
     },
     async dtr(value: number) {
-      if (value !== control.askDtr) await setLine('dtr', value === control.dtrOn)
+      if (value === control.askDtr) await readLines()
+      else await setLine('dtr', value === control.dtrOn)
       return lines.dtr ? control.dtrOn : control.dtrOff
     },
     async rts(value: number) {
-      if (value !== control.askRts) await setLine('rts', value === control.rtsOn)
+      if (value === control.askRts) await readLines()
+      else await setLine('rts', value === control.rtsOn)
       return lines.rts ? control.rtsOn : control.rtsOff
     },
     /** It goes with the other way. */

@@ -33,6 +33,7 @@ export function openMemoryPort({
   const listeners = new Set<(now: ModemLines, before: ModemLines) => void>()
   let settings: Required<LineSettings> = { baud: 9_600, data: 8, parity: 'none', stop: 1, flow: 'none' }
   let wires: ModemLines = { cts: false, dsr: false, ri: false, dcd: false }
+  let control = { dtr: true, rts: true }
   let counts: LineCounters = { frame: 0, overrun: 0, parity: 0, breaks: 0 }
   let closed = false
   const open = () => {
@@ -51,9 +52,13 @@ export function openMemoryPort({
       if (!refuses(wanted)) settings = { ...settings, ...wanted }
       return settings
     },
+    async control() {
+      return wireless ? undefined : control
+    },
     async setControl(lines) {
       open()
       if (wireless) return false
+      control = { ...control, ...lines }
       for (const [name, on] of Object.entries(lines)) asked.push(`${name}=${Number(on)}`)
       return true
     },

@@ -102,6 +102,7 @@ describe('a port behind a server', () => {
     })
     expect(port.settings.baud).toBe(0x00ff_ffff)
     expect(await serial!.setControl({ dtr: false, rts: false })).toBe(true)
+    expect(await serial!.control?.()).toEqual({ dtr: false, rts: false })
     expect(await serial!.setBreak(true)).toBe(true)
     expect(await serial!.setBreak(false)).toBe(true)
     await serial!.purge('both')

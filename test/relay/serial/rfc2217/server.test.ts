@@ -169,6 +169,20 @@ describe('settings', () => {
   })
 })
 
+test('a port is free as soon as the client has hung up whose it was', async () => {
+  await using served = await openServedPort()
+  {
+    await using client = await served.client()
+    client.option('will', 44)
+    await client.next('modem-state')
+    client.write('last words')
+    client.socket.end()
+    expect(String(await gather(served.ports[0]!.far, 10))).toBe('last words')
+  }
+  await until('the connection is over', () => served.relay.closed.length === 1)
+  expect(served.relay.closed[0]!.cause).toBe('eof')
+})
+
 describe('notices', () => {
   test('a change of the modem lines is told, with what has changed', async () => {
     await using served = await openServedPort()
