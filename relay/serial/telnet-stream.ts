@@ -117,8 +117,11 @@ export function telnetStream(inner: Duplex, parts: TelnetParts): TelnetStream {
     if (begun) return
     begun = true
     inner.on('data', (chunk: Buffer) => {
+      // Many words at a time get their answers in one piece.
+      inner.cork()
       parser.take(chunk)
       work()
+      inner.uncork()
       readOn()
     })
     inner.on('end', () => {
