@@ -27,7 +27,7 @@ const collectors = ['127.0.0.0/8', '[::1]', 'localhost'].flatMap(host => [
   `UDP-RECVFROM:${host}:*`,
 ])
 const targets = ['TCP', 'UDP', 'UDP-SENDTO', 'UDP-DATAGRAM', 'OPENSSL'].map(kind => `${kind}:*:*`)
-const inside = ['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE']
+const inside = ['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE', 'BENCH:**']
 /** What every host agrees to open unless its owner forbids it. */
 export const defaultLines: readonly string[] = [...listeners, ...collectors, ...targets, ...inside]
 const defaults = defaultLines.map(text => rule(text, builtIn))
@@ -40,6 +40,8 @@ export function openCeiling(rules: Rules): Ceiling {
     checkByHand(scope)
     const early = role === 'target' && ip === undefined
     checkForbidden(scope, ip, early)
+    // What is reached on another host the ceiling of that host decides.
+    if (scope.host !== undefined) return
     if (role === 'target') checkAlwaysDenied(scope, ip ?? literalIp(scope))
     const permitted = [...permit, ...defaults].some(({ pattern }) => {
       const answer = matches(pattern, scope, ip)

@@ -2,10 +2,13 @@ import { AgentServiceClient } from '#gen/fleetcat/v1/agent.ts'
 import type { LoadedIdentity } from '#identity/files.ts'
 import { clientOptions } from '#identity/tls.ts'
 import { channelCredentials, channelOptionsFor } from '#wire/channel.ts'
+import { type HostPort, parseHostPort } from '#wire/host-port.ts'
 
 export interface Dialler {
   /** A client of its own, with the identity of this moment. Throws a RelayError when that cannot be used. */
   open(): AgentServiceClient
+  /** The port of the controller that is asked now: tunnels go there too. */
+  place(): HostPort
   /** The controller did not answer, or not well: the next try goes to the next one. */
   failed(): void
 }
@@ -23,6 +26,10 @@ export function openDialler(
         channelCredentials(clientOptions(identity())),
         channelOptionsFor(address),
       )
+    },
+    place() {
+      const address = addresses[at % addresses.length]!
+      return parseHostPort(address, { what: address, fix: 'Write HOST:PORT' })
     },
     failed() {
       at++

@@ -40,10 +40,12 @@ export function openLease({ clock, lengths, due, changed }: LeaseContext): Lease
   let lastAsked = -Infinity
   let timer: NodeJS.Timeout | undefined
   let held = new Set<number>()
+  let isOver = false
 
   const holds = (leaseMs: number) => clock() < from + leaseMs
 
   function look(): void {
+    if (isOver) return
     clearTimeout(timer)
     const now = clock()
     const all = [...new Set(lengths())]
@@ -84,6 +86,7 @@ export function openLease({ clock, lengths, due, changed }: LeaseContext): Lease
     },
     lengthsChanged: look,
     [Symbol.dispose]() {
+      isOver = true
       clearTimeout(timer)
     },
   }

@@ -6,6 +6,8 @@ import type { Logger } from '#telemetry/log.ts'
 import { metricsAddress } from '#telemetry/metrics.ts'
 import { toDuration } from '#wire/duration.ts'
 import { features } from '#wire/features.ts'
+import { formatHostPort } from '#wire/host-port.ts'
+import { parsePlace } from '#wire/tunnel.ts'
 import { version } from '#wire/version.ts'
 import { openBans } from './bans.ts'
 import { openCeiling } from './ceiling.ts'
@@ -18,15 +20,17 @@ import { checkUsable, identityDirectory, obtainIdentity } from './identity.ts'
 import { type Lease, openLease } from './lease.ts'
 import { openMetrics } from './metrics.ts'
 import { openOutbox } from './outbox.ts'
+import { openProbes } from './probes.ts'
 import { openReconciler, type Reconciler } from './reconciler.ts'
 import { openRelayCertificates } from './relay-certificates.ts'
 import { openRenewal } from './renewal.ts'
-import { openRevocations } from './revocations.ts'
+import { bothCut, openRevocations } from './revocations.ts'
 import { openRoster } from './roster.ts'
 import { type Rules, rule } from './rules.ts'
 import { openSession, type Session } from './session.ts'
 import { openSteadyClock } from './steady-clock.ts'
 import { openTombstones } from './tombstones.ts'
+import { openTunnels, type Tunnels } from './tunnels/tunnels.ts'
 
 /** Where an agent of this data directory keeps its identity. */
 export { identityDirectory } from './identity.ts'
@@ -43,6 +47,8 @@ export interface AgentOptions {
   readonly hostLabels?: Readonly<Record<string, string>>
   /** `host:port` of the metrics. */
   readonly metrics?: string
+  /** `host:port` where tunnels may come straight, without the controller between. */
+  readonly tunnelListen?: string
   /** Addresses of the controllers, in place of those that the token gave. */
   readonly controller?: readonly string[]
   readonly log: Logger
@@ -65,6 +71,7 @@ export interface RunningAgent extends AsyncDisposable {
 
 const drainMs = 2_000
 const certificateWithinMs = 10_000
+const grantWithinMs = 10_000
 
 /** Rejects with a RelayError that says what to do when the host has no identity, or its owner's file is wrong. */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
@@ -97,6 +104,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       ceiling,
       roster,
       isRevoked: id => revocations.has(id),
+      outgoing: cause => tunnels.outgoing(cause),
       isBanned: bans.refuses,
       unwelcome: (relay, ip, rule) => doorkeeper.turnedAway(relay, ip, rule),
       clock,
@@ -112,10 +120,27 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       log,
     }),
   )
+  const tunnels: Tunnels = starting.use(
+    openTunnels({
+      agent: name,
+      cluster: held.identity.identity.cluster,
+      ceiling,
+      roster,
+      lease: { holds: length => lease.holds(length) },
+      isRevoked: id => revocations.has(id),
+      ask: request => session.requestTunnel(request, grantWithinMs),
+      identity: () => held.identity,
+      controller: () => dialler.place(),
+      lengthsChanged: () => lease.lengthsChanged(),
+      news: news => session.tunnelNews(news),
+      log,
+    }),
+  )
   const revocations = openRevocations({
-    relay: reconciler.cutRelay,
-    connection: reconciler.cutConnection,
-    everything: reconciler.cutEverything,
+    relay: (id, why) => bothCut(reconciler.cutRelay(id, why), tunnels.cutRelay(id, why)),
+    connection: (id, why) => bothCut(reconciler.cutConnection(id, why), tunnels.cutConnection(id, why)),
+    everything: why => bothCut(reconciler.cutEverything(why), tunnels.cutEverything(why)),
+    peer: tunnels.cutPeer,
     banned: reconciler.cutBanned,
     bans,
     tombstones,
@@ -143,16 +168,27 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const lease: Lease = starting.use(
     openLease({
       clock,
-      lengths: reconciler.leases,
+      *lengths() {
+        yield* reconciler.leases()
+        yield* tunnels.leases()
+      },
       due: outbox.leaseDue,
-      changed: () => void reconciler.rightsChanged(),
+      changed() {
+        tunnels.rightsChanged()
+        void reconciler.rightsChanged()
+      },
     }),
   )
   const metrics =
     options.metrics === undefined
       ? undefined
       : starting.use(
-          await openMetrics(options.metrics, { reconciler, roster, isAttached: () => session.attached }),
+          await openMetrics(options.metrics, {
+            reconciler,
+            roster,
+            tunnels,
+            isAttached: () => session.attached,
+          }),
         )
 
   const addresses = options.controller?.length ? options.controller : addressesOf(held.identity.details)
@@ -163,6 +199,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     capabilities: kinds.map(({ keyword }) => keyword),
     features: [...features],
   }
+  const straight =
+    options.tunnelListen === undefined ? undefined : parsePlace(options.tunnelListen, '--tunnel-listen')
+  const tunnelListen = straight && formatHostPort(await tunnels.listen(straight))
   const dialler = openDialler(addresses, () => {
     checkUsable(held.identity, dataDir)
     return held.identity
@@ -170,16 +209,23 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const dumps = starting.use(
     openDumps({ open: dialler.open, watch: reconciler.watch, connections: roster.live, log }),
   )
+  const probes = starting.use(openProbes({ ceiling, log }))
   const session: Session = starting.use(
     openSession({
       agent: name,
       dialler,
-      hello: () => ({ ...boot, hostLabels: hostLabels(ownerLabels(config)) }),
+      hello: () => ({
+        ...boot,
+        hostLabels: hostLabels(ownerLabels(config)),
+        ...(tunnelListen && { tunnelListen }),
+      }),
       reconciler,
       lease,
       tombstones,
       revocations,
       dumps,
+      probes,
+      tunnels,
       outbox,
       log,
     }),
@@ -215,7 +261,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     const labelled = JSON.stringify(next.labels) !== JSON.stringify(config.labels)
     config = next
     ceiling.replace(rulesOf(config, options))
-    await reconciler.recheck()
+    await Promise.all([reconciler.recheck(), tunnels.recheck()])
     log.info(
       { event: 'config.reloaded', permit: config.permit.length, forbid: config.forbid.length },
       'configuration reloaded',

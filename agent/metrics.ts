@@ -1,17 +1,19 @@
 import { Counter, Gauge, type MetricsServer, openRegistry, serveMetrics } from '#telemetry/metrics.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Roster } from './roster.ts'
+import type { Incoming } from './tunnels/incoming.ts'
 
 export interface Measured {
   readonly reconciler: Pick<Reconciler, 'states' | 'refusals' | 'checked'>
   readonly roster: Pick<Roster, 'live' | 'totals'>
+  readonly tunnels: Pick<Incoming, 'counts'>
   readonly isAttached: () => boolean
 }
 
 /** Serves this agent's figures as Prometheus text. Rejects with a RelayError that names the address. */
 export async function openMetrics(
   address: string,
-  { reconciler, roster, isAttached }: Measured,
+  { reconciler, roster, tunnels, isAttached }: Measured,
 ): Promise<MetricsServer> {
   const registry = openRegistry()
   const registers = [registry]
@@ -81,6 +83,24 @@ export async function openMetrics(
     collect() {
       this.reset()
       for (const [cause, count] of reconciler.refusals) this.inc({ cause }, count)
+    },
+  })
+  new Gauge({
+    name: 'fleetcat_tunnels',
+    help: 'Live tunnels that end on this host',
+    registers,
+    collect() {
+      this.set(tunnels.counts.live)
+    },
+  })
+  new Counter({
+    name: 'fleetcat_tunnel_refusals_total',
+    help: 'Connections turned away that came for a tunnel, by cause',
+    labelNames: ['cause'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [cause, count] of tunnels.counts.dropped) this.inc({ cause }, count)
     },
   })
   try {

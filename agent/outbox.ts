@@ -1,4 +1,4 @@
-import type { AttachRequest, ConnectionEvents, SourceBanned } from '#gen/fleetcat/v1/agent.ts'
+import type { AttachRequest, ConnectionEvents, ProbeAnswer, SourceBanned } from '#gen/fleetcat/v1/agent.ts'
 import type { Receipt, RelayReport } from '#gen/fleetcat/v1/relay.ts'
 
 type Message = NonNullable<AttachRequest['message']>
@@ -36,17 +36,21 @@ export interface Outbox {
   pulse(): void
   /** This agent has shut a source out. */
   sourceBanned(): void
+  /** The answer to a probe. Who does not read loses the oldest: nobody waits for those any more. */
+  probed(answer: ProbeAnswer): void
   /** Asks for the lease, ahead of all but receipts. */
   leaseDue(): void
 }
 
 const reportsInOne = 500
+const mostProbed = 100
 
 export function openOutbox(sources: OutboxSources): Outbox {
   let writer: Writer | undefined
   let full = false
   let scheduled = false
   const receipts: Receipt[] = []
+  const probed: ProbeAnswer[] = []
   const dirty = new Set<string>()
   let applied: bigint | undefined
   let appliedDue = false
@@ -61,6 +65,8 @@ export function openOutbox(sources: OutboxSources): Outbox {
       leaseDue = false
       return { $case: 'leaseRequest', value: { nonce: sources.askLease() } }
     }
+    const answer = probed.shift()
+    if (answer) return { $case: 'probe', value: answer }
     if (bannedDue) {
       bannedDue = false
       const banned = sources.banned()
@@ -136,6 +142,10 @@ export function openOutbox(sources: OutboxSources): Outbox {
     connectionsChanged: soon,
     receipt(receipt) {
       receipts.push(receipt)
+      flush()
+    },
+    probed(answer) {
+      if (probed.push(answer) > mostProbed) probed.shift()
       flush()
     },
     applied(revision) {

@@ -20,6 +20,7 @@ import { isOfTime, openRights, type Right, type RightsContext } from './rights.t
 import type { Roster } from './roster.ts'
 import { storyOf } from './story.ts'
 import { openTicker } from './ticker.ts'
+import type { Cause, Outgoing } from './tunnels/outgoing.ts'
 import { type Onlooker, openWatchers } from './watchers.ts'
 
 export interface ReconcilerContext extends RightsContext {
@@ -35,6 +36,8 @@ export interface ReconcilerContext extends RightsContext {
   readonly unwelcome: Doorkeeper['turnedAway']
   /** What `cert=auto` takes in this relay, for as long as it runs; refused if absent. */
   readonly certificates?: (relay: Pick<RelayPlan, 'id' | 'name'>) => RelayCertificates
+  /** Ways to other hosts; a relay that has addresses there is refused if absent. */
+  readonly outgoing?: (cause: Cause) => Outgoing
   /** The report of this relay has changed. */
   readonly changed: (relayId: string) => void
   readonly log: Logger
@@ -83,6 +86,7 @@ interface Running {
   readonly relay: RunningRelay
   readonly egress: RelayEgress
   readonly certificates: RelayCertificates | undefined
+  readonly outgoing: Outgoing | undefined
 }
 
 /** One relay: what is desired of it, and how far that is done. */
@@ -225,7 +229,9 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     slot.refused = undefined
     const egress = relayEgress(plan, cx.ceiling)
     const certificates = cx.certificates?.(plan)
-    slot.running = { egress, certificates, relay: open(slot, plan, egress, certificates) }
+    const outgoing = cx.outgoing?.({ relayId: plan.id, onwardOf: '', name: `relay/${plan.name}` })
+    const reaching = outgoing?.planned(plan) ?? plan
+    slot.running = { egress, certificates, outgoing, relay: open(slot, reaching, egress, certificates) }
     watchers.opened(slot.running.relay)
     told(slot)
   }
@@ -287,6 +293,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
     const cut = await running.relay.abort(reason)
     await running.relay[Symbol.asyncDispose]()
     running.certificates?.[Symbol.dispose]()
+    await running.outgoing?.[Symbol.asyncDispose]()
     if (slot.running === running) slot.running = undefined
     return cut
   }

@@ -18,12 +18,23 @@ function notKept(thrown: unknown): RelayError {
   return new RelayError(code, { what: 'it is not on the disk of this host yet', why, fix })
 }
 
+/** What two parts of this host have cut of the same. */
+export async function bothCut(...parts: readonly [Promise<Cut>, Promise<Cut>]): Promise<Cut> {
+  const [one, other] = await Promise.all(parts)
+  return {
+    listenersClosed: one.listenersClosed + other.listenersClosed,
+    connectionsCut: one.connectionsCut + other.connectionsCut,
+  }
+}
+
 export const nothingCut: Cut = { listenersClosed: 0, connectionsCut: 0 }
 
 export interface Cutters {
   relay(relayId: string, reason: RelayError): Promise<Cut>
   connection(connectionId: string, reason: RelayError): Promise<Cut>
   everything(reason: RelayError): Promise<Cut>
+  /** All tunnels whose other end it is: `operator/ann`. */
+  peer(peer: string, reason: RelayError): Promise<Cut>
   /** Those of sources that are shut out. */
   banned(reason: RelayError): Promise<Cut>
   readonly bans: Bans
@@ -49,7 +60,7 @@ export interface Revocations {
 const remembered = 10_000
 
 export function openRevocations(cutters: Cutters): Revocations {
-  const { relay, connection, everything, banned, bans, tombstones, log } = cutters
+  const { relay, connection, everything, peer, banned, bans, tombstones, log } = cutters
   const receipts = new Map<string, Promise<Receipt>>()
   let struckOff = false
 
@@ -57,6 +68,7 @@ export function openRevocations(cutters: Cutters): Revocations {
     if (target?.$case === 'relayId') return relay(target.value, reason)
     if (target?.$case === 'connectionId') return connection(target.value, reason)
     if (target?.$case === 'agent') return everything(reason)
+    if (target?.$case === 'peer') return peer(target.value, reason)
     if (target?.$case === 'source') {
       bans.add(target.value)
       return banned(reason)

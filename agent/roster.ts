@@ -1,8 +1,17 @@
 import type { ConnectionClosed, ConnectionEvents, Traffic } from '#gen/fleetcat/v1/agent.ts'
 import type { Connection as ConnectionMessage } from '#gen/fleetcat/v1/relay.ts'
+import type { TunnelWay } from '#relay/endpoint.ts'
 import type { Connection, RelayObserver } from '#relay/relay.ts'
 import { toDuration } from '#wire/duration.ts'
 import { toProblem } from '#wire/problem.ts'
+
+/** Of a connection that has come out of a tunnel: who is at its other end, and how it goes. */
+export interface TunnelEnd {
+  readonly initiator: string
+  readonly way: TunnelWay
+  /** What an operator does with it. */
+  readonly purpose?: string | undefined
+}
 
 export type Ending = Parameters<RelayObserver['closed']>[1]
 
@@ -20,7 +29,8 @@ export interface Roster extends Disposable {
   readonly live: ReadonlyMap<string, Connection>
   /** Since this boot. */
   readonly totals: { readonly connections: number; readonly bytesIn: number; readonly bytesOut: number }
-  opened(connection: Connection): void
+  /** `tunnel`: it has come out of one. */
+  opened(connection: Connection, tunnel?: TunnelEnd): void
   closed(connection: Connection, ending: Ending): void
   /** The next message, or undefined when nothing is due. What it holds counts as told. */
   take(): ConnectionEvents | undefined
@@ -30,6 +40,7 @@ export interface Roster extends Disposable {
 
 export function openRoster({ due, batchMs = 50, trafficMs = 1_000, chunk = 2_000 }: RosterOptions): Roster {
   const live = new Map<string, Connection>()
+  const tunnels = new Map<string, TunnelEnd>()
   const told = new Map<string, Told>()
   const untold = new Set<string>()
   let closings: ConnectionClosed[] = []
@@ -45,7 +56,7 @@ export function openRoster({ due, batchMs = 50, trafficMs = 1_000, chunk = 2_000
     for (const [id, before] of told) {
       const now = live.get(id)!
       // Its first target has not opened, so it went on to another: it is told anew.
-      if (now.target !== before.target) untold.add(id)
+      if (now.target !== before.target || now.way !== before.way) untold.add(id)
       else if (moved(now, before)) traffic.push(id)
     }
     if (untold.size > 0) changed()
@@ -77,9 +88,9 @@ export function openRoster({ due, batchMs = 50, trafficMs = 1_000, chunk = 2_000
       if (opened.length === chunk) break
       untold.delete(id)
       const connection = live.get(id)!
-      const { bytesIn, bytesOut, target } = connection
-      told.set(id, { bytesIn, bytesOut, target })
-      opened.push(toMessage(connection))
+      const { bytesIn, bytesOut, target, way } = connection
+      told.set(id, { bytesIn, bytesOut, target, way })
+      opened.push(toMessage(connection, tunnels.get(id)))
     }
     return opened
   }
@@ -107,14 +118,16 @@ export function openRoster({ due, batchMs = 50, trafficMs = 1_000, chunk = 2_000
       }
       return sum
     },
-    opened(connection) {
+    opened(connection, tunnel) {
       past.connections++
+      if (tunnel) tunnels.set(connection.id, tunnel)
       live.set(connection.id, connection)
       untold.add(connection.id)
       changed()
     },
     closed(connection, ending) {
       if (!live.delete(connection.id)) return
+      tunnels.delete(connection.id)
       past.bytesIn += connection.bytesIn
       past.bytesOut += connection.bytesOut
       const wasTold = told.delete(connection.id)
@@ -160,6 +173,7 @@ interface Told {
   bytesIn: number
   bytesOut: number
   readonly target: string
+  readonly way: TunnelWay | undefined
 }
 
 const moved = (now: Connection, before: Told) =>
@@ -172,7 +186,8 @@ const bytes = ({ bytesIn, bytesOut }: Connection) => ({
 
 const idle = ({ idleMs }: Connection) => toDuration(idleMs)
 
-function toMessage(connection: Connection): ConnectionMessage {
+function toMessage(connection: Connection, tunnel: TunnelEnd | undefined): ConnectionMessage {
+  const way = tunnel?.way ?? connection.way
   return {
     id: connection.id,
     relayId: connection.relayId,
@@ -182,6 +197,9 @@ function toMessage(connection: Connection): ConnectionMessage {
     openedAt: connection.openedAt,
     idle: idle(connection),
     ...bytes(connection),
+    ...(way && { way }),
+    ...(tunnel && { initiator: tunnel.initiator }),
+    ...(tunnel?.purpose && { purpose: tunnel.purpose }),
   }
 }
 

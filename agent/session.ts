@@ -3,7 +3,10 @@ import type {
   Hello,
   RelayCertificate,
   RelayCertificateRequest,
+  TunnelNews,
+  TunnelRequest,
 } from '#gen/fleetcat/v1/agent.ts'
+import type { TunnelGrant } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
 import { type Attachment, attach, type End, type Order } from './attachment.ts'
@@ -13,10 +16,12 @@ import type { Dumps } from './dumps.ts'
 import { adviceFor, finalWord, isRejection, olderController, revokedMeanwhile } from './farewells.ts'
 import type { Lease } from './lease.ts'
 import type { Outbox } from './outbox.ts'
+import type { Probes } from './probes.ts'
 import { openQuestions } from './questions.ts'
 import type { Reconciler } from './reconciler.ts'
 import type { Revocations } from './revocations.ts'
 import type { Tombstones } from './tombstones.ts'
+import type { Incoming } from './tunnels/incoming.ts'
 
 export interface SessionContext {
   readonly agent: string
@@ -28,6 +33,8 @@ export interface SessionContext {
   readonly tombstones: Pick<Tombstones, 'seen' | 'advance'>
   readonly revocations: Pick<Revocations, 'obey' | 'banned'>
   readonly dumps: Pick<Dumps, 'begin'>
+  readonly probes: Pick<Probes, 'run'>
+  readonly tunnels: Pick<Incoming, 'offered' | 'withdrawn'>
   readonly outbox: Outbox
   readonly log: Logger
   readonly pulseMs?: number
@@ -47,6 +54,10 @@ export interface Session extends AsyncDisposable {
     request: Omit<RelayCertificateRequest, 'nonce'>,
     timeoutMs: number,
   ): Promise<RelayCertificate>
+  /** The same, for a tunnel. */
+  requestTunnel(request: Omit<TunnelRequest, 'nonce'>, timeoutMs: number): Promise<TunnelGrant>
+  /** What became of a tunnel; lost if nobody hears it. */
+  tunnelNews(news: TunnelNews): void
   /** Opens a second stream with the identity of this moment and lets the first one end; nothing else notices. */
   handOver(): Promise<void>
   /** Says goodbye and ends. */
@@ -74,6 +85,7 @@ export function openSession(cx: SessionContext): Session {
   let applying: Promise<unknown> = Promise.resolve()
   let grant: PromiseWithResolvers<CertificateGrant> | undefined
   const relayCertificates = openQuestions<RelayCertificate>('the certificate of a relay')
+  const tunnelGrants = openQuestions<TunnelGrant>('the tunnel')
   let lastFailure = ''
   let isTold = false
 
@@ -127,6 +139,11 @@ export function openSession(cx: SessionContext): Session {
     if (order.$case === 'lease') return leased(order.value.nonce)
     if (order.$case === 'bans') return cx.revocations.banned(order.value.bans)
     if (order.$case === 'dump') return cx.dumps.begin(order.value)
+    if (order.$case === 'probe') return void cx.probes.run(order.value).then(outbox.probed)
+    if (order.$case === 'tunnelGrant') return tunnelGrants.answered(order.value)
+    if (order.$case === 'tunnelOffer') return cx.tunnels.offered(order.value)
+    if (order.$case === 'tunnelWithdrawal')
+      return cx.tunnels.withdrawn(order.value.tunnelId, order.value.reason)
     const { revision } = order.value
     if (order.$case === 'apply') {
       // A stream that took over may repeat what the old one has delivered.
@@ -205,7 +222,7 @@ export function openSession(cx: SessionContext): Session {
         current = undefined
         outbox.detach(mine)
         grant?.reject(new RelayError('unavailable', { what: 'the renewal', why: 'the session ended' }))
-        relayCertificates.lost('the session ended')
+        for (const questions of [relayCertificates, tunnelGrants]) questions.lost('the session ended')
         return end
       }
       mine = current
@@ -237,7 +254,7 @@ export function openSession(cx: SessionContext): Session {
   function stop(why: RelayError | undefined) {
     over.abort(why ?? new RelayError('closed', { what: 'the session', why: 'the agent stops' }))
     clearInterval(pulse)
-    relayCertificates.lost('the agent stops')
+    for (const questions of [relayCertificates, tunnelGrants]) questions.lost('the agent stops')
     const reason = new RelayError('closed', { what: 'the old stream', why: 'the agent stops' })
     for (const old of retiring) old.abandon(reason)
     stopped.resolve({ why })
@@ -296,6 +313,13 @@ export function openSession(cx: SessionContext): Session {
         return current !== undefined
       })
     },
+    requestTunnel(request, timeoutMs) {
+      return tunnelGrants.ask(timeoutMs, nonce => {
+        current?.write({ message: { $case: 'tunnelRequest', value: { nonce, ...request } } })
+        return current !== undefined
+      })
+    },
+    tunnelNews: news => void current?.write({ message: { $case: 'tunnelNews', value: news } }),
     async handOver() {
       const old = current
       // Without a stream the next one has the new identity anyway.

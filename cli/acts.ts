@@ -7,6 +7,8 @@ const words: Record<keyof OperatorServiceService, string> = {
   whoAmI: 'asking who you are',
   renewCertificate: 'renewing your certificate',
   watchDump: 'looking at what passes through a relay',
+  probe: 'having agents probe a target',
+  openTunnel: 'opening a tunnel',
   createRelay: 'creating a relay',
   applyRelays: 'applying relays',
   listRelays: 'listing relays',

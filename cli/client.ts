@@ -15,6 +15,8 @@ export interface FleetOptions {
 export interface Fleet extends AsyncDisposable {
   readonly context: Context
   readonly credentials: Credentials
+  /** The controller that is asked, as HOST:PORT: tunnels go there too. */
+  readonly address: string
   readonly operator: OperatorServiceClient
 }
 
@@ -36,8 +38,9 @@ export async function withFleet<T>(
 /** Rejects with a RelayError when there is no usable certificate, or none of several controllers answers. */
 export async function openFleet(context: Context): Promise<Fleet> {
   const credentials = await readCredentials(context)
-  const operator = await connect(context, credentials)
+  const { address, client: operator } = await connect(context, credentials)
   return {
+    address,
     context,
     credentials,
     operator,
@@ -59,10 +62,10 @@ async function connect({ name, addresses }: Context, { identity }: Credentials) 
       channelCredentials(tlsOptions(identity)),
       channelOptionsFor(address),
     )
-    if (addresses.length === 1) return client
+    if (addresses.length === 1) return { address, client }
     try {
       await unary(client, client.getStatus, {}, { what: `controller ${address}`, timeoutMs: patienceMs })
-      return client
+      return { address, client }
     } catch (thrown) {
       client.close()
       const error = RelayError.from(thrown, `controller ${address}`)

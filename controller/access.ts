@@ -55,6 +55,10 @@ const least: Record<keyof OperatorServiceService, Role> = {
   listRevocations: 'viewer',
   // Whoever may open a relay could have it copy all that passes; whoever may only look at lists could not.
   watchDump: 'operator',
+  // It has hosts open what their ceilings let relays open.
+  probe: 'operator',
+  // A relay of its own, but for its listener.
+  openTunnel: 'operator',
   createRelay: 'operator',
   // Of those who only ask what would change: see `mayApply`.
   applyRelays: 'viewer',
@@ -107,10 +111,10 @@ export function openAccess({
       })
     }
     if (record.revoked) {
-      const { by, at } = record.revoked
+      const { by, at, reason } = record.revoked
       throw new RelayError('revoked', {
         what: `${kind}/${name}`,
-        why: `it was revoked by ${by} at ${at}`,
+        why: `it was revoked by ${by} at ${at}${reason && `: ${reason}`}`,
         fix,
       })
     }

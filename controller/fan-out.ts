@@ -34,7 +34,7 @@ export function openFanOut({ mirror, hosts, locks, revocations }: Parts): Dispos
     const revocation = mirror.revocations.get(id)?.value
     if (!revocation) return
     for (const agent of revocation.agents) {
-      if (!mirror.receipt(id, agent)) hosts.get(agent)?.session?.order(revocations.orderOf(revocation))
+      if (!mirror.receipt(id, agent)) hosts.get(agent)?.session?.order(revocations.orderOf(revocation, agent))
     }
   }
 

@@ -3,6 +3,9 @@ import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from
 import { getExtensionData, readTlsClientHello } from 'read-tls-client-hello'
 import { RelayError } from '#relay/errors.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { type Arrival, onArrival } from '#tunnel/arrivals.ts'
+import type { Rendezvous } from '#tunnel/rendezvous.ts'
+import { answeringLineLength, ticketInLine, ticketInServerName } from '#tunnel/ticket.ts'
 import { strangerAt } from './actor.ts'
 import type { Alerts } from './alerts.ts'
 import { sourceOf } from './crowd.ts'
@@ -18,7 +21,8 @@ export const turnAways = [
   'resumed-session',
   'certificate-refused',
   'no-call',
-  'tunnel-not-served',
+  'unknown-ticket',
+  'used-ticket',
 ] as const
 export type TurnAway = (typeof turnAways)[number]
 
@@ -40,6 +44,8 @@ export interface FrontOptions {
   fleet(socket: TLSSocket): void
   /** With no certificate at all. */
   enrolment(socket: TLSSocket): void
+  /** With a ticket: the ends of tunnels. */
+  readonly tunnels: Pick<Rendezvous, 'initiator' | 'answering'>
 }
 
 /** The one port: tells apart who comes in, and lets nobody through to a server that is not theirs. */
@@ -52,7 +58,6 @@ export interface Front extends AsyncDisposable {
   called(peer: string): void
 }
 
-const tunnelSuffix = '.tunnel.fleetcat'
 const handshakeRecord = 0x16
 const largestRecord = 16_384
 /** A fatal TLS alert, `unrecognized_name`: the clearest word that this layer has for "no such tunnel". */
@@ -68,7 +73,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
   const strangers = openStrangers(socket => turnAway(socket, 'crowded-out'))
   // Node's own deadline is only there in case: the waiting room's comes first.
   const tlsServer = createTlsServer({ ...options.tls, handshakeTimeout: 2 * limits.handshakeMs })
-  const server = createServer({ noDelay: true, pauseOnConnect: false }, socket => void receive(socket))
+  const server = createServer({ noDelay: true })
 
   function turnAway(socket: Socket, cause: TurnAway, detail?: string): void {
     turnedAway.set(cause, (turnedAway.get(cause) ?? 0) + 1)
@@ -80,7 +85,8 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     socket.destroy()
   }
 
-  async function receive(socket: Socket): Promise<void> {
+  async function receive(arrival: Arrival): Promise<void> {
+    const { socket } = arrival
     const peer = peerOf(socket)
     open.add(socket)
     socket.on('error', () => {})
@@ -91,6 +97,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     waiting.enter(peer, socket)
     const first = await firstBytes(socket)
     if (!first) return
+    if (first[0] === 'F'.charCodeAt(0)) return void answer(arrival, peer)
     if (first[0] !== handshakeRecord) return refusePlain(socket, first)
     if (first.length >= 5 && first.readUInt16BE(3) > largestRecord)
       return turnAway(socket, 'not-tls', 'record too large')
@@ -102,19 +109,31 @@ export async function openFront(options: FrontOptions): Promise<Front> {
       return
     }
     if (socket.destroyed) return
-    if (serverName?.endsWith(tunnelSuffix)) {
-      // The seam for tunnels: their bytes are joined here, unread, once this controller serves them.
-      socket.write(unrecognizedName)
-      return turnAway(socket, 'tunnel-not-served')
+    const ticket = ticketInServerName(serverName ?? '')
+    if (ticket !== undefined) {
+      waiting.leave(peer)
+      const unmet = options.tunnels.initiator(ticket, arrival)
+      if (unmet) socket.end(unrecognizedName, () => turnAway(socket, unmet))
+      return
     }
     waiting.queue(peer, () => tlsServer.emit('connection', socket))
   }
 
+  async function answer(arrival: Arrival, peer: string): Promise<void> {
+    const { socket } = arrival
+    const line = await lineOf(socket, answeringLineLength)
+    if (line === undefined || socket.destroyed) return
+    const ticket = ticketInLine(line)
+    if (!ticket) return turnAwaySoon(socket, 'unknown-ticket', 'FCAT/1 refused: that is no ticket\n')
+    waiting.leave(peer)
+    const unmet = options.tunnels.answering(ticket, arrival)
+    if (unmet)
+      turnAwaySoon(socket, unmet, 'FCAT/1 refused: the ticket was late, was used, or was taken back\n')
+  }
+
   function refusePlain(socket: Socket, first: Buffer): void {
     const line = first.toString('latin1')
-    if (line.startsWith('FCAT/1 ')) {
-      turnAwaySoon(socket, 'tunnel-not-served', 'FCAT/1 refused: this controller serves no tunnels\n')
-    } else if (/^[A-Z]{3,7} \S+ HTTP\/1/.test(line)) {
+    if (/^[A-Z]{3,7} \S+ HTTP\/1/.test(line)) {
       turnAwaySoon(
         socket,
         'not-tls',
@@ -180,6 +199,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     )
     server.listen(options.port, options.host, 1_024, resolve)
   })
+  onArrival(server, arrival => void receive(arrival))
   const { port } = server.address() as AddressInfo
 
   return {
@@ -190,8 +210,9 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     async [Symbol.asyncDispose]() {
       const closed = new Promise(resolve => server.close(resolve))
       // Neither `close` nor `closeAllConnections` ends what is live.
+      const gone = [...open].map(socket => new Promise(resolve => socket.once('close', resolve)))
       for (const socket of open) socket.destroy()
-      await closed
+      await Promise.all([closed, ...gone])
       waiting[Symbol.dispose]()
       for (const timer of awaitingCall.values()) clearTimeout(timer)
     },
@@ -201,6 +222,27 @@ export async function openFront(options: FrontOptions): Promise<Front> {
 /** As gRPC names the peer of a call. */
 function peerOf(socket: Socket): string {
   return `${socket.remoteAddress}:${socket.remotePort}`
+}
+
+/** What comes up to a line's end, or so many bytes; what follows is left. Nothing if the socket ends before. */
+function lineOf(socket: Socket, most: number): Promise<string | undefined> {
+  return new Promise(resolve => {
+    let line = Buffer.alloc(0)
+    const look = () => {
+      for (let chunk: Buffer | null = socket.read(); chunk; chunk = socket.read()) {
+        const whole = Buffer.concat([line, chunk])
+        const end = whole.indexOf('\n') + 1 || most
+        line = whole.subarray(0, end)
+        if (whole.length < end) continue
+        socket.off('readable', look)
+        if (whole.length > end) socket.unshift(whole.subarray(end))
+        return resolve(line.toString('latin1'))
+      }
+    }
+    socket.on('readable', look)
+    socket.once('close', () => resolve(undefined))
+    look()
+  })
 }
 
 /** The first bytes, put back so that the next reader finds them too; nothing if the socket ends before. */

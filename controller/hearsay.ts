@@ -1,17 +1,20 @@
 import type {
   ConnectionEvents,
   Hello,
+  ProbeAnswer,
   RelayCertificateRequest,
   SourcesBanned,
 } from '#gen/fleetcat/v1/agent.ts'
 import {
   type DumpFrame,
+  ProbeVerdict,
   type Problem,
   type Receipt,
   type RelayReport,
   RelayState,
 } from '#gen/fleetcat/v1/relay.ts'
 import { RelayError } from '#relay/errors.ts'
+import { toMilliseconds } from '#wire/duration.ts'
 import { mostHostLabels } from '#wire/labels.ts'
 
 /**
@@ -28,6 +31,8 @@ const mostItems = 64
 const mostTargets = 1_024
 /** Of each kind in one message; no agent of ours sends half as many. */
 const mostInOneMessage = 10_000
+/** Far more than any look may take, for a busy host is late. */
+const mostProbeMs = 600_000
 
 export function checkHello(hello: Hello): void {
   texts('Hello', [hello.version, hello.bootId], mostLabelText)
@@ -78,6 +83,33 @@ export function checkBanned({ sources }: SourcesBanned): void {
 
 export function checkCertificateRequest({ relayId }: RelayCertificateRequest): void {
   texts('RelayCertificateRequest', [relayId], mostId)
+}
+
+/** How a probe went on its host; that an agent cannot be asked is not for it to say. */
+const itsVerdicts: readonly ProbeVerdict[] = [
+  ProbeVerdict.OPEN,
+  ProbeVerdict.REFUSED,
+  ProbeVerdict.TIMED_OUT,
+  ProbeVerdict.SILENT,
+  ProbeVerdict.UNRESOLVED,
+  ProbeVerdict.TLS_ERROR,
+  ProbeVerdict.DENIED,
+  ProbeVerdict.FAILED,
+]
+
+export function checkProbeAnswer({ probeId, result }: ProbeAnswer): void {
+  texts('ProbeAnswer', [probeId], mostId)
+  if (!result) throw wrong('ProbeAnswer', 'it has no result')
+  const { verdict, ip, resolve, connect, tls, firstByte, took } = result
+  if (!itsVerdicts.includes(verdict))
+    throw wrong('ProbeAnswer', `there is no verdict ${verdict} for an agent to say`)
+  for (const span of [resolve, connect, tls, firstByte, took]) {
+    const ms = span ? toMilliseconds(span) : 0
+    if (!(ms >= 0 && ms <= mostProbeMs))
+      throw wrong('ProbeAnswer', 'a time in it is not one that it can have taken')
+  }
+  result.ip = cut(ip, mostId)
+  result.problem = cutProblem(result.problem)
 }
 
 export function checkFrames(frames: readonly DumpFrame[]): void {

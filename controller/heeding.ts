@@ -15,6 +15,7 @@ import {
   checkBanned,
   checkCertificateRequest,
   checkConnections,
+  checkProbeAnswer,
   checkReceipt,
   checkReports,
   dates,
@@ -83,6 +84,16 @@ export function heed(
       checkBanned(said.value)
       hearBanned(parts, host, session, said.value.sources)
       break
+    case 'probe':
+      checkProbeAnswer(said.value)
+      parts.probes.answer(host.name, said.value)
+      break
+    case 'tunnelRequest':
+      session.tunnelGrant(parts.tunnels.grant(host, said.value))
+      break
+    case 'tunnelNews':
+      parts.tunnels.heard(host.name, said.value)
+      break
     case 'leaseRequest':
       session.lease(said.value.nonce)
       break
@@ -114,11 +125,14 @@ function hearReports(parts: Parts, host: Host, session: AgentSession, reports: r
 function hearConnections(parts: Parts, host: Host, session: AgentSession, events: ConnectionEvents): void {
   const { mirror } = parts
   const leaving = new Set(mirror.unanswered(host.name).map(id => mirror.revocations.get(id)?.value.targetId))
-  const opened = events.opened.filter(({ relayId }) => {
+  const opened = events.opened.filter(({ relayId, initiator }) => {
+    // Operators' own have no relay: what an agent says of them concerns nobody's but its own list.
+    if (relayId === '') return initiator?.startsWith('operator/') || initiator?.startsWith('agent/')
     const relay = mirror.relaysById.get(relayId)
     // What a relay still carries that is being revoked has to be seen; what is said of others long gone has not.
     if (!relay) return leaving.has(relayId)
     if (isIts(parts, host, session, relay)) return true
+    if (initiator && parts.tunnels.answersFor(host.name, relayId)) return true
     const words = 'an agent reported connections of a relay that is not its own; they were not counted'
     lied(parts, host.name, session, 'alert.foreign-connection', { relay: relay.name }, words)
     return false

@@ -96,6 +96,7 @@ export async function startController(options: ControllerOptions): Promise<Runni
       alerts: parts.alerts,
       fleet: fleet.accept,
       enrolment: enrolment.accept,
+      tunnels: parts.rendezvous,
     }),
   )
   const port = Number(front.listening.slice(front.listening.lastIndexOf(':') + 1))

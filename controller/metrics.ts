@@ -8,7 +8,7 @@ const stateNames = Object.entries(RelayState).filter(([, value]) => value > 0)
 /** The controller's figures. Each is read when it is scraped: nothing is counted twice. */
 export function registerMetrics(
   registry: Registry,
-  { hosts, mirror, views, store, sink }: Parts,
+  { hosts, mirror, views, store, sink, rendezvous }: Parts,
   front: Front,
 ): void {
   const registers = [registry]
@@ -29,6 +29,10 @@ export function registerMetrics(
     for (const host of hosts.all())
       for (const each of host.connections.values()) bytes += each.bytesIn + each.bytesOut
     return Number(bytes)
+  })
+  gauge('fleetcat_tunnels', 'Tunnels that this controller joins', () => rendezvous.counts.live)
+  gauge('fleetcat_tunnel_bytes_total', 'Bytes that it has passed on through tunnels, unread', () => {
+    return rendezvous.counts.bytes
   })
   const rows = async () => Number((await store.audit.ends()).head.seq)
   gauge('fleetcat_audit_rows_total', 'Rows that the audit log has ever had', rows)

@@ -1,4 +1,5 @@
 import type { Logger } from '#telemetry/log.ts'
+import type { Rendezvous } from '#tunnel/rendezvous.ts'
 import type { Access } from './access.ts'
 import type { Alerts } from './alerts.ts'
 import type { Comings } from './audit/comings.ts'
@@ -15,6 +16,7 @@ import type { LocalOperator } from './local-operator.ts'
 import type { Locks } from './locks.ts'
 import type { Mirror } from './mirror.ts'
 import type { Placement } from './placement.ts'
+import type { Probes } from './probes.ts'
 import type { Refusals } from './refusals.ts'
 import type { RelayCertificates } from './relay-certificates.ts'
 import type { Relays } from './relays.ts'
@@ -22,6 +24,7 @@ import type { Revocations } from './revocations.ts'
 import type { Sightings } from './sightings.ts'
 import type { Store } from './store/store.ts'
 import type { Tokens } from './tokens.ts'
+import type { Tunnels } from './tunnels.ts'
 import type { Views } from './views.ts'
 
 /** What the services stand on. Made once, in main.ts, in the order in which each needs the ones before. */
@@ -50,6 +53,9 @@ export interface Parts {
   readonly revocations: Revocations
   readonly automaticBans: AutomaticBans
   readonly dumps: Dumps
+  readonly probes: Probes
+  readonly rendezvous: Rendezvous
+  readonly tunnels: Tunnels
   readonly credentials: Credentials
   readonly relayCertificates: RelayCertificates
   readonly tokens: Tokens

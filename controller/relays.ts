@@ -4,7 +4,6 @@ import type { Duration } from '#gen/google/protobuf/duration.ts'
 import { bindAll, checkProvesSources } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { parseCidr } from '#relay/ip.ts'
-import { nearest } from '#relay/nearest.ts'
 import { checkBanRule } from '#wire/ban-rule.ts'
 import { limitMs, toDuration, toMilliseconds } from '#wire/duration.ts'
 import { checkFlow } from '#wire/flow.ts'
@@ -19,6 +18,7 @@ import type { Commit } from './commit.ts'
 import { expiryFromNow } from './expiry.ts'
 import type { Former } from './former.ts'
 import { newId } from './ids.ts'
+import { checkJoined } from './joined.ts'
 import { equalLabels } from './labels.ts'
 import type { Locks } from './locks.ts'
 import type { Mirror } from './mirror.ts'
@@ -99,23 +99,7 @@ export function openRelays({
       })
     }
     parseSelector(spec.selector)
-    for (const agent of spec.agents) {
-      const record = mirror.agents.get(agent)?.value
-      if (!record) {
-        const near = nearest(agent, [...mirror.agents.keys()])
-        throw new RelayError('not-found', {
-          what: `agent/${agent}`,
-          why: 'no agent of this name has joined',
-          fix: near ? `Did you mean \`${near}\`?` : '`fleetcat agents` lists those that have',
-        })
-      }
-      if (record.revoked) {
-        throw new RelayError('revoked', {
-          what: `agent/${agent}`,
-          why: `it was revoked by ${record.revoked.by}`,
-        })
-      }
-    }
+    checkJoined(mirror, spec.agents)
   }
 
   /** In the place of `before`, which it is the same as, or which is over. */

@@ -12,6 +12,7 @@ import type { AgentRecord, OperatorRecord } from './records.ts'
 import type { Condition, Op } from './store/store.ts'
 import type { Tables } from './tables.ts'
 import type { TargetKind } from './target.ts'
+import { answeringAgents, type Tunnels } from './tunnels.ts'
 
 /** What has to be written, and who has to be asked, so that a target is revoked. */
 export interface Plan {
@@ -39,9 +40,10 @@ interface Parts {
   readonly mirror: Mirror
   readonly hosts: Hosts
   readonly former: Former
+  readonly tunnels: Pick<Tunnels, 'facing'>
 }
 
-export function openRevocable({ tables, mirror, hosts, former }: Parts): Revocable {
+export function openRevocable({ tables, mirror, hosts, former, tunnels }: Parts): Revocable {
   type Planner = (name: string, order: RevokeRequest, by: Actor) => Promise<Plan | undefined>
 
   const plans: Record<TargetKind, Planner> = {
@@ -53,7 +55,13 @@ export function openRevocable({ tables, mirror, hosts, former }: Parts): Revocab
       const { id } = row.value
       const asked = () => {
         const reporting = [...hosts.all()].filter(host => host.session && host.reports.has(id))
-        return [...new Set([...former.mayRun(row.value), ...reporting.map(host => host.name)])]
+        return [
+          ...new Set([
+            ...former.mayRun(row.value),
+            ...reporting.map(host => host.name),
+            ...answering(row.value),
+          ]),
+        ]
       }
       return {
         targetId: id,
@@ -105,20 +113,31 @@ export function openRevocable({ tables, mirror, hosts, former }: Parts): Revocab
     async agent(name, { reason }, by) {
       const { row } = await tables.agents.get(name)
       if (!row || row.value.revoked) return undefined
-      const agents = hosts.get(name)?.session || mirror.seen.has(name) ? [name] : []
+      const own = hosts.get(name)?.session || mirror.seen.has(name) ? [name] : []
+      const agents = [...own, ...tunnels.facing(`agent/${name}`)]
       const relays = [...mirror.relays.values()].map(({ value }) => value)
-      const own = relays.filter(relay => former.mayRun(relay).includes(name)).map(longestLease)
-      const rest = { agents, leaseMs: Math.max(defaultLeaseMs, ...own) }
+      const leases = relays.filter(relay => former.mayRun(relay).includes(name)).map(longestLease)
+      const rest = { agents, leaseMs: Math.max(defaultLeaseMs, ...leases) }
       return { ...rest, ...struckOff('agent', row, tables.agents, { by: by.name, reason }) }
     },
 
     async operator(name, { reason }, by) {
       const { row } = await tables.operators.get(name)
       if (!row || row.value.revoked) return undefined
-      const rest = { agents: [], leaseMs: 0 }
+      const agents = tunnels.facing(`operator/${name}`)
+      const rest = { agents, leaseMs: agents.length > 0 ? defaultLeaseMs : 0 }
       const plan = { ...rest, ...struckOff('operator', row, tables.operators, { by: by.name, reason }) }
       return row.value.role === 'admin' ? { ...plan, ifs: [...plan.ifs, anotherAdmin(name)] } : plan
     },
+  }
+
+  /** The agents at the other ends of its tunnels, as far as they were ever here. */
+  function answering(relay: Relay): string[] {
+    const reporting = [...hosts.all()].filter(({ connections }) =>
+      [...connections.values()].some(each => each.relayId === relay.id && each.initiator),
+    )
+    const named = answeringAgents(relay).filter(name => mirror.agents.has(name) && mirror.seen.has(name))
+    return [...named, ...reporting.map(({ name }) => name)]
   }
 
   function named(name: string): Relay {

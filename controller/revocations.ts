@@ -34,7 +34,7 @@ export interface Revocations {
   lift(request: LiftRequest, by: Actor): Promise<{ revocation: Revocation; unchanged: boolean }>
   /** The orders to which this agent has sent no receipt. */
   pendingFor(agent: string): RevokeOrder[]
-  orderOf(revocation: Revocation): RevokeOrder
+  orderOf(revocation: Revocation, agent: string): RevokeOrder
   /** An agent's word that it is done. Passed over when it was never asked of that agent: false. */
   noteReceipt(agent: Actor, receipt: Receipt): Promise<boolean>
   /** It was revoked, and has confirmed that. */
@@ -273,24 +273,25 @@ export function openRevocations({ commit, tables, mirror, revocable, unsaved, lo
       return mirror.unanswered(agent).flatMap(id => {
         const revocation = mirror.revocations.get(id)?.value
         if (!revocation) return []
-        const { kind } = parseTarget(revocation.target)
+        const { kind, name } = parseTarget(revocation.target)
         // Whoever has joined anew under the name is not the host that was to leave.
-        const isOver = kind === 'agent' && !mirror.agents.get(agent)?.value.revoked
+        const isOver = kind === 'agent' && name === agent && !mirror.agents.get(agent)?.value.revoked
         // A source that has been let in again meanwhile is not to be cut any more.
         const isLifted = kind === 'source' && !holds(revocation)
-        return isOver || isLifted ? [] : [this.orderOf(revocation)]
+        return isOver || isLifted ? [] : [this.orderOf(revocation, agent)]
       })
     },
 
-    orderOf({ id, target, targetId, reason, except, relayIds }) {
+    orderOf({ id, target, targetId, reason, except, relayIds }, agent) {
       const { kind } = parseTarget(target)
       const ban = { revocationId: id, cidr: targetId, except, relayIds }
       const what: Record<TargetKind, RevokeOrder['target']> = {
         relay: { $case: 'relayId', value: targetId },
         conn: { $case: 'connectionId', value: targetId },
         source: { $case: 'source', value: ban },
-        agent: { $case: 'agent', value: targetId },
-        operator: undefined,
+        // Others only have tunnels with whom it names.
+        agent: targetId === agent ? { $case: 'agent', value: targetId } : { $case: 'peer', value: target },
+        operator: { $case: 'peer', value: target },
       }
       return { revocationId: id, target: what[kind], reason, revision: mirror.rev }
     },

@@ -4,9 +4,13 @@ import type {
   CertificateGrant,
   Desired,
   DumpOrder,
+  ProbeOrder,
   RelayCertificate,
   RevokeOrder,
+  TunnelOffer,
+  TunnelWithdrawal,
 } from '#gen/fleetcat/v1/agent.ts'
+import type { TunnelGrant } from '#gen/fleetcat/v1/relay.ts'
 import { understands } from './ability.ts'
 import type { Mirror } from './mirror.ts'
 import { type Placement, toDesired } from './placement.ts'
@@ -46,6 +50,11 @@ export interface AgentSession {
   /** It may go on, counted from when it asked: said when all else has been said. */
   lease(nonce: bigint): void
   dump(order: DumpOrder): void
+  probe(order: ProbeOrder): void
+  tunnelGrant(grant: TunnelGrant): void
+  /** Said unless it has been taken back by then. */
+  tunnelOffer(offer: TunnelOffer, isGood: () => boolean): void
+  tunnelWithdrawal(withdrawal: TunnelWithdrawal): void
   /** Says why and ends the stream once it is said. */
   goodbye(reason: GoodbyeReason): void
   /** The stream is gone. */
@@ -53,7 +62,7 @@ export interface AgentSession {
 }
 
 const mostDirty = 1_000
-/** Answers that an agent does not read. The oldest go: it asks again. */
+/** Answers and probes that an agent does not read. The oldest go: it asks again, and nobody waits for an old probe. */
 const mostUnread = 1_000
 
 export interface SessionOptions {
@@ -82,6 +91,7 @@ export interface SessionOptions {
 export function openSession(options: SessionOptions): AgentSession {
   const { agent, outlet, mirror, placement, resume } = options
   const urgent: Message[] = [options.welcome]
+  const stillGood = new WeakMap<Message, () => boolean>()
   const dirty = new Set<string>(resume)
   /** The relays that this stream has told the agent to run. Of a resumed one, those that the agent kept. */
   const told = new Set(resume ? desired().map(({ relayId }) => relayId) : [])
@@ -108,8 +118,8 @@ export function openSession(options: SessionOptions): AgentSession {
   }
 
   function next(): Message | undefined {
-    const first = urgent.shift()
-    if (first) return first
+    for (let first = urgent.shift(); first; first = urgent.shift())
+      if (stillGood.get(first)?.() ?? true) return first
     if (farewell || !isPlaced) return undefined
     if (wholeNeeded) return whole()
     if (bansDue) return bans()
@@ -223,6 +233,26 @@ export function openSession(options: SessionOptions): AgentSession {
     },
     dump(order) {
       urgent.push({ $case: 'dump', value: order })
+      nudge()
+    },
+    probe(order) {
+      const unread = urgent.filter(message => message.$case === 'probe')
+      if (unread.length >= mostUnread) urgent.splice(urgent.indexOf(unread[0]!), 1)
+      urgent.push({ $case: 'probe', value: order })
+      nudge()
+    },
+    tunnelGrant(grant) {
+      urgent.push({ $case: 'tunnelGrant', value: grant })
+      nudge()
+    },
+    tunnelOffer(offer, isGood) {
+      const message: Message = { $case: 'tunnelOffer', value: offer }
+      stillGood.set(message, isGood)
+      urgent.push(message)
+      nudge()
+    },
+    tunnelWithdrawal(withdrawal) {
+      urgent.push({ $case: 'tunnelWithdrawal', value: withdrawal })
       nudge()
     },
     goodbye(reason) {

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { Authority } from '#identity/ca.ts'
 import type { Logger } from '#telemetry/log.ts'
+import { openRendezvous } from '#tunnel/rendezvous.ts'
 import { version } from '#wire/version.ts'
 import { openAccess } from './access.ts'
 import { openAdmission } from './admission.ts'
@@ -29,6 +30,7 @@ import { openLocks } from './locks.ts'
 import { openMirror } from './mirror.ts'
 import type { Parts } from './parts.ts'
 import { openPlacement } from './placement.ts'
+import { openProbes } from './probes.ts'
 import { openRefusals } from './refusals.ts'
 import { openRelayCertificates } from './relay-certificates.ts'
 import { openRelays } from './relays.ts'
@@ -38,6 +40,7 @@ import { openSightings } from './sightings.ts'
 import { openSqliteStore } from './store/sqlite.ts'
 import { openTables } from './tables.ts'
 import { openTokens } from './tokens.ts'
+import { openTunnels } from './tunnels.ts'
 import { openUnsaved } from './unsaved.ts'
 import { openViews } from './views.ts'
 
@@ -79,10 +82,13 @@ export async function openState(
   const comings = held.use(openComings({ ledger, leases, placement, mirror, log }))
   const locks = held.use(openLocks(mirror))
   const relays = openRelays({ commit, tables, mirror, former, locks, caps: openCaps(config.policy) })
-  const revocable = openRevocable({ tables, mirror, hosts, former })
+  const rendezvous = held.use(openRendezvous())
+  const tunnels = held.use(openTunnels({ mirror, hosts, placement, ledger, rendezvous }))
+  const revocable = openRevocable({ tables, mirror, hosts, former, tunnels })
   const revocations = openRevocations({ commit, tables, mirror, revocable, unsaved, log })
   const automaticBans = openAutomaticBans({ mirror, revocations, alerts, log })
   const dumps = openDumps({ mirror, hosts, placement, ledger })
+  const probes = openProbes({ mirror, hosts, placement, ledger })
   const fleetFile = openFleetFile({ mirror, relays, revocations })
   const credentials = openCredentials({ authority, commit, tables, lifetimes: config.certificates, alerts })
   const relayCertificates = openRelayCertificates({
@@ -144,6 +150,9 @@ export async function openState(
     revocations,
     automaticBans,
     dumps,
+    probes,
+    rendezvous,
+    tunnels,
     credentials,
     relayCertificates,
     tokens,

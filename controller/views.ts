@@ -210,17 +210,26 @@ export function openViews({
       let [omitted, room] = [0, mostConnectionBytes]
       // Those with few come first: of what does not fit, it is the agent with the most that goes short.
       // An agent that cannot be reached may have closed its own long ago; its relays say that it is unreachable.
-      const attached = [...hosts.all()].filter(
-        host => host.session && (!filter?.agent || host.name === filter.agent),
-      )
+      const attached = [...hosts.all()].filter(host => host.session)
+      const farEnds = farEndsOf(attached)
+      const isFarEnd = ({ id, initiator }: Connection) => {
+        const from = initiator?.startsWith('agent/') && hosts.get(initiator.slice('agent/'.length))
+        return from && from.session !== undefined && from.connections.has(id)
+      }
       for (const host of attached.sort((a, b) => a.connections.size - b.connections.size)) {
         for (const connection of host.connections.values()) {
           const relay = mirror.relaysById.get(connection.relayId)?.name ?? connection.relayId
           if (filter?.id && connection.id !== filter.id) continue
+          if (isFarEnd(connection)) continue
           if (filter?.relay && relay !== filter.relay && connection.relayId !== filter.relay) continue
           if (source && !contains(source, sourceIp(connection.source))) continue
+          const other = farEnds.get(connection.id)
+          const far = other?.connection.initiator === `agent/${host.name}` ? other : undefined
+          if (filter?.agent && host.name !== filter.agent && far?.agent !== filter.agent) continue
           room -= bytesOf(connection) + host.name.length + relay.length
-          if (room >= 0) found.push({ connection: idleByNow(connection), agent: host.name, relay })
+          if (far) room -= bytesOf(far.connection) + far.agent.length
+          const ends = far && { answered: far.connection, answeredBy: far.agent }
+          if (room >= 0) found.push({ connection: idleByNow(connection), agent: host.name, relay, ...ends })
           else omitted++
         }
       }
@@ -254,6 +263,16 @@ function aboutTarget(text: string): (revocation: Revocation) => boolean {
   const network = parseCidr(name)
   return ({ target, targetId }) =>
     parseTarget(target).kind === 'source' && overlap(network, parseCidr(targetId))
+}
+
+/** The answering ends of tunnels, by the id that both ends list them by. */
+function farEndsOf(hosts: readonly Host[]): Map<string, { connection: Connection; agent: string }> {
+  const found = new Map<string, { connection: Connection; agent: string }>()
+  for (const { name: agent, connections } of hosts) {
+    for (const connection of connections.values())
+      if (connection.initiator?.startsWith('agent/')) found.set(connection.id, { connection, agent })
+  }
+  return found
 }
 
 const isPast = (at: Date) => at.getTime() <= Date.now()

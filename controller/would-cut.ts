@@ -38,7 +38,10 @@ const concernsBy: Record<TargetKind, (revocation: Revocation) => Concerns> = {
   },
   agent:
     ({ targetId }) =>
-    (_, agent) =>
-      agent === targetId,
-  operator: () => () => false,
+    ({ initiator, target }, agent) =>
+      agent === targetId || initiator === `agent/${targetId}` || target.startsWith(`@${targetId}/`),
+  operator:
+    ({ targetId }) =>
+    ({ initiator }) =>
+      initiator === `operator/${targetId}`,
 }

@@ -1,7 +1,7 @@
 import { constants, X509Certificate } from 'node:crypto'
 import tls, { type ConnectionOptions, type PeerCertificate, type TlsOptions } from 'node:tls'
 import { IdentityError } from './errors.ts'
-import { clusterOf, controllerServerName, identityOf } from './name.ts'
+import { clusterOf, controllerServerName, type Identity, identityOf } from './name.ts'
 
 /** PEM texts: a key, its leaf alone, and the authority that signed it. */
 export interface TlsIdentity {
@@ -44,6 +44,63 @@ export function clientOptions(identity: TlsIdentity | Pick<TlsIdentity, 'ca'>): 
     servername: controllerServerName,
     ALPNProtocols: ['h2'],
     checkServerIdentity: (host, certificate) => controllerProblem(host, certificate, cluster),
+  }
+}
+
+/** What is spoken on tunnels: nobody takes one for anything else. */
+const tunnelProtocol = 'fleetcat-tunnel/1'
+/** All of TLS 1.3, the quickest first. */
+const tunnelCiphers = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256'
+
+/**
+ * For the end of a tunnel that opens it. `expected` is whom the controller has named; whoever else answers is refused,
+ * whatever certificate of the cluster it has.
+ */
+export function tunnelClientOptions(
+  { key, cert, ca }: TlsIdentity,
+  expected: Pick<Identity, 'kind' | 'name'>,
+): ConnectionOptions {
+  const cluster = clusterOf(soleCertificate(ca))
+  return {
+    key,
+    cert: soleCertificate(cert).toString(),
+    ca,
+    minVersion: 'TLSv1.3',
+    ciphers: tunnelCiphers,
+    rejectUnauthorized: true,
+    ALPNProtocols: [tunnelProtocol],
+    checkServerIdentity: (_, { raw }) => strangerProblem(raw, { cluster, ...expected }),
+  }
+}
+
+/** For the end that answers. Who has come must be looked at with `strangerProblem`, as `authorized` must be. */
+export function tunnelServerOptions({ key, cert, ca }: TlsIdentity): TlsOptions {
+  return {
+    key,
+    cert: soleCertificate(cert).toString(),
+    ca,
+    minVersion: 'TLSv1.3',
+    ciphers: tunnelCiphers,
+    requestCert: true,
+    rejectUnauthorized: true,
+    ALPNProtocols: [tunnelProtocol],
+    handshakeTimeout: handshakeMs,
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  }
+}
+
+/** Why a certificate is not of exactly this one, or undefined when it is. Presumes that its chain was verified. */
+export function strangerProblem(raw: Buffer, expected: Identity): Error | undefined {
+  try {
+    const { cluster, kind, name } = identityOf(raw)
+    if (cluster === expected.cluster && kind === expected.kind && name === expected.name) return undefined
+    return new IdentityError('untrusted', {
+      what: 'tunnel refused',
+      why: `at its other end is ${kind}/${name} of ${cluster}, and it was to be ${expected.kind}/${expected.name}`,
+      fix: 'Somebody has joined the wrong ends: look at the controller and at what lies between',
+    })
+  } catch (error) {
+    return error as Error
   }
 }
 

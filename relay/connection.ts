@@ -1,4 +1,4 @@
-import type { Channel, OpenContext, Peer } from './endpoint.ts'
+import type { Channel, OpenContext, Peer, TunnelWay } from './endpoint.ts'
 import { hostPort } from './endpoints/ip-parts.ts'
 import { type ErrorCode, RelayError } from './errors.ts'
 import type { FlowSettings } from './flow-settings.ts'
@@ -20,6 +20,8 @@ export interface Connection {
   readonly target: string
   /** Where the target was found, once it is open. */
   readonly targetIp?: string | undefined
+  /** How the tunnel goes whose other end opens the target, if there is one. */
+  readonly way?: TunnelWay | undefined
   readonly tlsIdentity?: string | undefined
   readonly openedAt: Date
   /** How long no byte has moved, by a clock that nobody sets. */
@@ -90,6 +92,7 @@ class Listed implements Connection {
   readonly openedAt = new Date()
   target: string
   targetIp: string | undefined
+  way: TunnelWay | undefined
   readonly #peer: Peer
   readonly #meter: Meter
 
@@ -126,12 +129,13 @@ class Listed implements Connection {
 
 /** Takes over a client's channel. Nothing of it is read before a target is open. */
 export function openConnection(parts: ConnectionParts): LiveConnection {
-  const { client, targets, used, limits, cx, flow, teeLost, finishing } = parts
+  const { id, client, targets, used, limits, cx, flow, teeLost, finishing } = parts
   const meter = newMeter()
   const listed = new Listed(parts, meter)
   const stopping = new AbortController()
   const { signal } = stopping
   const uses = usesOfTarget(client, flow)
+  const awaited = client.awaited ?? client.asked
 
   function cut(reason: RelayError): void {
     stopping.abort(reason)
@@ -143,7 +147,8 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
       listed.target = targetOf(client, target)
     }
     const { asked } = client
-    const context = { ...cx, ...(uses && { uses }), ...(asked && { asked }), client: client.peer, signal }
+    const whose = { connectionId: id, client: client.peer }
+    const context = { ...cx, ...(uses && { uses }), ...(asked && { asked }), ...whose, signal }
     return openFirst(targets, context, { trying, used })
   }
 
@@ -185,13 +190,14 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
       if (client.stream.errored) return { end: 'failed', error }
       if (signal.aborted) return { end: 'revoked', error }
       failed(error)
-      if (client.asked) await client.asked.refused(error)
+      if (awaited) await awaited.refused(error)
       else client.abort(error)
       return { end: 'failed', error }
     }
     parts.joined?.(far.channel.peer)
     listed.targetIp = far.channel.peer.ip
-    client.asked?.granted()
+    listed.way = far.channel.peer.way
+    awaited?.granted(far.channel)
     const parted = client.joined?.(far.channel, mayPass)
     const { left, right, tees } = carriage(far.channel, failed)
     const limited = patience(client, limits)

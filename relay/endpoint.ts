@@ -7,6 +7,9 @@ import type { OptionGroup } from './options.ts'
 import type { ProgramPolicy } from './programs/policy.ts'
 import type { SerialControl } from './serial/control.ts'
 
+/** From host to host, or by way of the controller, which joins what it cannot read. */
+export type TunnelWay = 'straight' | 'controller'
+
 /** Who is at the other end of a channel, as far as the kernel and the handshake can tell. */
 export interface Peer {
   /** `203.0.113.7:51234`, `[::1]:51234`, `memory:orders#3`. Never text that the peer chose. */
@@ -19,6 +22,8 @@ export interface Peer {
   readonly many?: true
   /** Where it has reached us, where the kind knows: an IP and a port, or a path. Few ask, so it is a question. */
   readonly local?: () => { readonly address: string; readonly port?: number } | undefined
+  /** Of a peer on another host: how its tunnel goes. */
+  readonly way?: TunnelWay
   /** The certificate that vouches for `identity`. */
   readonly certificate?: () => X509Certificate | undefined
 }
@@ -57,6 +62,8 @@ export interface Channel extends AsyncDisposable {
   mayLose?(): void
   /** Its client has said where it wants to go, and waits for an answer. */
   readonly asked?: Asked
+  /** Its client waits to hear whether the target is open. */
+  readonly awaited?: Awaited
   /** A faster way to read, for kinds that have one. */
   readonly lender?: Lender
   /** Once its `stream` has called back for a write, nobody looks at the written bytes any more: it may be lent them. */
@@ -82,12 +89,16 @@ export interface Destination {
   readonly port: number
 }
 
-export interface Asked extends Destination {
+export interface Awaited {
+  /** By what its client lists the connection, where it has said so. */
+  readonly connectionId?: string
   /** Tells the client that the way is open: called once, before any byte of the far side. */
-  granted(): void
+  granted(far: Channel): void
   /** Tells the client why not, and resolves when it has had a chance to read it. */
   refused(error: RelayError): Promise<void>
 }
+
+export interface Asked extends Destination, Awaited {}
 
 /**
  * Reading without an allocation for each read: bytes are lent instead of given away. What is lent can be written to a
@@ -178,6 +189,12 @@ export interface CertificateWish {
   readonly namesHost: boolean
 }
 
+/**
+ * What an opening is at, or has done. Not all come to all of them: a target by its IP resolves nothing, one without TLS
+ * secures nothing, and a Unix socket is opened in one.
+ */
+export type Step = 'resolving' | 'dialling' | 'connected' | 'securing' | 'secured'
+
 /** What an endpoint may use while it opens. */
 export interface OpenContext {
   /** Aborted when the relay stops waiting: an opening must then fail soon and leave nothing behind. */
@@ -185,6 +202,8 @@ export interface OpenContext {
   readonly egress: EgressPolicy
   /** Whom a target is opened for, if anybody. */
   readonly client?: Peer
+  /** The connection that a target is opened for, if any. */
+  readonly connectionId?: string
   /** What programs may have that are started; `defaultPolicy` if absent. */
   readonly programs?: ProgramPolicy
   /** How names become addresses; the system's resolver if absent. */
@@ -195,6 +214,11 @@ export interface OpenContext {
   readonly uses?: 'read' | 'write'
   /** Where the client wants to go, for a target that goes where it is asked to. */
   readonly asked?: Destination
+  /**
+   * The way to an address on yet another host, for a target that an operator's command has opened here and that goes
+   * on. Throws a RelayError when it is no such address.
+   */
+  readonly onward?: (address: string) => Dialer
   /**
    * A listener asks for each arrival before it hands it over; `false`: it resets the arrival, which then does not
    * count as the one connection of a listener without `fork`. All are admitted if absent.
@@ -216,6 +240,8 @@ export interface OpenContext {
   readonly turnedAway?: (cause: TurnedAway, peer: Peer) => void
   /** Told of failures while the opening goes on, because the address asks for more tries. The last one is thrown. */
   readonly retrying?: (error: RelayError, retryAt: Date) => void
+  /** Told of each step as it comes to it; of `dialling` once for each address that is tried, with the IP. */
+  readonly progress?: (step: Step, ip?: string) => void
 }
 
 /**
@@ -306,6 +332,8 @@ export interface EndpointKind {
   readonly role: 'target' | 'listen' | 'both'
   /** Opening it shows whether a server is there, and does nothing else: health checks may open it. */
   readonly checkable?: true
+  /** Opening it sends nothing; a probe sends an empty datagram, and waits for an answer or for the kernel's word. */
+  readonly knockable?: true
   /** Of a listener: who comes has answered a handshake at its IP, which therefore cannot be forged. */
   readonly provesSources?: true
   /** A pattern for any of these keywords covers this kind too: a `TCP` line in a ceiling covers `TCP4`. */

@@ -6,6 +6,9 @@ import type { Channel, Lender } from './endpoint.ts'
  */
 export type Moved = (bytes: Buffer) => boolean
 
+/** As much of a channel as carries bytes. */
+export type FlowEnd = Pick<Channel, 'stream' | 'oneWay' | 'lender' | 'borrows'>
+
 const caughtUp: Buffer = Buffer.alloc(0)
 
 /**
@@ -14,14 +17,14 @@ const caughtUp: Buffer = Buffer.alloc(0)
  *
  * What comes for a `source` is read all the same and dropped, for only a reader notices that its peer has gone.
  */
-export function startFlow(from: Channel, to: Channel, moved: Moved): () => void {
+export function startFlow(from: FlowEnd, to: FlowEnd, moved: Moved): () => void {
   if (to.oneWay === 'source') return swallow(from, moved)
   if (from.lender && to.borrows) return passOn(from, from.lender, to, moved)
   return handOver(from, to, moved)
 }
 
 /** `data`, `write` and `drain` by hand: `pipe` carries half as many small messages. */
-function handOver({ stream: source }: Channel, { stream: sink }: Channel, moved: Moved) {
+function handOver({ stream: source }: FlowEnd, { stream: sink }: FlowEnd, moved: Moved) {
   const onData = (chunk: Buffer) => {
     if (moved(chunk) && !sink.write(chunk)) source.pause()
   }
@@ -38,7 +41,7 @@ function handOver({ stream: source }: Channel, { stream: sink }: Channel, moved:
 }
 
 /** The same with bytes that are only lent: nothing more is read until all of them have been written. */
-function passOn({ stream: source }: Channel, lender: Lender, { stream: sink }: Channel, moved: Moved) {
+function passOn({ stream: source }: FlowEnd, lender: Lender, { stream: sink }: FlowEnd, moved: Moved) {
   let kept = false
   const onWritten = () => {
     if (!kept || sink.writableLength > 0) return
@@ -57,7 +60,7 @@ function passOn({ stream: source }: Channel, lender: Lender, { stream: sink }: C
 }
 
 /** Reads what `from` says and drops it. */
-export function swallow({ stream: source }: Channel, moved: (bytes: Buffer) => unknown): () => void {
+export function swallow({ stream: source }: FlowEnd, moved: (bytes: Buffer) => unknown): () => void {
   const onData = () => moved(caughtUp)
   source.on('data', onData).resume()
   return () => void source.off('data', onData)

@@ -89,7 +89,7 @@ export function openRelay(
    */
   const accept = (client: Channel) => {
     arriving = Math.max(0, arriving - 1)
-    const id = newConnectionId()
+    const id = newConnectionId(client)
     const { id: relayId, flow } = plan
     const inOrder = targets.inOrder(client.peer)
     const parts = { id, relayId, client, targets: inOrder, limits, cx: dialing, flow }

@@ -1,6 +1,6 @@
 import type { RefusalCause } from './admission.ts'
 import type { Connection, EndCause } from './connection.ts'
-import type { Certificates, EgressPolicy, Endpoint, Lookup, Peer } from './endpoint.ts'
+import type { Certificates, Channel, EgressPolicy, Endpoint, Lookup, Peer } from './endpoint.ts'
 import type { RelayError } from './errors.ts'
 import type { FlowSettings } from './flow-settings.ts'
 import type { Sink } from './layers/taps.ts'
@@ -85,7 +85,7 @@ export interface RelayContext {
   readonly barrier?: PumpLimits['barrier']
   /** Is this source shut out, now? What changes here is for arrivals; `cutBanned` is for those that are there. */
   readonly isBanned?: (ip: string) => boolean
-  newConnectionId(): string
+  newConnectionId(client: Channel): string
 }
 
 /** Disposal is `abort` with the reason that it was stopped. */

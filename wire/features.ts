@@ -17,16 +17,23 @@ const settings = [
 const others: Record<string, (desired: Desired) => unknown> = {
   ttl: ({ expiresIn }) => expiresIn,
   'ban-after': ({ limits }) => limits?.ban,
+  tunnels: ({ targets, tee }) => [...targets, ...tee].some(address => address.startsWith('@')),
 }
 
 /** It can show an operator what passes through its relays. */
 export const liveDump = 'live-dump'
 
+/** It can open a target once and say how it went. */
+export const probing = 'probe'
+
+/** It opens and answers tunnels. */
+export const tunnels = 'tunnels'
+
 /**
  * What a build of this contract understands. A message drops in silence what its reader does not know, and then a relay
  * would run without what was asked of it: so each agent says what it knows, and is sent nothing else.
  */
-export const features: readonly string[] = [...settings, ...Object.keys(others), liveDump]
+export const features: readonly string[] = [...settings, ...Object.keys(others), liveDump, probing]
 
 /** What an agent has to understand to run this. */
 export function featuresOf(desired: Desired): string[] {

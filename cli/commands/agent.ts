@@ -13,6 +13,7 @@ interface Options extends ServiceOptions {
   readonly label?: string[]
   readonly config?: string
   readonly permit?: string[]
+  readonly tunnelListen?: string
 }
 
 export function command(): Command {
@@ -27,6 +28,10 @@ export function command(): Command {
       .option('--name <name>', 'its name, if the token leaves that open (default: the host’s)')
       .option('--label <name=value>', 'what the host says of itself, as host.NAME (repeatable)', collect)
       .option('--config <file>', 'agent.yaml: what this host permits (default: the one in --data)')
+      .option(
+        '--tunnel-listen <address>',
+        'let tunnels come straight to HOST:PORT here, and not only through the controller',
+      )
       .option('--permit <pattern>', 'one more address pattern that this host permits (repeatable)', collect),
     '$FLEETCAT_HOME/agent',
   ).action(agent)
@@ -42,7 +47,7 @@ async function agent(options: Options): Promise<void> {
   ])
   using stop = stopRequests()
   const log = await openLog('agent', options.logLevel)
-  const { name, label = [], config, permit, metrics } = options
+  const { name, label = [], config, permit, metrics, tunnelListen } = options
   await using running = await startAgent({
     dataDir: options.data ? resolve(options.data) : join(fleetcatHome(), 'agent'),
     log,
@@ -52,6 +57,7 @@ async function agent(options: Options): Promise<void> {
     ...(config !== undefined && { configFile: config }),
     ...(permit && { permit }),
     ...(metrics !== undefined && { metrics }),
+    ...(tunnelListen !== undefined && { tunnelListen }),
   })
   using _ = watchOverAgent(running, log)
   const ended = await Promise.race([stop.asked, running.stopped])

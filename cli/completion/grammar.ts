@@ -81,4 +81,6 @@ const byPlaceholder: Record<string, Words> = {
   keyword: { from: 'fleet', kind: 'addresses' },
   file: { from: 'files' },
   dir: { from: 'directories' },
+  src: { from: 'files' },
+  dst: { from: 'files' },
 }

@@ -16,9 +16,34 @@ export interface ConnectionItem {
   readonly bytesIn: number
   readonly bytesOut: number
   readonly tlsIdentity: string
+  /** Of one that goes through a tunnel; absent otherwise. */
+  readonly tunnel?: {
+    /** Who has opened it: `agent/edge-1`, `operator/ann`. */
+    readonly initiator: string
+    /** The agent at whose end the target is. */
+    readonly answeredBy: string
+    /** The target as it is called there. */
+    readonly target: string
+    readonly way: string
+    /** What an operator does with it. */
+    readonly purpose?: string
+  }
 }
 
-export function connectionItem({ connection, agent, relay }: ConnectionView): ConnectionItem {
+function tunnelOf({ connection, agent, answered, answeredBy }: ConnectionView): ConnectionItem['tunnel'] {
+  const far = answered ?? (connection?.initiator ? connection : undefined)
+  if (far) {
+    const { initiator = '', target, way = connection?.way, purpose } = far
+    return { initiator, answeredBy: answeredBy || agent, target, way: way ?? '', ...(purpose && { purpose }) }
+  }
+  const [, to = '', target = ''] = /^@([^/]+)\/(.*)$/s.exec(connection?.target ?? '') ?? []
+  if (!to) return undefined
+  return { initiator: `agent/${agent}`, answeredBy: to, target, way: connection?.way ?? '' }
+}
+
+export function connectionItem(view: ConnectionView): ConnectionItem {
+  const { connection, agent, relay } = view
+  const tunnel = tunnelOf(view)
   return {
     kind: 'Connection',
     id: connection?.id ?? '',
@@ -31,7 +56,16 @@ export function connectionItem({ connection, agent, relay }: ConnectionView): Co
     bytesIn: Number(connection?.bytesIn ?? 0n),
     bytesOut: Number(connection?.bytesOut ?? 0n),
     tlsIdentity: connection?.tlsIdentity ?? '',
+    ...(tunnel && { tunnel }),
   }
+}
+
+/** `edge-1 to db-1, straight`. */
+export function tunnelText(tunnel: ConnectionItem['tunnel']): string {
+  if (!tunnel) return ''
+  const { initiator, answeredBy, way, purpose } = tunnel
+  const how = way === 'controller' ? 'through the controller' : way
+  return `${initiator} to agent/${answeredBy}${how && `, ${how}`}${purpose ? ` (${purpose})` : ''}`
 }
 
 export const connections: Presentation<ConnectionItem> = {
@@ -50,6 +84,7 @@ export const connections: Presentation<ConnectionItem> = {
     { title: 'IDLE', cell: item => span(item.idleMs), right: true },
     { title: 'IN', cell: item => bytes(item.bytesIn), right: true },
     { title: 'OUT', cell: item => bytes(item.bytesOut), right: true },
+    { title: 'TUNNEL', wide: true, cell: item => tunnelText(item.tunnel) },
     { title: 'TLS-IDENTITY', wide: true, cell: item => item.tlsIdentity },
   ],
 }

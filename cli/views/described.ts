@@ -5,7 +5,7 @@ import { type Section, sections } from '../output/sections.ts'
 import { table } from '../output/table.ts'
 import { bytes, since, span, until } from '../output/time.ts'
 import { type AgentItem, agentStateText } from './agent.ts'
-import type { ConnectionItem } from './connection.ts'
+import { type ConnectionItem, tunnelText } from './connection.ts'
 import { flowFields } from './flow.ts'
 import type { AgentOfRelay, RelayItem } from './relay.ts'
 import { sharingFields } from './sharing.ts'
@@ -143,6 +143,8 @@ export function describeConnection(item: ConnectionItem): string {
         ['Agent', item.agent],
         ['Source', item.source],
         ['Target', item.target],
+        ['Tunnel', tunnelText(item.tunnel)],
+        ['Target there', item.tunnel?.target],
         ['TLS identity', item.tlsIdentity],
         ['Opened', item.openedAt && `${item.openedAt} (${since(item.openedAt, Date.now())} ago)`],
         ['Idle', span(item.idleMs)],

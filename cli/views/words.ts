@@ -1,5 +1,5 @@
 import { AgentState } from '#gen/fleetcat/v1/operator.ts'
-import { type Problem, RelayState, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
+import { ProbeVerdict, type Problem, RelayState, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { fromProblem } from '#wire/problem.ts'
 
 /** The enums of the wire as the words that people and scripts read. */
@@ -11,6 +11,7 @@ function words<E extends Record<string, number>>(numbers: E): (value: number) =>
 export const relayState = words(RelayState)
 export const agentState = words(AgentState)
 export const verdictWord = words(VerdictKind)
+export const probeVerdict = words(ProbeVerdict)
 
 /** RFC 3339, or null for what has not happened. */
 export const time = (at: Date | undefined): string | null => at?.toISOString() ?? null

@@ -101,6 +101,10 @@ export function operatorActs(parts: Parts): Acts<typeof OperatorServiceService> 
 
     watchDump: (request, caller, signal) => parts.dumps.watch(request, caller, signal),
 
+    probe: (request, caller, signal) => parts.probes.run(request, caller, signal),
+
+    openTunnel: (request, caller, signal) => parts.tunnels.open(request, caller, signal),
+
     async revoke(request, caller) {
       access.mayRevoke(caller, request.target)
       const { revocation: made, unchanged } = await revocations.revoke(request, caller, {

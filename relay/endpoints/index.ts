@@ -5,12 +5,14 @@ import { RelayError } from '../errors.ts'
 import { streamOptions } from '../layers/stream-options.ts'
 import { nearest } from '../nearest.ts'
 import { privilegeOptions } from '../option-groups.ts'
-import { checkOptions } from '../options.ts'
+import { checkOptions, hasOption } from '../options.ts'
 import { readPort } from '../ports.ts'
 import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
 import { askedKinds } from './asked.ts'
+import { benchKinds } from './bench.ts'
 import { builtInKinds } from './built-in.ts'
+import { copyKinds } from './copy.ts'
 import { dialledAgain, isDialledAgain } from './dial-again.ts'
 import { joinEndpoints } from './dual.ts'
 import { fileKinds } from './files.ts'
@@ -49,9 +51,11 @@ export const kinds: readonly EndpointKind[] = [
   ...askedKinds,
   ...programKinds,
   ...builtInKinds,
+  ...benchKinds,
   ...fileKinds,
   ...pipeKinds,
   ...httpFileKinds,
+  ...copyKinds,
   ...stdioKinds,
   ...readlineKinds,
   ...memoryKinds,
@@ -159,6 +163,39 @@ export function checkCheckable(target: string): void {
       fix: `Leave the checks out. They make sense for ${checkable.join(', ')}`,
     })
   }
+}
+
+/**
+ * `bindTarget` for what a probe may open: one address, on the host that probes, whose opening does nothing else. With
+ * `withinMs`, that is its connect-timeout unless it says one itself: so each address of a name gets its share of it.
+ */
+export function bindProbed(text: string, withinMs?: number): Endpoint {
+  const endpoint = bindTarget(text)
+  const { address, halves } = endpoint
+  const what = `probe of \`${shown(text)}\``
+  if (halves) {
+    const why = 'a dual address `READ!!WRITE` has two ends'
+    throw new RelayError('usage', { what, why, fix: 'Probe one after the other' })
+  }
+  if (address.host !== undefined) {
+    const why = 'it lies behind another agent, and each agent probes from its own host'
+    const fix = `Leave out \`@${address.host}/\`, and choose the agent with --on ${address.host}`
+    throw new RelayError('usage', { what, why, fix })
+  }
+  const kind = kindOf(address.keyword)!
+  if (kind.checkable || kind.knockable) {
+    const name = 'connect-timeout'
+    const isSaid = !hasOption(kind.groups, name) || address.options.some(option => option.name === name)
+    if (withinMs === undefined || isSaid) return endpoint
+    const option = { name, value: String(withinMs / 1_000), at: address.text.length }
+    return bindAddress({ ...address, options: [...address.options, option] })
+  }
+  const probed = kinds.filter(({ checkable, knockable }) => checkable || knockable)
+  throw new RelayError('usage', {
+    what,
+    why: `that ${kind.keyword} can be opened does not show that a server is there`,
+    fix: `Probes make sense for ${probed.map(({ keyword }) => keyword).join(', ')}`,
+  })
 }
 
 /** Throws a RelayError `usage` for a listener where sources have no IP, or anybody can forge it. */

@@ -35,6 +35,7 @@ const loopback = [
 /** Resolves a name within a time and until the wait is called off: the system's resolver knows neither. */
 export async function lookUp(host: string, cx: OpenContext, timeoutMs: number, what: string) {
   if (/^localhost\.?$/i.test(host)) return loopback
+  cx.progress?.('resolving')
   const lookup = cx.lookup ?? ask
   const { promise: stopped, reject } = Promise.withResolvers<never>()
   const onAbort = () => reject(RelayError.from(cx.signal.reason, what))

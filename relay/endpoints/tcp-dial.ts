@@ -50,12 +50,14 @@ export async function dialTcp(target: TcpTarget, cx: OpenContext): Promise<Chann
     }
     try {
       const share = left() / (candidates.length - index)
+      cx.progress?.('dialling', canonical)
       const local = { localAddress, localPort: options.sourceport }
       const reads = new LentReads()
       const family = isIP(ip) === 6 ? 6 : 4
       const fd =
         kernelOptions && (await openSocket({ type: 'stream', family, options: kernelOptions }, scope.text))
       const socket = await connected({ host: ip, port, ...local, reads, fd }, cx.signal, share, scope.text)
+      cx.progress?.('connected')
       return checked(socket, reads, canonical, target, cx)
     } catch (error) {
       failure = error

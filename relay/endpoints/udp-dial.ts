@@ -40,6 +40,7 @@ export async function dialUdp(target: UdpTarget, cx: OpenContext): Promise<Chann
     try {
       if (cx.signal.aborted) throw cx.signal.reason
       cx.egress.check(scope, canonicalIp(ip))
+      cx.progress?.('dialling', canonicalIp(ip))
       return await open(target, ip, cx, timeoutMs)
     } catch (error) {
       // A name may have a forbidden address beside good ones; its refusal matters when no other could be tried.

@@ -68,6 +68,7 @@ function targetKind(
     groups,
     // A group can be listened to as well as spoken to.
     role: hears === 'anyone' ? 'both' : 'target',
+    ...(hears === 'connected' && { knockable: true }),
     ...covering(keyword, version, [manner, '']),
     bind(address) {
       const [hostText, portText] = argsOf(address, `${keyword}:<host>:<port>`, 2)

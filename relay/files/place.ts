@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { open, readlink, realpath } from 'node:fs/promises'
+import { lstat, open, readlink, realpath } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { Address } from '../address.ts'
 import type { OpenContext } from '../endpoint.ts'
@@ -45,21 +45,28 @@ export async function inPlace<T>(
   }
 }
 
-interface Directory extends AsyncDisposable {
+/** A directory that is held open: whatever happens to its name, it stays this one. */
+export interface Directory extends AsyncDisposable {
+  /** Where it was when it was opened. */
   readonly path: string
+  /** The path of an entry of it to give to the system. */
   entry(name: string): string
 }
 
 /** Of Linux: the directory need not be readable, as for any other use of a name in it. */
 const O_PATH = 0o10000000
 
-/** Elsewhere there is no such thing as a name that starts from a descriptor, and Node has no openat. */
-async function openDirectory(path: string): Promise<Directory> {
+/**
+ * Elsewhere there is no such thing as a name that starts from a descriptor, and Node has no openat. Unless `follow`, a
+ * link as the last name is as bad as a file.
+ */
+export async function openDirectory(path: string, { follow = true } = {}): Promise<Directory> {
   if (process.platform !== 'linux') {
+    if (!follow && (await lstat(path)).isSymbolicLink()) throw notADirectory(path)
     const real = await realpath(path)
     return { path: real, entry: name => join(real, name), [Symbol.asyncDispose]: async () => {} }
   }
-  const handle = await open(path, O_PATH | constants.O_DIRECTORY)
+  const handle = await open(path, O_PATH | constants.O_DIRECTORY | (follow ? 0 : constants.O_NOFOLLOW))
   try {
     const self = `/proc/self/fd/${handle.fd}`
     return {
@@ -72,6 +79,8 @@ async function openDirectory(path: string): Promise<Directory> {
     throw error
   }
 }
+
+const notADirectory = (path: string) => Object.assign(new Error(`${path} is a link`), { code: 'ENOTDIR' })
 
 /** Where a descriptor is, if the system can tell. */
 export async function placeOfDescriptor(fd: number): Promise<string | undefined> {

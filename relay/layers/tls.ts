@@ -34,6 +34,7 @@ export interface TlsServer {
 /** TLS over any channel, as the side that speaks first. */
 export function tlsClient({ what, context, serverName, alpn, peer }: TlsClient, withinMs: number): Layer {
   return async (inner, cx) => {
+    cx.progress?.('securing')
     const { promise, resolve, reject } = Promise.withResolvers<TLSSocket>()
     const tls = connect({
       socket: inner.stream,
@@ -105,6 +106,7 @@ async function established({ inner, cx, what, withinMs, peer, handshake }: Hands
     await outOfOpenssl()
     if (tls.destroyed) throw tls.errored ?? hungUp()
     const identity = checkPeer(tls, peer, what)
+    cx.progress?.('secured')
     const certificate = () => tls.getPeerX509Certificate()
     return tlsChannel(tls, inner, {
       ...inner.peer,

@@ -47,7 +47,11 @@ const targets: readonly (readonly [string, OutOfTheBox])[] = [
   ['CREATE:/var/log/app.log', 'closed'],
   ['PIPE:/run/pipe', 'closed'],
   ['HTTP-FILE:/srv/report.pdf', 'closed'],
+  ['SEND:/var/log', 'closed'],
+  ['RECEIVE:/srv/in/site', 'closed'],
+  ['RECEIVE:/srv/in/site,special-bits', 'closed'],
   ['MEMORY:bus', 'closed'],
+  ['BENCH:db-1', 'open'],
   ...['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE'].map(
     keyword => [keyword, 'open'] as const,
   ),

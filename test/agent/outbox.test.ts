@@ -113,3 +113,17 @@ test('the old stream has no say once a new one took over', async () => {
   expect(kinds(old.sent)).toEqual(['leaseRequest'])
   expect(kinds(next.sent)).toEqual(['leaseRequest', 'reports'])
 })
+
+test('answers to probes go out at once, and of those that nobody reads the oldest are let go', () => {
+  const { outbox } = setting([])
+  const answer = (n: number) => ({ probeId: `p-${n}`, result: undefined })
+  for (let n = 0; n < 150; n++) outbox.probed(answer(n))
+  const stream = writer()
+  outbox.attach(stream)
+  const ids = () =>
+    stream.sent.flatMap(({ message }) => (message?.$case === 'probe' ? [message.value.probeId] : []))
+  expect(ids()).toHaveLength(100)
+  expect(ids()[0]).toBe('p-50')
+  outbox.probed(answer(150))
+  expect(ids().at(-1)).toBe('p-150')
+})

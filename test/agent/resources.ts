@@ -80,6 +80,7 @@ export function openHost({
     relay: reconciler.cutRelay,
     connection: reconciler.cutConnection,
     everything: reconciler.cutEverything,
+    peer: async () => ({ listenersClosed: 0, connectionsCut: 0 }),
     banned: reconciler.cutBanned,
     bans,
     tombstones: memoryTombstones(),

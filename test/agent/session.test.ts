@@ -44,6 +44,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     relay: reconciler.cutRelay,
     connection: reconciler.cutConnection,
     everything: reconciler.cutEverything,
+    peer: async () => ({ listenersClosed: 0, connectionsCut: 0 }),
     banned: reconciler.cutBanned,
     bans,
     tombstones,
@@ -70,6 +71,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     agent: 'edge-1',
     dialler: {
       open: () => new AgentServiceClient(address, credentials.createInsecure(), channelOptions),
+      place: () => ({ host: '127.0.0.1', port: 1 }),
       failed() {},
     },
     hello: () => ({
@@ -85,6 +87,8 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     tombstones,
     revocations,
     dumps: { begin() {} },
+    probes: { run: async ({ probeId }) => ({ probeId, result: undefined }) },
+    tunnels: { offered() {}, withdrawn() {} },
     outbox,
     log,
     ...more,

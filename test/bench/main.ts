@@ -7,6 +7,7 @@ import { tcpIdle } from './benches/tcp-idle.ts'
 import { tenThousand } from './benches/ten-thousand.ts'
 import { thousandAgents } from './benches/thousand-agents.ts'
 import { tlsConnections, tlsStream } from './benches/tls.ts'
+import { tunnelConnections, tunnelRequests, tunnelRoundTrip, tunnelStream } from './benches/tunnel.ts'
 import { udpFlow, udpFlows } from './benches/udp.ts'
 import type { Bench } from './harness.ts'
 import { describeMachine } from './machine.ts'
@@ -22,6 +23,10 @@ const benches: readonly Bench[] = [
   tlsConnections,
   udpFlow,
   udpFlows,
+  tunnelStream,
+  tunnelRequests,
+  tunnelConnections,
+  tunnelRoundTrip,
   cliStart,
   orderLatency,
   revokeUnderLoad,

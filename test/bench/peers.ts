@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from './ports.ts'
 import { accepting, find, outputOf, type Program, start } from './processes.ts'
 
 /** Another relay of the trade, run as its manual says. */
@@ -10,7 +11,7 @@ export interface Peer {
   readonly program: string
   readonly version: string
   /** Leads `port` of the loopback to `target`, until the program is disposed. */
-  open(port: number, target: number): Promise<Program>
+  open(port: number, target: number): Promise<Program & { readonly far?: number }>
 }
 
 /** How a peer is run for one kind of bench. */
@@ -21,7 +22,9 @@ export interface Known {
   /** It carries datagrams, so nobody can ask whether it accepts. */
   readonly datagrams?: true
   /** What its configuration looks like; programs without one are told by argument. */
-  words(port: number, target: number, directory: string): Promise<readonly string[]>
+  words(port: number, target: number, directory: string, beyond: number): Promise<readonly string[]>
+  /** Its other half, for those that have one at each end: then `target` of `words` is its port, and leads `beyond`. */
+  readonly far?: Pick<Known, 'program' | 'words'>
 }
 
 const socat = (name: string, extra: readonly string[]): Known => ({
@@ -100,7 +103,8 @@ export async function findPeers(
   const found: Peer[] = []
   for (const each of known) {
     const path = find(each.program)
-    if (!path) missing(`${each.name}: not installed`)
+    const lacking = [each, each.far].find(half => half && !find(half.program))
+    if (!path || lacking) missing(`${each.name}: ${lacking?.program} is not installed`)
     else if (each.program === 'nginx' && !(await knowsStreams(path)))
       missing(`${each.name}: its stream module is not installed`)
     else found.push(await peerAt(path, each))
@@ -113,7 +117,10 @@ async function knowsStreams(path: string): Promise<boolean> {
   return /--with-stream(?!\S)/.test(options) || existsSync(nginxModule)
 }
 
-async function peerAt(path: string, { name, program, askVersion, words, datagrams }: Known): Promise<Peer> {
+async function peerAt(
+  path: string,
+  { name, program, askVersion, words, datagrams, far }: Known,
+): Promise<Peer> {
   const version = /\d+\.\d+[\w.]*/.exec(await outputOf(path, askVersion))?.[0] ?? 'unknown'
   return {
     name,
@@ -123,10 +130,20 @@ async function peerAt(path: string, { name, program, askVersion, words, datagram
       await using opening = new AsyncDisposableStack()
       const directory = await mkdtemp(join(tmpdir(), 'fleetcat-bench-'))
       opening.defer(() => rm(directory, { recursive: true, force: true }))
-      const running = opening.use(await start(path, await words(port, target, directory)))
-      if (!datagrams) await accepting(port)
+      const begin = async (command: string, half: Pick<Known, 'words'>, at: number, to: number) => {
+        const running = opening.use(await start(command, await half.words(at, to, directory, target)))
+        if (!datagrams) await accepting(at)
+        return running.pid
+      }
+      const between = far ? await freePort() : target
+      const farPid = far && (await begin(find(far.program)!, far, between, target))
+      const pid = await begin(path, { words }, port, between)
       const held = opening.move()
-      return { pid: running.pid, [Symbol.asyncDispose]: () => held.disposeAsync() }
+      return {
+        pid,
+        ...(farPid !== undefined && { far: farPid }),
+        [Symbol.asyncDispose]: () => held.disposeAsync(),
+      }
     },
   }
 }

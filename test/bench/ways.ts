@@ -11,6 +11,10 @@ export interface Way extends AsyncDisposable {
   readonly port: number
   /** Of the relay's process; none when there is no relay. */
   readonly pid: number | undefined
+  /** Of the far end's process, where there are two. */
+  readonly far?: number
+  /** Of a process between them that joins what both have opened. */
+  readonly joining?: number
   /** Ours only. */
   readonly fleet?: Fleet
 }
@@ -62,6 +66,7 @@ export const throughPeer =
       name: peer.name,
       port,
       pid: running.pid,
+      ...(running.far !== undefined && { far: running.far }),
       [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
     }
   }

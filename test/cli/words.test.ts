@@ -42,7 +42,7 @@ describe('every command', () => {
 describe('a mistake on the command line is exit 2 and says what would be right', () => {
   test.each<[string, string[], RegExp]>([
     ['a misspelt command', ['lsit'], /unknown command `lsit`.*`fleetcat list`/],
-    ['a command that is not there', ['forward'], /unknown command `forward`/],
+    ['a command that is not there', ['frobnicate'], /unknown command `frobnicate`/],
     ['an option before the command', ['--wach', 'list'], /options come after the command/],
     [
       'a misspelt option',

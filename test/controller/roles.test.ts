@@ -29,6 +29,8 @@ const allowed: Record<keyof typeof OperatorServiceService, readonly string[]> = 
   watchRevocation: viewer,
   listRevocations: viewer,
   watchDump: operator,
+  probe: operator,
+  openTunnel: operator,
   createRelay: operator,
   applyRelays: operator,
   revoke: operator,

@@ -1,10 +1,10 @@
-import { execFileSync } from 'node:child_process'
 import { chmod, mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'vitest'
 import { type Fleet, openFleet } from '../e2e/fleet.ts'
 import { needing } from '../resources/needs.ts'
 import { freePort } from '../resources/ports.ts'
+import { startPostgres } from '../resources/postgres.ts'
 import { run, startProgram } from '../resources/program.ts'
 import { follow, permitted, readPage } from './guide.ts'
 
@@ -17,37 +17,6 @@ async function openEdge(fleet: Fleet, sockets: string) {
   await fleet.startController()
   await fleet.startAgent('edge-1', permitted(page))
   return { page, port }
-}
-
-/** A PostgreSQL of the test's own, which listens on a Unix socket in `sockets` and nowhere else. */
-async function startPostgres(sockets: string): Promise<AsyncDisposable> {
-  const programs = execFileSync('pg_config', ['--bindir']).toString().trim()
-  const data = join(sockets, 'data')
-  // It refuses to run as root.
-  const asUser =
-    process.getuid?.() === 0 ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'] : []
-  const made = await run([
-    ...asUser,
-    `${programs}/initdb`,
-    '-D',
-    data,
-    '-U',
-    'postgres',
-    '-A',
-    'trust',
-    '--no-sync',
-  ])
-  if (made.code !== 0) throw new Error(made.stdout + made.stderr)
-  const settings = ['listen_addresses=', `unix_socket_directories=${sockets}`, 'fsync=off']
-  const server = startProgram([
-    ...asUser,
-    `${programs}/postgres`,
-    '-D',
-    data,
-    ...settings.flatMap(s => ['-c', s]),
-  ])
-  await server.says(/database system is ready/)
-  return server
 }
 
 needing(
@@ -63,7 +32,7 @@ needing(
     await mkdir(sockets)
     await chmod(sockets, 0o777)
     await chmod(fleet.folder, 0o755)
-    await using _postgres = await startPostgres(sockets)
+    await using _postgres = await startPostgres({ folder: sockets })
     const { page, port } = await openEdge(fleet, sockets)
 
     const { code, stdout, stderr } = await follow(page, fleet)

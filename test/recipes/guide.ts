@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Fleet } from '../e2e/fleet.ts'
-import { launcher, type Outcome, root, run } from '../resources/program.ts'
+import { launcher, type Outcome, type Program, root, run, startProgram } from '../resources/program.ts'
 
 /** What a page of the guide tells its reader to write. */
 export interface Page {
@@ -37,9 +37,27 @@ export function permitted({ permit }: Page): { args: string[] } {
 
 /** Types the commands one after the other, as the fleet's admin; the first that fails ends it. */
 export function follow({ commands }: Page, fleet: Fleet): Promise<Outcome> {
-  return run(['bash', '-e', '-o', 'pipefail'], {
+  // Not on standard input, of which ssh would take the rest.
+  const script = commands.filter(command => !isKept(command)).join('\n')
+  return run(['bash', '-e', '-o', 'pipefail', '-c', script], {
     env: { FLEETCAT_HOME: join(fleet.folder, 'home'), PATH: `${join(launcher, '..')}:${process.env.PATH}` },
     cwd: fleet.folder,
-    input: commands.join('\n'),
   })
+}
+
+/** What runs until Ctrl-C, in a terminal of its own. */
+const isKept = (command: string) => command.startsWith('fleetcat forward')
+
+/** Those commands of the page that go on running while the others are typed. By default as the fleet's admin. */
+export function startKept(
+  { commands }: Page,
+  { folder }: Fleet,
+  home = join(folder, 'home'),
+): { programs: readonly Program[] } & AsyncDisposable {
+  const held = new AsyncDisposableStack()
+  const programs = commands.filter(isKept).map(command => {
+    const words = command.split(/\s+/).slice(1)
+    return held.use(startProgram([launcher, ...words], { env: { FLEETCAT_HOME: home }, cwd: folder }))
+  })
+  return { programs, [Symbol.asyncDispose]: () => held.disposeAsync() }
 }

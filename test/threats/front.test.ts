@@ -210,8 +210,8 @@ describe('who speaks something else is told what this is', () => {
     await using controller = await openController()
     const socket = await dial(controller)
     socket.write('FCAT/1 0123456789abcdef\n')
-    expect((await untilClosed(socket)).text).toBe('FCAT/1 refused: this controller serves no tunnels\n')
-    expect(refusals(controller)).toEqual(['tunnel-not-served'])
+    expect((await untilClosed(socket)).text).toBe('FCAT/1 refused: that is no ticket\n')
+    expect(refusals(controller)).toEqual(['unknown-ticket'])
   })
 
   test('the asking host of a tunnel, in the words of TLS', async () => {
@@ -219,7 +219,7 @@ describe('who speaks something else is told what this is', () => {
     await expect(dialTls(controller, { servername: 'abc.tunnel.fleetcat' })).rejects.toThrow(
       /unrecognized name/i,
     )
-    await until('it is noted', () => refusals(controller).includes('tunnel-not-served'))
+    await until('it is noted', () => refusals(controller).includes('unknown-ticket'))
   })
 
   test.each([

@@ -1,14 +1,15 @@
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { AgentState, CreateTokenRequest, RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
+import { RevokeRequest } from '#gen/fleetcat/v1/operator.ts'
 import { RelaySpec, RelayState, type Verdict, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { messages, unary } from '#wire/call.ts'
-import { toDuration, toMilliseconds } from '#wire/duration.ts'
+import { toMilliseconds } from '#wire/duration.ts'
+import { startAgent, tokenFor } from '../agent.ts'
 import { sharedNow } from '../clock.ts'
-import { type Fleet, launcher, startFleet } from '../fleet.ts'
+import { type Fleet, startFleet } from '../fleet.ts'
 import type { Bench } from '../harness.ts'
 import { cpuSecondsOf } from '../machine.ts'
-import { type Helper, start, startHelper } from '../processes.ts'
+import { type Helper, startHelper } from '../processes.ts'
 import type { AgentsQuestion } from '../programs/agents.ts'
 import type { HoldersQuestion } from '../programs/holders.ts'
 import type { TargetQuestion } from '../programs/target.ts'
@@ -20,7 +21,6 @@ const connectionsEach = 500
 const rounds = 3
 const workers = 2
 const sizes = [10, 100, simulated]
-const patienceMs = 120_000
 const atOnce = 4
 
 type Agents = Helper<AgentsQuestion, never>
@@ -36,35 +36,17 @@ interface Cut {
   readonly cpuSeconds: number
 }
 
-async function tokenFor({ operator }: Fleet, labels: Record<string, string>, uses: number): Promise<string> {
-  const request = CreateTokenRequest.fromPartial({ kind: 'agent', labels, uses, ttl: toDuration(600_000) })
-  return (await unary(operator, operator.createToken, request, { what: 'make a token' })).token
-}
-
 async function startReal(fleet: Fleet, folder: string, held: AsyncDisposableStack): Promise<string[]> {
   const token = await tokenFor(fleet, { fleet: 'bench', kind: 'real' }, real)
   const names = Array.from({ length: real }, (_, n) => `real-${n}`)
   const waiting = [...names]
   const worker = async () => {
     for (let name = waiting.shift(); name; name = waiting.shift()) {
-      const words = ['agent', '--join', token, '--name', name, '--data', join(folder, name)]
-      held.use(await start(launcher, [...words, '--log-level', 'warn'], { env: fleet.env }))
-      await attached(fleet, name)
+      held.use(await startAgent(fleet, { token, name, data: join(folder, name) }))
     }
   }
   await Promise.all(Array.from({ length: atOnce }, worker))
   return names
-}
-
-async function attached({ operator }: Fleet, name: string): Promise<void> {
-  const deadline = performance.now() + patienceMs
-  for (;;) {
-    const request = { selector: '', name }
-    const { agents } = await unary(operator, operator.listAgents, request, { what: 'list the agents' })
-    if (agents[0]?.state === AgentState.READY) return
-    if (performance.now() > deadline) throw new Error(`${name} does not attach`)
-    await delay(50)
-  }
 }
 
 async function create(fleet: Fleet, name: string, spec: Parameters<typeof RelaySpec.fromPartial>[0]) {

@@ -1,8 +1,8 @@
-import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { certificateIn } from '../certificate.ts'
 import { type Comparison, compare, microseconds, perSecond, sampleMs } from '../comparison.ts'
 import type { Bench, BenchContext, Outcome } from '../harness.ts'
 import { type Known, nginxModule } from '../peers.ts'
@@ -89,13 +89,7 @@ async function through(cx: BenchContext, comparison: Omit<Comparison, 'known' | 
   await using held = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'fleetcat-bench-tls-'))
   held.defer(() => rm(folder, { recursive: true, force: true }))
-  const pem = join(folder, 'both.pem')
-  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', pem]
-  execFileSync('openssl', ['req', '-x509', ...key, '-out', `${pem}.crt`, '-days', '2', ...subject], {
-    stdio: 'ignore',
-  })
-  execFileSync('sh', ['-c', `cat ${pem}.crt >> ${pem}`])
+  const pem = certificateIn(folder)
   const ours = throughRelay(
     port => `OPENSSL-LISTEN:${port},bind=127.0.0.1,fork,cert=${pem},verify=0`,
     port => `TCP4:127.0.0.1:${port}`,

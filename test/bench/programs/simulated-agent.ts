@@ -120,7 +120,9 @@ export function simulateAgent(
       },
       lengthsChanged: lease.lengthsChanged,
     },
+    tunnels: { offered() {}, withdrawn() {} },
     dumps: { begin() {} },
+    probes: { run: async ({ probeId }) => ({ probeId, result: undefined }) },
     tombstones: forgetful(),
     revocations: {
       banned() {},

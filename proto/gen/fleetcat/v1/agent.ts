@@ -29,10 +29,12 @@ import {
   DumpFrame,
   DumpSettings,
   HealthCheck,
+  ProbeResult,
   Problem,
   Receipt,
   RelayLimits,
   RelayReport,
+  TunnelGrant,
 } from "./relay.ts";
 
 export const protobufPackage = "fleetcat.v1";
@@ -60,7 +62,29 @@ export interface AttachRequest {
     /** Sources that the agent has shut out by itself, as the rule of a relay says. */
     { $case: "banned"; value: SourcesBanned }
     | { $case: "relayCertificateRequest"; value: RelayCertificateRequest }
+    | { $case: "probe"; value: ProbeAnswer }
+    | { $case: "tunnelRequest"; value: TunnelRequest }
+    | { $case: "tunnelNews"; value: TunnelNews }
     | undefined;
+}
+
+/** A tunnel to the agent that an address of a relay names, for connections of that relay. */
+export interface TunnelRequest {
+  /** Of the agent's choice; the answer has it too. */
+  nonce: bigint;
+  relayId: string;
+  /** The tunnel that an operator has opened to this agent, if it is for that one: see `onward` of its offer. */
+  onwardOf: string;
+  /** As the relay has it: `@db-1/TCP4:127.0.0.1:5432`. */
+  address: string;
+}
+
+/** What the answering agent knows of a tunnel before, or instead of, the controller. */
+export interface TunnelNews {
+  tunnelId: string;
+  /** The initiator has come straight, and not by way of the controller. */
+  straight: boolean;
+  ended: boolean;
 }
 
 /** A certificate for what a relay of this agent speaks TLS with. What it is for the relay's addresses say, not the agent. */
@@ -114,6 +138,11 @@ export interface Hello {
   features: string[];
   /** The newest that this agent has ever seen in this epoch, also before it started: an older controller is refused. */
   seenRevision: bigint;
+  /**
+   * Where initiators of tunnels may come straight, `HOST:PORT`, if the host's owner wants that. An unspecified host
+   * stands for the one that the controller sees.
+   */
+  tunnelListen?: string | undefined;
 }
 
 export interface Hello_HostLabelsEntry {
@@ -184,7 +213,38 @@ export interface AttachResponse {
     | { $case: "bans"; value: Bans }
     | { $case: "dump"; value: DumpOrder }
     | { $case: "relayCertificate"; value: RelayCertificate }
+    | { $case: "probe"; value: ProbeOrder }
+    | { $case: "tunnelGrant"; value: TunnelGrant }
+    | { $case: "tunnelOffer"; value: TunnelOffer }
+    | { $case: "tunnelWithdrawal"; value: TunnelWithdrawal }
     | undefined;
+}
+
+/** Answer this tunnel, within the ceiling of the host. */
+export interface TunnelOffer {
+  tunnelId: string;
+  ticket: string;
+  /** Who has to be at the other end, and nobody else: `agent/edge-1`, `operator/ann`. */
+  initiator: string;
+  /** The relay that it is for; empty if an operator has opened it. */
+  relayId: string;
+  relayName: string;
+  /** What may be opened through it, and nothing else: `TCP4:127.0.0.1:5432`. */
+  address: string;
+  /** Without a word from the controller for so long it closes. */
+  lease:
+    | Duration
+    | undefined;
+  /** Addresses on other agents that its target may have opened, for the operator whose tunnel it is. */
+  onward: string[];
+  /** What the operator does with it: `forward`. */
+  purpose: string;
+}
+
+/** It has no right to be any more: it closes, with all that goes through it. */
+export interface TunnelWithdrawal {
+  tunnelId: string;
+  reason: string;
 }
 
 export interface RelayCertificate {
@@ -264,7 +324,9 @@ export interface RevokeOrder {
   /** All that this agent runs; after the receipt the controller lets it go. */
   { $case: "agent"; value: string } | //
   /** It stays shut out until a later list of bans no longer names it. */
-  { $case: "source"; value: Ban } | undefined;
+  { $case: "source"; value: Ban } | //
+  /** All tunnels whose other end it is: `agent/edge-1`, `operator/ann`. */
+  { $case: "peer"; value: string } | undefined;
   reason: string;
   revision: bigint;
 }
@@ -322,6 +384,26 @@ export interface DumpFrames {
 export interface SendDumpResponse {
 }
 
+/** Open this target once, and say how it went. The host's ceiling decides whether it may be opened. */
+export interface ProbeOrder {
+  probeId: string;
+  /** One address of a kind that can be probed. */
+  address: string;
+  /** For all of it. */
+  timeout:
+    | Duration
+    | undefined;
+  /** Once it is open, wait for a first byte. */
+  expectByte: boolean;
+  /** Who asked, for the log of the host. */
+  by: string;
+}
+
+export interface ProbeAnswer {
+  probeId: string;
+  result: ProbeResult | undefined;
+}
+
 function createBaseAttachRequest(): AttachRequest {
   return { message: undefined };
 }
@@ -361,6 +443,15 @@ export const AttachRequest: MessageFns<AttachRequest> = {
         break;
       case "relayCertificateRequest":
         RelayCertificateRequest.encode(message.message.value, writer.uint32(114).fork()).join();
+        break;
+      case "probe":
+        ProbeAnswer.encode(message.message.value, writer.uint32(162).fork()).join();
+        break;
+      case "tunnelRequest":
+        TunnelRequest.encode(message.message.value, writer.uint32(122).fork()).join();
+        break;
+      case "tunnelNews":
+        TunnelNews.encode(message.message.value, writer.uint32(130).fork()).join();
         break;
     }
     return writer;
@@ -473,6 +564,30 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.message = { $case: "probe", value: ProbeAnswer.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.message = { $case: "tunnelRequest", value: TunnelRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.message = { $case: "tunnelNews", value: TunnelNews.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -563,7 +678,198 @@ export const AttachRequest: MessageFns<AttachRequest> = {
         }
         break;
       }
+      case "probe": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "probe", value: ProbeAnswer.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "tunnelRequest": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "tunnelRequest", value: TunnelRequest.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "tunnelNews": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "tunnelNews", value: TunnelNews.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseTunnelRequest(): TunnelRequest {
+  return { nonce: 0n, relayId: "", onwardOf: "", address: "" };
+}
+
+export const TunnelRequest: MessageFns<TunnelRequest> = {
+  encode(message: TunnelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce !== 0n) {
+      if (BigInt.asUintN(64, message.nonce) !== message.nonce) {
+        throw new globalThis.Error("value provided for field message.nonce of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.nonce);
+    }
+    if (message.relayId !== "") {
+      writer.uint32(18).string(message.relayId);
+    }
+    if (message.onwardOf !== "") {
+      writer.uint32(26).string(message.onwardOf);
+    }
+    if (message.address !== "") {
+      writer.uint32(34).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nonce = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.relayId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.onwardOf = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelRequest>): TunnelRequest {
+    return TunnelRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelRequest>): TunnelRequest {
+    const message = createBaseTunnelRequest();
+    message.nonce = (object.nonce !== undefined && object.nonce !== null) ? BigInt(object.nonce) : 0n;
+    message.relayId = object.relayId ?? "";
+    message.onwardOf = object.onwardOf ?? "";
+    message.address = object.address ?? "";
+    return message;
+  },
+};
+
+function createBaseTunnelNews(): TunnelNews {
+  return { tunnelId: "", straight: false, ended: false };
+}
+
+export const TunnelNews: MessageFns<TunnelNews> = {
+  encode(message: TunnelNews, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tunnelId !== "") {
+      writer.uint32(10).string(message.tunnelId);
+    }
+    if (message.straight !== false) {
+      writer.uint32(16).bool(message.straight);
+    }
+    if (message.ended !== false) {
+      writer.uint32(24).bool(message.ended);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelNews {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelNews();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tunnelId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.straight = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.ended = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelNews>): TunnelNews {
+    return TunnelNews.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelNews>): TunnelNews {
+    const message = createBaseTunnelNews();
+    message.tunnelId = object.tunnelId ?? "";
+    message.straight = object.straight ?? false;
+    message.ended = object.ended ?? false;
     return message;
   },
 };
@@ -856,6 +1162,7 @@ function createBaseHello(): Hello {
     clock: undefined,
     features: [],
     seenRevision: 0n,
+    tunnelListen: undefined,
   };
 }
 
@@ -899,6 +1206,9 @@ export const Hello: MessageFns<Hello> = {
         throw new globalThis.Error("value provided for field message.seenRevision of type uint64 too large");
       }
       writer.uint32(80).uint64(message.seenRevision);
+    }
+    if (message.tunnelListen !== undefined) {
+      writer.uint32(90).string(message.tunnelListen);
     }
     return writer;
   },
@@ -999,6 +1309,14 @@ export const Hello: MessageFns<Hello> = {
             message.seenRevision = reader.uint64() as bigint;
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.tunnelListen = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1036,6 +1354,7 @@ export const Hello: MessageFns<Hello> = {
     message.seenRevision = (object.seenRevision !== undefined && object.seenRevision !== null)
       ? BigInt(object.seenRevision)
       : 0n;
+    message.tunnelListen = object.tunnelListen ?? undefined;
     return message;
   },
 };
@@ -1750,6 +2069,18 @@ export const AttachResponse: MessageFns<AttachResponse> = {
       case "relayCertificate":
         RelayCertificate.encode(message.message.value, writer.uint32(114).fork()).join();
         break;
+      case "probe":
+        ProbeOrder.encode(message.message.value, writer.uint32(162).fork()).join();
+        break;
+      case "tunnelGrant":
+        TunnelGrant.encode(message.message.value, writer.uint32(122).fork()).join();
+        break;
+      case "tunnelOffer":
+        TunnelOffer.encode(message.message.value, writer.uint32(130).fork()).join();
+        break;
+      case "tunnelWithdrawal":
+        TunnelWithdrawal.encode(message.message.value, writer.uint32(138).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1847,6 +2178,38 @@ export const AttachResponse: MessageFns<AttachResponse> = {
             message.message = { $case: "relayCertificate", value: RelayCertificate.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.message = { $case: "probe", value: ProbeOrder.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.message = { $case: "tunnelGrant", value: TunnelGrant.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.message = { $case: "tunnelOffer", value: TunnelOffer.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.message = { $case: "tunnelWithdrawal", value: TunnelWithdrawal.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1925,7 +2288,261 @@ export const AttachResponse: MessageFns<AttachResponse> = {
         }
         break;
       }
+      case "probe": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "probe", value: ProbeOrder.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "tunnelGrant": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "tunnelGrant", value: TunnelGrant.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "tunnelOffer": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "tunnelOffer", value: TunnelOffer.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "tunnelWithdrawal": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "tunnelWithdrawal", value: TunnelWithdrawal.fromPartial(object.message.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseTunnelOffer(): TunnelOffer {
+  return {
+    tunnelId: "",
+    ticket: "",
+    initiator: "",
+    relayId: "",
+    relayName: "",
+    address: "",
+    lease: undefined,
+    onward: [],
+    purpose: "",
+  };
+}
+
+export const TunnelOffer: MessageFns<TunnelOffer> = {
+  encode(message: TunnelOffer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tunnelId !== "") {
+      writer.uint32(10).string(message.tunnelId);
+    }
+    if (message.ticket !== "") {
+      writer.uint32(18).string(message.ticket);
+    }
+    if (message.initiator !== "") {
+      writer.uint32(26).string(message.initiator);
+    }
+    if (message.relayId !== "") {
+      writer.uint32(34).string(message.relayId);
+    }
+    if (message.relayName !== "") {
+      writer.uint32(42).string(message.relayName);
+    }
+    if (message.address !== "") {
+      writer.uint32(50).string(message.address);
+    }
+    if (message.lease !== undefined) {
+      Duration.encode(message.lease, writer.uint32(58).fork()).join();
+    }
+    for (const v of message.onward) {
+      writer.uint32(66).string(v!);
+    }
+    if (message.purpose !== "") {
+      writer.uint32(74).string(message.purpose);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelOffer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelOffer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tunnelId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ticket = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.initiator = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.relayId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.relayName = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.lease = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.onward.push(reader.string());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.purpose = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelOffer>): TunnelOffer {
+    return TunnelOffer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelOffer>): TunnelOffer {
+    const message = createBaseTunnelOffer();
+    message.tunnelId = object.tunnelId ?? "";
+    message.ticket = object.ticket ?? "";
+    message.initiator = object.initiator ?? "";
+    message.relayId = object.relayId ?? "";
+    message.relayName = object.relayName ?? "";
+    message.address = object.address ?? "";
+    message.lease = (object.lease !== undefined && object.lease !== null)
+      ? Duration.fromPartial(object.lease)
+      : undefined;
+    message.onward = object.onward?.map((e) => e) || [];
+    message.purpose = object.purpose ?? "";
+    return message;
+  },
+};
+
+function createBaseTunnelWithdrawal(): TunnelWithdrawal {
+  return { tunnelId: "", reason: "" };
+}
+
+export const TunnelWithdrawal: MessageFns<TunnelWithdrawal> = {
+  encode(message: TunnelWithdrawal, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tunnelId !== "") {
+      writer.uint32(10).string(message.tunnelId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelWithdrawal {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelWithdrawal();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tunnelId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelWithdrawal>): TunnelWithdrawal {
+    return TunnelWithdrawal.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelWithdrawal>): TunnelWithdrawal {
+    const message = createBaseTunnelWithdrawal();
+    message.tunnelId = object.tunnelId ?? "";
+    message.reason = object.reason ?? "";
     return message;
   },
 };
@@ -2748,6 +3365,9 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
       case "source":
         Ban.encode(message.target.value, writer.uint32(58).fork()).join();
         break;
+      case "peer":
+        writer.uint32(66).string(message.target.value);
+        break;
     }
     if (message.reason !== "") {
       writer.uint32(34).string(message.reason);
@@ -2814,6 +3434,14 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
             message.target = { $case: "source", value: Ban.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.target = { $case: "peer", value: reader.string() };
+            continue;
+          }
           case 4: {
             if (tag !== 34) {
               break;
@@ -2870,6 +3498,12 @@ export const RevokeOrder: MessageFns<RevokeOrder> = {
       case "source": {
         if (object.target?.value !== undefined && object.target?.value !== null) {
           message.target = { $case: "source", value: Ban.fromPartial(object.target.value) };
+        }
+        break;
+      }
+      case "peer": {
+        if (object.target?.value !== undefined && object.target?.value !== null) {
+          message.target = { $case: "peer", value: object.target.value };
         }
         break;
       }
@@ -3402,6 +4036,180 @@ export const SendDumpResponse: MessageFns<SendDumpResponse> = {
   },
   fromPartial(_: DeepPartial<SendDumpResponse>): SendDumpResponse {
     const message = createBaseSendDumpResponse();
+    return message;
+  },
+};
+
+function createBaseProbeOrder(): ProbeOrder {
+  return { probeId: "", address: "", timeout: undefined, expectByte: false, by: "" };
+}
+
+export const ProbeOrder: MessageFns<ProbeOrder> = {
+  encode(message: ProbeOrder, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.probeId !== "") {
+      writer.uint32(10).string(message.probeId);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    if (message.timeout !== undefined) {
+      Duration.encode(message.timeout, writer.uint32(26).fork()).join();
+    }
+    if (message.expectByte !== false) {
+      writer.uint32(32).bool(message.expectByte);
+    }
+    if (message.by !== "") {
+      writer.uint32(42).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeOrder {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeOrder();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.probeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.timeout = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.expectByte = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeOrder>): ProbeOrder {
+    return ProbeOrder.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeOrder>): ProbeOrder {
+    const message = createBaseProbeOrder();
+    message.probeId = object.probeId ?? "";
+    message.address = object.address ?? "";
+    message.timeout = (object.timeout !== undefined && object.timeout !== null)
+      ? Duration.fromPartial(object.timeout)
+      : undefined;
+    message.expectByte = object.expectByte ?? false;
+    message.by = object.by ?? "";
+    return message;
+  },
+};
+
+function createBaseProbeAnswer(): ProbeAnswer {
+  return { probeId: "", result: undefined };
+}
+
+export const ProbeAnswer: MessageFns<ProbeAnswer> = {
+  encode(message: ProbeAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.probeId !== "") {
+      writer.uint32(10).string(message.probeId);
+    }
+    if (message.result !== undefined) {
+      ProbeResult.encode(message.result, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.probeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.result = ProbeResult.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeAnswer>): ProbeAnswer {
+    return ProbeAnswer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeAnswer>): ProbeAnswer {
+    const message = createBaseProbeAnswer();
+    message.probeId = object.probeId ?? "";
+    message.result = (object.result !== undefined && object.result !== null)
+      ? ProbeResult.fromPartial(object.result)
+      : undefined;
     return message;
   },
 };

@@ -27,12 +27,14 @@ import {
   Direction,
   DumpFormat,
   DumpFrame,
+  ProbeResult,
   Problem,
   Relay,
   RelayReport,
   RelaySpec,
   RelayState,
   Revocation,
+  TunnelGrant,
   Verdict,
 } from "./relay.ts";
 
@@ -262,6 +264,9 @@ export interface ConnectionView {
   connection: Connection | undefined;
   agent: string;
   relay: string;
+  /** The other end of its tunnel, as the answering agent lists it, and that agent. */
+  answered?: Connection | undefined;
+  answeredBy?: string | undefined;
 }
 
 export interface ConnectionFilter {
@@ -329,6 +334,54 @@ export interface AgentDump {
 export interface DumpEnded {
   agent: string;
   problem: Problem | undefined;
+}
+
+export interface ProbeRequest {
+  /** One address of a kind that can be probed. */
+  address: string;
+  /** These agents, by name, or all that match the selector now. */
+  agents: string[];
+  selector: string;
+  /** For each agent, and all of it. */
+  timeout:
+    | Duration
+    | undefined;
+  /** Once it is open, wait for a first byte. */
+  expectByte: boolean;
+}
+
+export interface ProbeResponse {
+  message:
+    | //
+    /** First, and only once. */
+    { $case: "begun"; value: ProbeBegun }
+    | { $case: "result"; value: AgentProbe }
+    | undefined;
+}
+
+export interface ProbeBegun {
+  /** Each of them has one result. */
+  agents: string[];
+}
+
+export interface AgentProbe {
+  agent: string;
+  result: ProbeResult | undefined;
+}
+
+export interface OpenTunnelRequest {
+  /** `@db-1/TCP4:127.0.0.1:5432`. */
+  address: string;
+  /** What it is for, in a word: `forward`, `pipe`, `cp`. */
+  purpose: string;
+  /** Addresses on other agents that the answering agent may open in turn. */
+  onward: string[];
+  /** One of the caller's own that is there already: it goes on under this call, and not under the one before. */
+  tunnelId: string;
+}
+
+export interface OpenTunnelResponse {
+  grant: TunnelGrant | undefined;
 }
 
 export interface RevokeRequest {
@@ -2723,7 +2776,7 @@ export const WatchAgentsResponse: MessageFns<WatchAgentsResponse> = {
 };
 
 function createBaseConnectionView(): ConnectionView {
-  return { connection: undefined, agent: "", relay: "" };
+  return { connection: undefined, agent: "", relay: "", answered: undefined, answeredBy: undefined };
 }
 
 export const ConnectionView: MessageFns<ConnectionView> = {
@@ -2736,6 +2789,12 @@ export const ConnectionView: MessageFns<ConnectionView> = {
     }
     if (message.relay !== "") {
       writer.uint32(26).string(message.relay);
+    }
+    if (message.answered !== undefined) {
+      Connection.encode(message.answered, writer.uint32(34).fork()).join();
+    }
+    if (message.answeredBy !== undefined) {
+      writer.uint32(42).string(message.answeredBy);
     }
     return writer;
   },
@@ -2777,6 +2836,22 @@ export const ConnectionView: MessageFns<ConnectionView> = {
             message.relay = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.answered = Connection.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.answeredBy = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2799,6 +2874,10 @@ export const ConnectionView: MessageFns<ConnectionView> = {
       : undefined;
     message.agent = object.agent ?? "";
     message.relay = object.relay ?? "";
+    message.answered = (object.answered !== undefined && object.answered !== null)
+      ? Connection.fromPartial(object.answered)
+      : undefined;
+    message.answeredBy = object.answeredBy ?? undefined;
     return message;
   },
 };
@@ -3529,6 +3608,464 @@ export const DumpEnded: MessageFns<DumpEnded> = {
     message.agent = object.agent ?? "";
     message.problem = (object.problem !== undefined && object.problem !== null)
       ? Problem.fromPartial(object.problem)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseProbeRequest(): ProbeRequest {
+  return { address: "", agents: [], selector: "", timeout: undefined, expectByte: false };
+}
+
+export const ProbeRequest: MessageFns<ProbeRequest> = {
+  encode(message: ProbeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    for (const v of message.agents) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.selector !== "") {
+      writer.uint32(26).string(message.selector);
+    }
+    if (message.timeout !== undefined) {
+      Duration.encode(message.timeout, writer.uint32(34).fork()).join();
+    }
+    if (message.expectByte !== false) {
+      writer.uint32(40).bool(message.expectByte);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.agents.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.selector = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.timeout = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.expectByte = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeRequest>): ProbeRequest {
+    return ProbeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeRequest>): ProbeRequest {
+    const message = createBaseProbeRequest();
+    message.address = object.address ?? "";
+    message.agents = object.agents?.map((e) => e) || [];
+    message.selector = object.selector ?? "";
+    message.timeout = (object.timeout !== undefined && object.timeout !== null)
+      ? Duration.fromPartial(object.timeout)
+      : undefined;
+    message.expectByte = object.expectByte ?? false;
+    return message;
+  },
+};
+
+function createBaseProbeResponse(): ProbeResponse {
+  return { message: undefined };
+}
+
+export const ProbeResponse: MessageFns<ProbeResponse> = {
+  encode(message: ProbeResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.message?.$case) {
+      case "begun":
+        ProbeBegun.encode(message.message.value, writer.uint32(10).fork()).join();
+        break;
+      case "result":
+        AgentProbe.encode(message.message.value, writer.uint32(18).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.message = { $case: "begun", value: ProbeBegun.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = { $case: "result", value: AgentProbe.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeResponse>): ProbeResponse {
+    return ProbeResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeResponse>): ProbeResponse {
+    const message = createBaseProbeResponse();
+    switch (object.message?.$case) {
+      case "begun": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "begun", value: ProbeBegun.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "result": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "result", value: AgentProbe.fromPartial(object.message.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseProbeBegun(): ProbeBegun {
+  return { agents: [] };
+}
+
+export const ProbeBegun: MessageFns<ProbeBegun> = {
+  encode(message: ProbeBegun, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.agents) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeBegun {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeBegun();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.agents.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeBegun>): ProbeBegun {
+    return ProbeBegun.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeBegun>): ProbeBegun {
+    const message = createBaseProbeBegun();
+    message.agents = object.agents?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseAgentProbe(): AgentProbe {
+  return { agent: "", result: undefined };
+}
+
+export const AgentProbe: MessageFns<AgentProbe> = {
+  encode(message: AgentProbe, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.agent !== "") {
+      writer.uint32(10).string(message.agent);
+    }
+    if (message.result !== undefined) {
+      ProbeResult.encode(message.result, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AgentProbe {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAgentProbe();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.result = ProbeResult.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AgentProbe>): AgentProbe {
+    return AgentProbe.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AgentProbe>): AgentProbe {
+    const message = createBaseAgentProbe();
+    message.agent = object.agent ?? "";
+    message.result = (object.result !== undefined && object.result !== null)
+      ? ProbeResult.fromPartial(object.result)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseOpenTunnelRequest(): OpenTunnelRequest {
+  return { address: "", purpose: "", onward: [], tunnelId: "" };
+}
+
+export const OpenTunnelRequest: MessageFns<OpenTunnelRequest> = {
+  encode(message: OpenTunnelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.purpose !== "") {
+      writer.uint32(18).string(message.purpose);
+    }
+    for (const v of message.onward) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.tunnelId !== "") {
+      writer.uint32(34).string(message.tunnelId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenTunnelRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenTunnelRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.purpose = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.onward.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.tunnelId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OpenTunnelRequest>): OpenTunnelRequest {
+    return OpenTunnelRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OpenTunnelRequest>): OpenTunnelRequest {
+    const message = createBaseOpenTunnelRequest();
+    message.address = object.address ?? "";
+    message.purpose = object.purpose ?? "";
+    message.onward = object.onward?.map((e) => e) || [];
+    message.tunnelId = object.tunnelId ?? "";
+    return message;
+  },
+};
+
+function createBaseOpenTunnelResponse(): OpenTunnelResponse {
+  return { grant: undefined };
+}
+
+export const OpenTunnelResponse: MessageFns<OpenTunnelResponse> = {
+  encode(message: OpenTunnelResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.grant !== undefined) {
+      TunnelGrant.encode(message.grant, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OpenTunnelResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOpenTunnelResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.grant = TunnelGrant.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OpenTunnelResponse>): OpenTunnelResponse {
+    return OpenTunnelResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OpenTunnelResponse>): OpenTunnelResponse {
+    const message = createBaseOpenTunnelResponse();
+    message.grant = (object.grant !== undefined && object.grant !== null)
+      ? TunnelGrant.fromPartial(object.grant)
       : undefined;
     return message;
   },
@@ -5511,6 +6048,26 @@ export const OperatorServiceService = {
     responseSerialize: (value: WatchDumpResponse): Buffer => Buffer.from(WatchDumpResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchDumpResponse => WatchDumpResponse.decode(value),
   },
+  /** Each agent opens a target once and says how it went; ends when all have, or did not in time. */
+  probe: {
+    path: "/fleetcat.v1.OperatorService/Probe" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: ProbeRequest): Buffer => Buffer.from(ProbeRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ProbeRequest => ProbeRequest.decode(value),
+    responseSerialize: (value: ProbeResponse): Buffer => Buffer.from(ProbeResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ProbeResponse => ProbeResponse.decode(value),
+  },
+  /** A tunnel from the caller's own host. It lives as long as this call does; the grant comes first, and nothing after it. */
+  openTunnel: {
+    path: "/fleetcat.v1.OperatorService/OpenTunnel" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: OpenTunnelRequest): Buffer => Buffer.from(OpenTunnelRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): OpenTunnelRequest => OpenTunnelRequest.decode(value),
+    responseSerialize: (value: OpenTunnelResponse): Buffer => Buffer.from(OpenTunnelResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): OpenTunnelResponse => OpenTunnelResponse.decode(value),
+  },
   revoke: {
     path: "/fleetcat.v1.OperatorService/Revoke" as const,
     requestStream: false as const,
@@ -5607,6 +6164,10 @@ export interface OperatorServiceServer extends UntypedServiceImplementation {
   watchConnections: handleServerStreamingCall<WatchConnectionsRequest, WatchConnectionsResponse>;
   /** What passes through a relay or a connection, as it passes; ends when that does. */
   watchDump: handleServerStreamingCall<WatchDumpRequest, WatchDumpResponse>;
+  /** Each agent opens a target once and says how it went; ends when all have, or did not in time. */
+  probe: handleServerStreamingCall<ProbeRequest, ProbeResponse>;
+  /** A tunnel from the caller's own host. It lives as long as this call does; the grant comes first, and nothing after it. */
+  openTunnel: handleServerStreamingCall<OpenTunnelRequest, OpenTunnelResponse>;
   revoke: handleUnaryCall<RevokeRequest, RevokeResponse>;
   /** The verdicts now, then again as receipts arrive; ends when every verdict is final. */
   watchRevocation: handleServerStreamingCall<WatchRevocationRequest, WatchRevocationResponse>;
@@ -5770,6 +6331,20 @@ export interface OperatorServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchDumpResponse>;
+  /** Each agent opens a target once and says how it went; ends when all have, or did not in time. */
+  probe(request: ProbeRequest, options?: Partial<CallOptions>): ClientReadableStream<ProbeResponse>;
+  probe(
+    request: ProbeRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<ProbeResponse>;
+  /** A tunnel from the caller's own host. It lives as long as this call does; the grant comes first, and nothing after it. */
+  openTunnel(request: OpenTunnelRequest, options?: Partial<CallOptions>): ClientReadableStream<OpenTunnelResponse>;
+  openTunnel(
+    request: OpenTunnelRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<OpenTunnelResponse>;
   revoke(
     request: RevokeRequest,
     callback: (error: ServiceError | null, response: RevokeResponse) => void,

@@ -125,6 +125,48 @@ export namespace VerdictKind {
   export type UNRECOGNIZED = typeof VerdictKind.UNRECOGNIZED;
 }
 
+export const ProbeVerdict = {
+  UNSPECIFIED: 0,
+  /** OPEN - It opened, and if a first byte was expected, that came. */
+  OPEN: 1,
+  /** REFUSED - The far side said no to the connection. */
+  REFUSED: 2,
+  /** TIMED_OUT - There was no connection in time. */
+  TIMED_OUT: 3,
+  /** SILENT - There is a connection, but what was expected to come over it did not come in time. Of UDP: nothing came back. */
+  SILENT: 4,
+  /** UNRESOLVED - The name has no address, or the resolver did not say in time which. */
+  UNRESOLVED: 5,
+  /** TLS_ERROR - There is a connection, but no TLS over it. */
+  TLS_ERROR: 6,
+  /** DENIED - The host's ceiling does not permit it. */
+  DENIED: 7,
+  /** FAILED - Anything else; the problem says what. */
+  FAILED: 8,
+  /** UNREACHABLE - The controller's word: the agent is not attached, or did not answer. */
+  UNREACHABLE: 9,
+  /** UNSUPPORTED - The controller's word: the agent is of a version that cannot probe. */
+  UNSUPPORTED: 10,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ProbeVerdict = typeof ProbeVerdict[keyof typeof ProbeVerdict];
+
+export namespace ProbeVerdict {
+  export type UNSPECIFIED = typeof ProbeVerdict.UNSPECIFIED;
+  export type OPEN = typeof ProbeVerdict.OPEN;
+  export type REFUSED = typeof ProbeVerdict.REFUSED;
+  export type TIMED_OUT = typeof ProbeVerdict.TIMED_OUT;
+  export type SILENT = typeof ProbeVerdict.SILENT;
+  export type UNRESOLVED = typeof ProbeVerdict.UNRESOLVED;
+  export type TLS_ERROR = typeof ProbeVerdict.TLS_ERROR;
+  export type DENIED = typeof ProbeVerdict.DENIED;
+  export type FAILED = typeof ProbeVerdict.FAILED;
+  export type UNREACHABLE = typeof ProbeVerdict.UNREACHABLE;
+  export type UNSUPPORTED = typeof ProbeVerdict.UNSUPPORTED;
+  export type UNRECOGNIZED = typeof ProbeVerdict.UNRECOGNIZED;
+}
+
 /** What failed, why, and what to do: the error that a person reads, the same in a call's status and in a report. */
 export interface Problem {
   /** From the closed list of codes in relay/errors.ts. */
@@ -317,6 +359,29 @@ export interface Connection {
   idle: Duration | undefined;
   bytesIn: bigint;
   bytesOut: bigint;
+  /** How it reaches the other host, of those that go through a tunnel: `straight` or `controller`. */
+  way?:
+    | string
+    | undefined;
+  /** At the answering end of a tunnel: who is at the other, `agent/edge-1` or `operator/ann`. Both list it by one id. */
+  initiator?:
+    | string
+    | undefined;
+  /** What an operator does with it: `forward`. */
+  purpose?: string | undefined;
+}
+
+/** A tunnel as its initiator needs it. Empty but for the problem when it was refused. */
+export interface TunnelGrant {
+  /** The one of the request; 0 where nobody asked with one. */
+  nonce: bigint;
+  tunnelId: string;
+  ticket: string;
+  /** Who has to answer, and nobody else. */
+  agent: string;
+  /** `HOST:PORT` where that agent can be reached without the controller. May be none. */
+  straight: string[];
+  problem: Problem | undefined;
 }
 
 /** A durable order to cut. It stays when what it names is gone. */
@@ -387,6 +452,25 @@ export interface DumpFrame {
   data: Buffer;
   /** In a frame that has nothing else: so many bytes went through, of any connection, faster than somebody looked. */
   skipped: bigint;
+}
+
+/** What one agent saw of a target. Of the times those are absent that it did not come to. */
+export interface ProbeResult {
+  verdict: ProbeVerdict;
+  /** The address that was dialled last, where the target has one. */
+  ip: string;
+  resolve: Duration | undefined;
+  connect: Duration | undefined;
+  tls:
+    | Duration
+    | undefined;
+  /** From when it was open. */
+  firstByte: Duration | undefined;
+  took:
+    | Duration
+    | undefined;
+  /** Why it is not open. */
+  problem: Problem | undefined;
 }
 
 function createBaseProblem(): Problem {
@@ -1902,6 +1986,9 @@ function createBaseConnection(): Connection {
     idle: undefined,
     bytesIn: 0n,
     bytesOut: 0n,
+    way: undefined,
+    initiator: undefined,
+    purpose: undefined,
   };
 }
 
@@ -1939,6 +2026,15 @@ export const Connection: MessageFns<Connection> = {
         throw new globalThis.Error("value provided for field message.bytesOut of type uint64 too large");
       }
       writer.uint32(72).uint64(message.bytesOut);
+    }
+    if (message.way !== undefined) {
+      writer.uint32(82).string(message.way);
+    }
+    if (message.initiator !== undefined) {
+      writer.uint32(90).string(message.initiator);
+    }
+    if (message.purpose !== undefined) {
+      writer.uint32(98).string(message.purpose);
     }
     return writer;
   },
@@ -2028,6 +2124,30 @@ export const Connection: MessageFns<Connection> = {
             message.bytesOut = reader.uint64() as bigint;
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.way = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.initiator = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.purpose = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2054,6 +2174,129 @@ export const Connection: MessageFns<Connection> = {
     message.idle = (object.idle !== undefined && object.idle !== null) ? Duration.fromPartial(object.idle) : undefined;
     message.bytesIn = (object.bytesIn !== undefined && object.bytesIn !== null) ? BigInt(object.bytesIn) : 0n;
     message.bytesOut = (object.bytesOut !== undefined && object.bytesOut !== null) ? BigInt(object.bytesOut) : 0n;
+    message.way = object.way ?? undefined;
+    message.initiator = object.initiator ?? undefined;
+    message.purpose = object.purpose ?? undefined;
+    return message;
+  },
+};
+
+function createBaseTunnelGrant(): TunnelGrant {
+  return { nonce: 0n, tunnelId: "", ticket: "", agent: "", straight: [], problem: undefined };
+}
+
+export const TunnelGrant: MessageFns<TunnelGrant> = {
+  encode(message: TunnelGrant, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nonce !== 0n) {
+      if (BigInt.asUintN(64, message.nonce) !== message.nonce) {
+        throw new globalThis.Error("value provided for field message.nonce of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.nonce);
+    }
+    if (message.tunnelId !== "") {
+      writer.uint32(18).string(message.tunnelId);
+    }
+    if (message.ticket !== "") {
+      writer.uint32(26).string(message.ticket);
+    }
+    if (message.agent !== "") {
+      writer.uint32(34).string(message.agent);
+    }
+    for (const v of message.straight) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.problem !== undefined) {
+      Problem.encode(message.problem, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TunnelGrant {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTunnelGrant();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.nonce = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tunnelId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ticket = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.agent = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.straight.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.problem = Problem.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TunnelGrant>): TunnelGrant {
+    return TunnelGrant.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TunnelGrant>): TunnelGrant {
+    const message = createBaseTunnelGrant();
+    message.nonce = (object.nonce !== undefined && object.nonce !== null) ? BigInt(object.nonce) : 0n;
+    message.tunnelId = object.tunnelId ?? "";
+    message.ticket = object.ticket ?? "";
+    message.agent = object.agent ?? "";
+    message.straight = object.straight?.map((e) => e) || [];
+    message.problem = (object.problem !== undefined && object.problem !== null)
+      ? Problem.fromPartial(object.problem)
+      : undefined;
     return message;
   },
 };
@@ -2695,6 +2938,162 @@ export const DumpFrame: MessageFns<DumpFrame> = {
     message.from = (object.from !== undefined && object.from !== null) ? BigInt(object.from) : 0n;
     message.data = object.data ?? Buffer.alloc(0);
     message.skipped = (object.skipped !== undefined && object.skipped !== null) ? BigInt(object.skipped) : 0n;
+    return message;
+  },
+};
+
+function createBaseProbeResult(): ProbeResult {
+  return {
+    verdict: 0,
+    ip: "",
+    resolve: undefined,
+    connect: undefined,
+    tls: undefined,
+    firstByte: undefined,
+    took: undefined,
+    problem: undefined,
+  };
+}
+
+export const ProbeResult: MessageFns<ProbeResult> = {
+  encode(message: ProbeResult, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.verdict !== 0) {
+      writer.uint32(8).int32(message.verdict);
+    }
+    if (message.ip !== "") {
+      writer.uint32(18).string(message.ip);
+    }
+    if (message.resolve !== undefined) {
+      Duration.encode(message.resolve, writer.uint32(26).fork()).join();
+    }
+    if (message.connect !== undefined) {
+      Duration.encode(message.connect, writer.uint32(34).fork()).join();
+    }
+    if (message.tls !== undefined) {
+      Duration.encode(message.tls, writer.uint32(42).fork()).join();
+    }
+    if (message.firstByte !== undefined) {
+      Duration.encode(message.firstByte, writer.uint32(50).fork()).join();
+    }
+    if (message.took !== undefined) {
+      Duration.encode(message.took, writer.uint32(58).fork()).join();
+    }
+    if (message.problem !== undefined) {
+      Problem.encode(message.problem, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ProbeResult {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseProbeResult();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.verdict = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.ip = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.resolve = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.connect = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.tls = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.firstByte = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.took = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.problem = Problem.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ProbeResult>): ProbeResult {
+    return ProbeResult.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ProbeResult>): ProbeResult {
+    const message = createBaseProbeResult();
+    message.verdict = object.verdict ?? 0;
+    message.ip = object.ip ?? "";
+    message.resolve = (object.resolve !== undefined && object.resolve !== null)
+      ? Duration.fromPartial(object.resolve)
+      : undefined;
+    message.connect = (object.connect !== undefined && object.connect !== null)
+      ? Duration.fromPartial(object.connect)
+      : undefined;
+    message.tls = (object.tls !== undefined && object.tls !== null) ? Duration.fromPartial(object.tls) : undefined;
+    message.firstByte = (object.firstByte !== undefined && object.firstByte !== null)
+      ? Duration.fromPartial(object.firstByte)
+      : undefined;
+    message.took = (object.took !== undefined && object.took !== null) ? Duration.fromPartial(object.took) : undefined;
+    message.problem = (object.problem !== undefined && object.problem !== null)
+      ? Problem.fromPartial(object.problem)
+      : undefined;
     return message;
   },
 };
