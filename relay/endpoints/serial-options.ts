@@ -19,6 +19,9 @@ const sharingOptions = {
     notices: flag('notices', {
       summary: 'notices of fleetcat among the bytes; on when it is shared, unless `notices=0`',
     }),
+    rfc2217: flag('rfc2217', {
+      summary: 'the client gets the line too, how it is set and its wires, by RFC 2217',
+    }),
     log: valued<string>(
       'log',
       { summary: 'write what comes into this file too, each line with its time, also while nobody is there' },

@@ -2,6 +2,7 @@ import type { Address } from '../address.ts'
 import type { Channel, OpenContext } from '../endpoint.ts'
 import { lineWishes } from '../endpoints/line-options.ts'
 import type { SerialOptions } from '../endpoints/serial-options.ts'
+import { controlledChannel, type Hearing } from './controlled.ts'
 import type { LogSettings } from './line-log.ts'
 import { openPort, type PortOptions } from './open-port.ts'
 import type { SerialPort } from './port.ts'
@@ -27,14 +28,16 @@ export async function dialPort(target: PortTarget, cx: OpenContext): Promise<Cha
   const { scope, path, options, settings } = target
   const who = cx.client?.text ?? 'this relay'
   const port = portOptions(options, who)
-  if (isShared(options)) {
+  const attach = (hearing?: Hearing) => {
     const shared = sharedOptions(target, port)
-    return viewChannel(await attachShared(shared, settings, attachment(options, who), cx), scope)
+    const wish = { ...attachment(options, who), ...hearing }
+    return isShared(options) ? attachShared(shared, settings, wish, cx) : openAlone(shared, wish, cx)
   }
+  if (options.rfc2217) return controlledChannel(target, attach, cx)
   const { charDelay, lineDelay, send, replug } = options
   const isPlain = charDelay === undefined && lineDelay === undefined && send === undefined && !replug
-  if (isPlain) return portChannel(await openPort(path, port, cx), scope)
-  return viewChannel(await openAlone(sharedOptions(target, port), attachment(options, who), cx), scope)
+  if (isPlain && !isShared(options)) return portChannel(await openPort(path, port, cx), scope)
+  return viewChannel(await attach(), scope)
 }
 
 /** Keeps the port of a log open. */

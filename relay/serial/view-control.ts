@@ -22,7 +22,7 @@ export function viewControl(view: SharedView, path: string): SerialControl {
       return settings
     },
     async set(wanted) {
-      await view.port?.set(wanted)
+      if (view.port) await view.set(wanted)
       return this.settings
     },
     setControl: async lines => (await view.port?.setControl(lines)) ?? false,

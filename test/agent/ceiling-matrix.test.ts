@@ -52,7 +52,7 @@ const targets: readonly (readonly [string, OutOfTheBox])[] = [
   ['RECEIVE:/srv/in/site,special-bits', 'closed'],
   ['MEMORY:bus', 'closed'],
   ['BENCH:db-1', 'open'],
-  ...['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE'].map(
+  ...['HEALTH', 'STATUS', 'PORTS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE'].map(
     keyword => [keyword, 'open'] as const,
   ),
   ...['STDIO', 'STDIN', 'STDOUT', 'STDERR', 'FD:3', 'READLINE'].map(text => [text, 'never'] as const),

@@ -30,11 +30,18 @@ const presence = Buffer.from(`\r\n[${signature}: yes]\r\n`)
 /** What wires say that are not there: a line without them works as if they were always on, and never rings. */
 const absentWires: ModemLines = { cts: true, dsr: true, dcd: true, ri: false }
 
+/** What goes beyond RFC 2217 with clients that know of it: codes of the option that the standard leaves free. */
+export interface Companion {
+  isIts(code: number): boolean
+  /** A client has said this. `say` says something to it, now or later. */
+  heard(code: number, say: (bytes: Buffer) => void): void
+}
+
 /**
  * Serves a client of RFC 2217 on `inner`, which it takes over. The line is that of the channel it is joined with; one that
  * has none takes any setting and has no wires. Nothing is said before that.
  */
-export function rfc2217Server(inner: Channel): Channel {
+export function rfc2217Server(inner: Channel, companion?: Companion): Channel {
   let line: SerialControl = noPort('')
   let mayAct = () => true
   let watch: LineWatch | undefined
@@ -198,6 +205,11 @@ export function rfc2217Server(inner: Channel): Channel {
       if (code === bytes.break) return breakOnce()
     },
     subnegotiation(option, payload) {
+      const [code] = payload
+      if (option === comPort && code !== undefined && companion?.isIts(code)) {
+        if (mayAct()) companion.heard(code, telnet.say)
+        return
+      }
       const message = option === comPort ? readComPort(payload, 'client') : undefined
       if (message && mayAct()) return obey(message)
     },
