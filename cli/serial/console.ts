@@ -87,9 +87,13 @@ export async function runConsole(fleet: Fleet, place: Place, options: ConsoleOpt
   const keys = openKeys(sign, new Set(commands.map(({ key }) => key)))
   /** In the order of the keys, but for commands that ask something: the answer is typed too. */
   const typed = async (bytes: Buffer) => {
-    for (const key of keys.read(bytes)) {
-      if ('send' in key) await send(key.send)
-      else void run(commands.find(each => each.key === key.command)).catch(complain)
+    for (let left = bytes; left.length > 0; ) {
+      const { typed, rest } = keys.read(left)
+      for (const key of typed) {
+        if ('send' in key) await send(key.send)
+        else void run(commands.find(each => each.key === key.command)).catch(complain)
+      }
+      left = terminal.answered(rest)
     }
   }
   const ended = async () => {

@@ -2,9 +2,8 @@
 export type Typed = { readonly send: Buffer } | { readonly command: string }
 
 export interface Keys {
-  read(bytes: Buffer): Typed[]
-  /** What comes next stands at the beginning of a line. */
-  lineBegins(): void
+  /** Up to and with the first command: it may ask something, and then what is left is the answer. */
+  read(bytes: Buffer): { readonly typed: readonly Typed[]; readonly rest: Buffer }
 }
 
 const newlines: ReadonlySet<number> = new Set([0x0a, 0x0d])
@@ -24,7 +23,7 @@ export function openKeys(sign: number | undefined, commands: ReadonlySet<string>
         if (pending.length > 0) typed.push({ send: Buffer.from(pending) })
         pending = []
       }
-      for (const byte of bytes) {
+      for (const [at, byte] of bytes.entries()) {
         if (isEscaped) {
           isEscaped = false
           const letter = String.fromCharCode(byte)
@@ -32,7 +31,7 @@ export function openKeys(sign: number | undefined, commands: ReadonlySet<string>
             flush()
             typed.push({ command: letter })
             atStart = true
-            continue
+            return { typed, rest: bytes.subarray(at + 1) }
           }
           pending.push(sign!)
           if (byte === sign) {
@@ -47,10 +46,7 @@ export function openKeys(sign: number | undefined, commands: ReadonlySet<string>
         atStart = newlines.has(byte)
       }
       flush()
-      return typed
-    },
-    lineBegins() {
-      atStart = true
+      return { typed, rest: bytes.subarray(bytes.length) }
     },
   }
 }

@@ -12,6 +12,8 @@ export interface Terminal extends Disposable {
   read(typed: (bytes: Buffer) => Promise<void>): Promise<void>
   /** A line that is typed in answer to a question; undefined if it was given up with Escape or Ctrl-C. */
   ask(question: string): Promise<string | undefined>
+  /** Takes from what was typed what answers a question, and gives back the rest. */
+  answered(bytes: Buffer): Buffer
 }
 
 const newline = 0x0a
@@ -29,7 +31,6 @@ export function openTerminal(): Terminal {
     stdout.write(text)
     atStart = text.endsWith('\n')
   }
-  /** Answers what belongs to nobody's question. */
   const answered = (bytes: Buffer): Buffer => {
     for (const [at, byte] of bytes.entries()) {
       if (!asking) return bytes.subarray(at)
@@ -79,6 +80,7 @@ export function openTerminal(): Terminal {
         if (rest.length > 0) await typed(rest)
       }
     },
+    answered,
     ask(question) {
       put(`${atStart ? '' : '\r\n'}[fleetcat: ${question}] `)
       return new Promise(resolve => {

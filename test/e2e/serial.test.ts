@@ -154,6 +154,19 @@ sys.exit(41)
     expect(asked).toContainEqual(expect.stringMatching(/^framing data=7 parity=even/))
     expect(asked).toContain('break on')
     expect(asked).toContainEqual(expect.stringMatching(/^lines dtr=0/))
+
+    const reading = `
+import serial, sys
+port = serial.serial_for_url(sys.argv[1])
+print('began', flush=True)
+port.read()
+`
+    const stays = lab.start([launcher, 'serial', 'run', lab.place, '--', python, '-c', reading, '{rfc2217}'])
+    await stays.says(/began/)
+    const { items } = await lab.fleet.json(['connections'])
+    await lab.fleet.cat(['revoke', `conn/${items[0].id}`, '--reason', 'no more'])
+    const cut = await stays.ended
+    expect(`${cut.code} ${cut.stderr}`).toMatch(/^3 .*no more/s)
   },
   patience,
 )

@@ -8,10 +8,17 @@ const tilde = 0x7e
 /** What was typed in these pieces, sent bytes as text and commands in brackets. */
 function typed(pieces: readonly string[], { sign }: { sign: number | undefined } = { sign: tilde }): string {
   const keys = openKeys(sign, commands)
-  return pieces
-    .flatMap(piece => keys.read(Buffer.from(piece, 'latin1')))
-    .map(each => ('send' in each ? each.send.toString('latin1') : `<${each.command}>`))
-    .join('')
+  let text = ''
+  for (const piece of pieces) {
+    for (let left = Buffer.from(piece, 'latin1'); left.length > 0; ) {
+      const { typed, rest } = keys.read(left)
+      text += typed
+        .map(each => ('send' in each ? each.send.toString('latin1') : `<${each.command}>`))
+        .join('')
+      left = rest as typeof left
+    }
+  }
+  return text
 }
 
 describe('the escape character', () => {
