@@ -19,7 +19,7 @@ export interface Ceiling extends EgressPolicy {
   replace(rules: Rules): void
 }
 
-const listeners = ['TCP', 'UDP', 'OPENSSL', 'SOCKS'].flatMap(kind =>
+const listeners = ['TCP', 'UDP', 'OPENSSL', 'SOCKS', 'RFC2217'].flatMap(kind =>
   ['127.0.0.0/8', '[::1]', 'localhost'].map(host => `${kind}-LISTEN:${host}:*`),
 )
 const collectors = ['127.0.0.0/8', '[::1]', 'localhost'].flatMap(host => [
@@ -27,7 +27,7 @@ const collectors = ['127.0.0.0/8', '[::1]', 'localhost'].flatMap(host => [
   `UDP-RECVFROM:${host}:*`,
 ])
 const targets = ['TCP', 'UDP', 'UDP-SENDTO', 'UDP-DATAGRAM', 'OPENSSL'].map(kind => `${kind}:*:*`)
-const inside = ['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE', 'BENCH:**']
+const inside = ['HEALTH', 'STATUS', 'PORTS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE', 'BENCH:**']
 /** What every host agrees to open unless its owner forbids it. */
 export const defaultLines: readonly string[] = [...listeners, ...collectors, ...targets, ...inside]
 const defaults = defaultLines.map(text => rule(text, builtIn))

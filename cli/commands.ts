@@ -173,6 +173,20 @@ export const commands: readonly CommandRow[] = [
     load: () => import('./commands/bench.ts'),
   },
   {
+    name: 'console',
+    syntax: '@AGENT//dev/PORT',
+    summary: 'a serial port of another host in this terminal',
+    group: live,
+    load: () => import('./commands/console.ts'),
+  },
+  {
+    name: 'serial',
+    syntax: 'list|pty|run|log',
+    summary: 'the serial ports of the fleet, for programs of this host',
+    group: live,
+    load: () => import('./commands/serial.ts'),
+  },
+  {
     name: 'dump',
     syntax: 'RELAY|conn/ID',
     summary: 'what passes through a relay, as it passes',

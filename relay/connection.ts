@@ -165,15 +165,16 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
     }
   }
 
+  const mayPass = () => {
+    const barred = limits.barrier?.()
+    if (barred) cut(barred)
+    else meter.lastActiveAt = performance.now()
+    return barred === undefined
+  }
+
   const carriage = (far: Channel, failed: (error: RelayError) => void): Carriage => {
     if (!flow) return { left: client, right: far }
     // A pump asks before it hands bytes over; those that a throttle holds back are not the pump's any more.
-    const mayPass = () => {
-      const barred = limits.barrier?.()
-      if (barred) cut(barred)
-      else meter.lastActiveAt = performance.now()
-      return barred === undefined
-    }
     return openCarriage(client, far, flow, { cx: { ...cx, signal }, mayPass, tee: { lost: teeLost, failed } })
   }
 
@@ -197,9 +198,11 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
     listed.targetIp = far.channel.peer.ip
     listed.way = far.channel.peer.way
     awaited?.granted(far.channel)
+    const parted = client.joined?.(far.channel, mayPass)
     const { left, right, tees } = carriage(far.channel, failed)
     const limited = patience(client, limits)
     const end = await pump(left, right, limited, signal, meter, flow?.unidirectional)
+    await parted?.()
     await right[Symbol.asyncDispose]()
     await left[Symbol.asyncDispose]()
     far.over()

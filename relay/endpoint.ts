@@ -5,6 +5,7 @@ import type { RelayError } from './errors.ts'
 import type { Cidr } from './ip.ts'
 import type { OptionGroup } from './options.ts'
 import type { ProgramPolicy } from './programs/policy.ts'
+import type { SerialControl } from './serial/control.ts'
 
 /** From host to host, or by way of the controller, which joins what it cannot read. */
 export type TunnelWay = 'straight' | 'controller'
@@ -67,6 +68,14 @@ export interface Channel extends AsyncDisposable {
   readonly lender?: Lender
   /** Once its `stream` has called back for a write, nobody looks at the written bytes any more: it may be lent them. */
   readonly borrows?: true
+  /** Its bytes are those of a serial line, which has more to it than bytes. */
+  readonly serial?: SerialControl
+  /**
+   * Of a client that has to do with more of its target than bytes: called once, when the target is open and before
+   * anything of the client is read. `mayAct` is to be asked before anything is done for the client. What it answers is
+   * called when no more bytes flow, and awaited before the target is closed. Neither throws.
+   */
+  joined?(far: Channel, mayAct: () => boolean): (() => Promise<void>) | undefined
   /** What it says of how it went, once it is disposed: a program that failed, for instance. Nothing is wrong if absent. */
   verdict?(): RelayError | undefined
   /** Now, with RST where the kernel has one. May be called at any time, any number of times. */

@@ -32,8 +32,6 @@ export const absentKinds: readonly AbsentKind[] = [
   absent('ABSTRACT-RECV', 'ABSTRACT-RECV:<name>', { instead: streams }),
   absent('ABSTRACT-RECVFROM', 'ABSTRACT-RECVFROM:<name>', { instead: streams }),
   absent('ABSTRACT-SENDTO', 'ABSTRACT-SENDTO:<name>', { instead: streams }),
-  absent('RFC2217', 'RFC2217:<host>:<port>'),
-  absent('RFC2217-LISTEN', 'RFC2217-LISTEN:<port>'),
   ...['SCTP', 'SCTP4', 'SCTP6'].flatMap(name => [
     absent(name, `${name}:<host>:<port>`, { aliases: [`${name}-CONNECT`], instead: newest }),
     absent(`${name}-LISTEN`, `${name}-LISTEN:<port>`, { aliases: [`${name}-L`], instead: newest }),

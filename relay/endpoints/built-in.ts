@@ -23,6 +23,14 @@ export const builtInKinds: readonly EndpointKind[] = [
   row('STATUS', 'four lines of text: the host, its time, uptime and load', ({ stream }) => {
     stream.resume().end(hostStatusText())
   }),
+  row(
+    'PORTS',
+    'the serial ports of the host, as JSON, with their stable names and who uses them',
+    async far => {
+      const { portsText } = await import('../serial/ports-text.ts')
+      far.stream.resume().end(await portsText())
+    },
+  ),
   row('ECHO', 'sends back what it gets (RFC 862)', ({ stream }) => void stream.pipe(stream)),
   row('DISCARD', 'takes what it gets, and says nothing (RFC 863)', ({ stream }) => {
     stream.once('end', () => stream.end()).resume()

@@ -23,6 +23,8 @@ import { programKinds } from './program.ts'
 import { proxiedKinds } from './proxied.ts'
 import { ptyKinds } from './pty.ts'
 import { readlineKinds } from './readline.ts'
+import { rfc2217Kinds } from './rfc2217.ts'
+import { rfc2217ListenKinds } from './rfc2217-listen.ts'
 import { serialKinds } from './serial.ts'
 import { socksListenKinds } from './socks-listen.ts'
 import { stdioKinds } from './stdio.ts'
@@ -43,6 +45,8 @@ export const kinds: readonly EndpointKind[] = [
   ...proxiedKinds,
   ...ptyKinds,
   ...serialKinds,
+  ...rfc2217Kinds,
+  ...rfc2217ListenKinds,
   ...socksListenKinds,
   ...askedKinds,
   ...programKinds,

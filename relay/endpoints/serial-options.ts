@@ -1,22 +1,8 @@
 import { resolve } from 'node:path'
 import { duration, flag, integer, refused, valued } from '../option-types.ts'
 import type { OptionGroup, OptionSpec, OptionValues } from '../options.ts'
-import { fastestBaud, lineChoices, oneOf } from '../serial/line-settings.ts'
 import { termiosOptions } from '../terminal/termios-options.ts'
-
-/** How the line is set, in plain words; what is left out stays as the device has it. */
-const lineOptions = {
-  name: 'line',
-  options: {
-    baud: integer('baud', { summary: 'bits a second, any number', min: 1, max: fastestBaud }),
-    data: choice('data', 'data bits', lineChoices.data),
-    parity: choice('parity', 'the parity bit', lineChoices.parity),
-    stop: choice('stop', 'stop bits; 1.5 go with 5 data bits', lineChoices.stop),
-    flow: choice('flow', 'what stops and starts the flow', lineChoices.flow),
-    dtr: flag('dtr', { summary: 'raise DTR, or with `dtr=0` lower it, once the port is open' }),
-    rts: flag('rts', { summary: 'raise RTS, or with `rts=0` lower it, once the port is open' }),
-  },
-} as const satisfies OptionGroup
+import { lineOptions } from './line-options.ts'
 
 /** Who has the port, and what becomes of its bytes. */
 const sharingOptions = {
@@ -32,6 +18,9 @@ const sharingOptions = {
     replay: size('replay', 'of what came before, begin with so many bytes', '8k', 1_048_576),
     notices: flag('notices', {
       summary: 'notices of fleetcat among the bytes; on when it is shared, unless `notices=0`',
+    }),
+    rfc2217: flag('rfc2217', {
+      summary: 'the client gets the line too, how it is set and its wires, by RFC 2217',
     }),
     log: valued<string>(
       'log',
@@ -101,19 +90,6 @@ export const deviceNames: ReadonlySet<string> = new Set(
     ...[log, logSize, logKeep, charDelay, lineDelay, send],
   ].flatMap(({ name, aliases }) => [name, ...aliases]),
 )
-
-function choice<const T extends string | number>(
-  name: string,
-  summary: string,
-  choices: readonly T[],
-): OptionSpec<T> {
-  return valued<T>(name, { summary }, `<${choices.join('|')}>`, String(choices.at(-1)), text => {
-    const value = choices.find(each => String(each) === text.toLowerCase())
-    if (value !== undefined) return { value }
-    const write = oneOf(text, choices).replace(/^Write /, '')
-    return { problem: 'it is none that a line can have', write }
-  })
-}
 
 const units: Readonly<Record<string, number>> = { '': 1, k: 1_024, m: 1_048_576, g: 2 ** 30 }
 

@@ -53,13 +53,17 @@ function checkTogether(address: Address, options: SerialOptions): void {
       throw refuse(other.name, why, 'Keep one of them')
     }
   }
-  const { share, watch, takeOver, exclusive, replug, notices, replay, log } = options
+  const { share, watch, takeOver, exclusive, replug, notices, replay, log, rfc2217 } = options
   const shares = [share && 'share', watch && 'watch', takeOver && 'take-over'].filter(name => name)
   if (exclusive && shares.length > 0) {
     throw refuse('exclusive', `\`exclusive\` and \`${shares[0]}\` contradict each other`, 'Keep one of them')
   }
   if (watch && takeOver) {
     throw refuse('watch', '`watch` and `take-over` contradict each other', 'Keep one of them')
+  }
+  if (rfc2217 && notices) {
+    const why = 'to who has the line nothing is said among its bytes'
+    throw refuse('notices', why, 'Leave `notices` out')
   }
   const isShared = shares.length > 0 || log !== undefined
   if (log !== undefined && exclusive) {

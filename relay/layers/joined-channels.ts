@@ -11,11 +11,13 @@ export function joinChannels(read: Channel, write: Channel): Channel {
   const stream = new JoinedStream(read, write)
   const closed = new Promise<void>(resolve => stream.once('close', () => resolve()))
   const idleMs = read.idleMs ?? write.idleMs
+  const serial = write.serial ?? read.serial
   return {
     stream,
     framing: read.framing,
     peer: { ...read.peer, text: `${read.peer.text}!!${write.peer.text}` },
     ...(idleMs !== undefined && { idleMs }),
+    ...(serial && { serial }),
     verdict: () => read.verdict?.() ?? write.verdict?.(),
     ...(write.cutsStream && { cutsStream: () => write.cutsStream?.() }),
     ...(write.mayLose && { mayLose: () => write.mayLose?.() }),

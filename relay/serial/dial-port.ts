@@ -1,11 +1,14 @@
 import type { Address } from '../address.ts'
 import type { Channel, OpenContext } from '../endpoint.ts'
+import { lineWishes } from '../endpoints/line-options.ts'
 import type { SerialOptions } from '../endpoints/serial-options.ts'
+import { controlledChannel, type Hearing } from './controlled.ts'
 import type { LogSettings } from './line-log.ts'
 import { openPort, type PortOptions } from './open-port.ts'
-import type { LineSettings, SerialPort } from './port.ts'
+import type { SerialPort } from './port.ts'
 import { attachShared, keepShared } from './shared.ts'
 import { type Attachment, type SharedPortOptions, type SharedView, sharedPort } from './shared-port.ts'
+import { viewControl } from './view-control.ts'
 
 export interface PortTarget {
   readonly scope: Address
@@ -25,14 +28,16 @@ export async function dialPort(target: PortTarget, cx: OpenContext): Promise<Cha
   const { scope, path, options, settings } = target
   const who = cx.client?.text ?? 'this relay'
   const port = portOptions(options, who)
-  if (isShared(options)) {
+  const attach = (hearing?: Hearing) => {
     const shared = sharedOptions(target, port)
-    return viewChannel(await attachShared(shared, settings, attachment(options, who), cx), scope)
+    const wish = { ...attachment(options, who), ...hearing }
+    return isShared(options) ? attachShared(shared, settings, wish, cx) : openAlone(shared, wish, cx)
   }
+  if (options.rfc2217) return controlledChannel(target, attach, cx)
   const { charDelay, lineDelay, send, replug } = options
   const isPlain = charDelay === undefined && lineDelay === undefined && send === undefined && !replug
-  if (isPlain) return portChannel(await openPort(path, port, cx), scope)
-  return viewChannel(await openAlone(sharedOptions(target, port), attachment(options, who), cx), scope)
+  if (isPlain && !isShared(options)) return portChannel(await openPort(path, port, cx), scope)
+  return viewChannel(await attach(), scope)
 }
 
 /** Keeps the port of a log open. */
@@ -57,19 +62,11 @@ async function openAlone(
 }
 
 function portOptions(options: SerialOptions, holder: string): PortOptions {
-  const { baud, data, parity, stop, flow, dtr, rts, endAfter, watch } = options
-  const settings: { -readonly [K in keyof LineSettings]: LineSettings[K] } = {}
-  if (baud !== undefined) settings.baud = baud
-  if (data !== undefined) settings.data = data
-  if (parity !== undefined) settings.parity = parity
-  if (stop !== undefined) settings.stop = stop
-  if (flow !== undefined) settings.flow = flow
-  const control = { ...(dtr !== undefined && { dtr }), ...(rts !== undefined && { rts }) }
+  const { endAfter, watch } = options
   return {
     holder,
-    settings,
+    ...lineWishes(options),
     terminal: options,
-    ...(Object.keys(control).length > 0 && { control }),
     ...(endAfter !== undefined && { endAfterMs: endAfter }),
     ...(watch && { watch }),
   }
@@ -107,16 +104,18 @@ function portChannel(port: SerialPort, { text }: Address): Channel {
     stream: port.stream,
     framing: 'stream',
     peer: { text },
+    serial: port,
     abort: () => void port.stream.destroy(),
     [Symbol.asyncDispose]: () => Promise.resolve(port[Symbol.asyncDispose]()),
   }
 }
 
-function viewChannel(view: SharedView, { text }: Address): Channel {
+function viewChannel(view: SharedView, { text, args: [path = ''] }: Address): Channel {
   return {
     stream: view.stream,
     framing: 'stream',
     peer: { text },
+    serial: viewControl(view, path),
     abort: () => view.abort(),
     [Symbol.asyncDispose]: () => Promise.resolve(view[Symbol.asyncDispose]()),
   }

@@ -24,6 +24,7 @@ const absences: ReadonlySet<string | undefined> = new Set(['ENOTTY', 'EINVAL', '
  */
 export interface LineCalls {
   modem(): Promise<ModemLines | undefined>
+  control(): Promise<{ readonly dtr: boolean; readonly rts: boolean } | undefined>
   /** Bits that are not mentioned stay as they are. */
   setControl(lines: { readonly dtr?: boolean; readonly rts?: boolean }): Promise<boolean>
   setBreak(on: boolean): Promise<boolean>
@@ -63,6 +64,12 @@ export function lineCalls(libc: Libc, fd: number): LineCalls {
       const { cts, dsr, ri, dcd } = bits
       const on = (bit: number) => (lines & bit) !== 0
       return { cts: on(cts), dsr: on(dsr), ri: on(ri), dcd: on(dcd) }
+    },
+    async control() {
+      const lines = await state()
+      return lines === undefined
+        ? undefined
+        : { dtr: (lines & bits.dtr) !== 0, rts: (lines & bits.rts) !== 0 }
     },
     async setControl({ dtr, rts }) {
       const those = (value: boolean) => (dtr === value ? bits.dtr : 0) | (rts === value ? bits.rts : 0)

@@ -52,7 +52,15 @@ export async function holdPort(
     await Promise.race([other.gone.promise, sleep(leftMs, undefined, { signal, ref: false }).catch(() => {})])
     if (signal.aborted) throw RelayError.from(signal.reason, what)
   }
-  const holding: Holding = { ...port, leaving: false, gone: Promise.withResolvers() }
+  const holding: Holding = {
+    path: port.path,
+    // Of a shared one it changes.
+    get holder() {
+      return port.holder
+    },
+    leaving: false,
+    gone: Promise.withResolvers(),
+  }
   held.set(rdev, holding)
   return {
     leaving() {

@@ -8,6 +8,8 @@ export interface Member {
   readonly who: string
   readonly mode: SharedMode
   readonly view: View
+  /** Somebody has come or gone, or writes now, or the device has. Must not throw. */
+  readonly changed?: (() => void) | undefined
 }
 
 /** Those who share a port, and which of them writes. Each is told what changes for him, and `note` all of it. */
@@ -21,6 +23,8 @@ export interface Members {
   /** Tells somebody who does not write, once, that what he writes goes nowhere. */
   refuse(member: Member): void
   tellAll(text: string): void
+  /** What all can ask about the port is otherwise now. */
+  changed(): void
 }
 
 export function openMembers(note: (text: string) => void): Members {
@@ -28,8 +32,12 @@ export function openMembers(note: (text: string) => void): Members {
   const told = new WeakSet<Member>()
   let writer: Member | undefined
 
+  const changed = () => {
+    for (const member of all) member.changed?.()
+  }
   const appoint = (member: Member | undefined) => {
     writer = member
+    changed()
     if (!member) return
     told.delete(member)
     note(`${member.who} writes`)
@@ -52,12 +60,14 @@ export function openMembers(note: (text: string) => void): Members {
       all.push(member)
       note(`${member.who} is here`)
       if (member.mode === 'take-over' || (member.mode === 'write' && !writer)) takeOver(member)
-      else member.view.tell(writer ? `watching; ${writer.who} writes` : 'watching; nobody writes')
+      else changed()
+      if (writer !== member)
+        member.view.tell(writer ? `watching; ${writer.who} writes` : 'watching; nobody writes')
     },
     leave(member) {
       all.splice(all.indexOf(member), 1)
       note(`${member.who} has left`)
-      if (writer !== member) return
+      if (writer !== member) return changed()
       appoint(all.find(({ mode }) => mode !== 'watch'))
       writer?.view.tell('you may write now')
     },
@@ -71,5 +81,6 @@ export function openMembers(note: (text: string) => void): Members {
       note(text)
       for (const { view } of all) view.tell(text)
     },
+    changed,
   }
 }

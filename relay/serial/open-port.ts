@@ -11,7 +11,7 @@ import { configure, restore } from './configure.ts'
 import { checkDevice, findDevice, openDevice } from './device.ts'
 import { lineCalls } from './line-calls.ts'
 import { checkLine } from './line-settings.ts'
-import { flockPort, holdLockFile, holdPort } from './locks.ts'
+import { flockPort, type HeldPort, holdLockFile, holdPort } from './locks.ts'
 import { openedPort } from './opened-port.ts'
 import type { LineSettings, SerialPort } from './port.ts'
 import { portScope } from './port-scope.ts'
@@ -20,6 +20,8 @@ import { defaultEndAfterMs } from './quiet-end.ts'
 export interface PortOptions {
   /** Who opens it, as others are told who want it too: `relay lab`. */
   readonly holder: string
+  /** The same at any moment, where it changes. */
+  readonly holders?: () => string
   readonly settings?: LineSettings
   /** What else is to be changed about the terminal, after it was made to pass bytes as they are. */
   readonly terminal?: TermiosOptions
@@ -47,13 +49,13 @@ const close = promisify(closeCallback)
 export async function openPort(path: string, options: PortOptions, cx: OpenContext): Promise<SerialPort> {
   const scope = portScope(path, { watch: options.watch })
   const what = scope.text
-  const { settings: wanted = {}, holder } = options
+  const { settings: wanted = {} } = options
   checkLine(wanted, what)
   cx.egress.check(scope)
   const libc = await loadLibc(what)
   const { rdev } = await findDevice(path, what)
   await using opening = new AsyncDisposableStack()
-  const hold = opening.use(await holdPort(rdev, { path, holder }, what, cx.signal))
+  const hold = opening.use(await holdPort(rdev, heldAs(path, options), what, cx.signal))
   opening.use(await holdLockFile(await realpath(path).catch(() => path), what, options.lockDirectory))
   const device = await openDevice(scope, what, cx)
   opening.defer(() => close(device.fd))
@@ -99,3 +101,10 @@ export async function openPort(path: string, options: PortOptions, cx: OpenConte
     throw RelayError.from(error, what)
   }
 }
+
+const heldAs = (path: string, { holder, holders }: PortOptions): HeldPort => ({
+  path,
+  get holder() {
+    return holders?.() ?? holder
+  },
+})

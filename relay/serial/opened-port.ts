@@ -112,6 +112,7 @@ export function openedPort({
         return readLine()
       }),
     setControl: lines => inTurn(() => calls.setControl(lines)),
+    control: () => inTurn(calls.control),
     modem: () => inTurn(calls.modem),
     onModem: modem.on,
     setBreak: on => inTurn(() => calls.setBreak(on)),

@@ -36,6 +36,8 @@ export interface SerialPort extends AsyncDisposable {
   set(settings: LineSettings): Promise<Required<LineSettings>>
   /** False: the device has no such lines. */
   setControl(lines: { readonly dtr?: boolean; readonly rts?: boolean }): Promise<boolean>
+  /** How the control lines are now; undefined: the device has none. Absent where nobody can tell. */
+  control?(): Promise<{ readonly dtr: boolean; readonly rts: boolean } | undefined>
   /** Undefined: not supported by this device. */
   modem(): Promise<ModemLines | undefined>
   /** Asked again and again, only while somebody listens. Answers how to stop. */

@@ -11,7 +11,7 @@ const longestBreakMs = 10_000
  * one. Throws a RelayError `usage` for a length that nobody means.
  */
 export async function sendBreak(
-  port: SerialPort,
+  port: Pick<SerialPort, 'path' | 'setBreak'>,
   { ms = usualBreakMs, signal }: { readonly ms?: number; readonly signal?: AbortSignal } = {},
 ): Promise<boolean> {
   if (!(ms > 0 && ms <= longestBreakMs)) {

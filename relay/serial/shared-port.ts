@@ -7,9 +7,10 @@ import { type Member, openMembers, type SharedMode } from './members.ts'
 import type { PortOptions } from './open-port.ts'
 import { type Pacing, writePaced } from './pacing.ts'
 import { pluggedDevice } from './plugged.ts'
-import type { SerialPort } from './port.ts'
+import type { LineSettings, SerialPort } from './port.ts'
 import { defaultEndAfterMs } from './quiet-end.ts'
 import { replayBuffer } from './replay-buffer.ts'
+import type { Presence } from './standing.ts'
 import { openView } from './view.ts'
 
 export interface SharedPortOptions {
@@ -36,6 +37,10 @@ export interface Attachment {
   readonly replayBytes?: number | undefined
   /** Notices of fleetcat come among the bytes; they do if absent. */
   readonly notices?: boolean | undefined
+  /** Hears them, in place of what is among the bytes. */
+  readonly told?: ((text: string) => void) | undefined
+  /** Somebody has come or gone, or writes now, or the device has. Must not throw. */
+  readonly changed?: (() => void) | undefined
   readonly endAfterMs?: number | undefined
 }
 
@@ -45,6 +50,12 @@ export interface SharedView extends AsyncDisposable {
   readonly writes: boolean
   /** The device, for whoever writes, while it is there. */
   readonly port: SerialPort | undefined
+  /** The device, while it is there, for whoever only looks how it is. */
+  readonly seen: SerialPort | undefined
+  /** All who have it, in the order in which they came. */
+  readonly present: readonly Presence[]
+  /** Sets the line, for who writes; all are told. Rejects with a RelayError. */
+  set(line: LineSettings): Promise<Required<LineSettings>>
   takeOver(): void
   /** Leaves at once. What it has written and the device does not have yet is forgotten. */
   abort(): void
@@ -81,6 +92,8 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
   /** Who is about to come, or keeps it open. */
   let entered = 0
   let log: LineLog | undefined
+  /** How the line was before somebody who writes has set it otherwise. */
+  let before: Required<LineSettings> | undefined
   let closed: Promise<void> | undefined
   /** Opening is one act: two who come at once get the same. */
   let turn: Promise<unknown> = Promise.resolve()
@@ -99,14 +112,24 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     // Alone, whoever reads sets the pace; with others each loses what is too much for him.
     if (full && !shared) device.port?.stream.pause()
   }
-  const device = pluggedDevice({ path, port: options.port, returns, root: options.root }, cx, {
+  /** As others are told who want it too. */
+  const holders = () =>
+    members.all
+      .map(member => `${member.who}${shared && member !== members.writer ? ', watching' : ''}`)
+      .join('; ') || options.port.holder
+  const port: PortOptions = { ...options.port, holders }
+  const device = pluggedDevice({ path, port, returns, root: options.root }, cx, {
     opened(port, again) {
       port.stream.on('data', received)
       if (again) members.tellAll(`the port is there again${port.path === path ? '' : `, as ${port.path}`}`)
       if (greeting) void send(port, greeting, () => true)
+      members.changed()
     },
     gone(error, willWait) {
-      if (willWait) return members.tellAll('the port has gone; waiting for it')
+      if (willWait) {
+        members.tellAll('the port has gone; waiting for it')
+        return members.changed()
+      }
       for (const { view } of [...members.all]) view.stream.destroy(error)
     },
   })
@@ -141,8 +164,18 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     await closed
   }
 
+  /** With nobody left who writes, those who stay get the line that they had. Closing the device does it by itself. */
+  const giveBack = () => {
+    const isClosing = members.all.length === 0 && entered === 0
+    if (members.writer || isClosing || !before) return
+    const was = before
+    before = undefined
+    void device.port?.set(was).then(members.changed, () => {})
+  }
+
   const attach = async (attachment: Attachment): Promise<SharedView> => {
     const { who, mode, replayBytes = 0, notices = shared, endAfterMs = defaultEndAfterMs } = attachment
+    const { told, changed } = attachment
     await openLog()
     // One that is waited for is there as far as anybody who comes is concerned.
     if (!device.awaited) await device.open()
@@ -152,15 +185,17 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
       mayLose: shared,
       room: () => void device.port?.stream.resume(),
       notices,
+      told,
       endAfterMs: mode === 'watch' ? undefined : endAfterMs,
       written: bytes => write(member, bytes),
       closed() {
         members.leave(member)
+        giveBack()
         device.port?.stream.resume()
         void closeIfEmpty().then(left.resolve, left.resolve)
       },
     })
-    const member: Member = { who, mode, view }
+    const member: Member = { who, mode, view, changed }
     if (replayBytes > 0) view.give(replay.last(replayBytes))
     members.join(member)
     if (!device.port) view.tell('the port is not there; waiting for it')
@@ -172,6 +207,27 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
       },
       get port() {
         return members.writer === member ? device.port : undefined
+      },
+      get seen() {
+        return device.port
+      },
+      get present() {
+        return members.all.map(each => ({
+          who: each.who,
+          writes: each === members.writer,
+          you: each === member,
+        }))
+      },
+      async set(line) {
+        const isWriter = members.writer === member
+        if (!device.port || !isWriter) {
+          const why = isWriter ? 'the device is not there' : 'only who writes sets the line'
+          throw new RelayError('denied', { what: path, why })
+        }
+        before ??= { ...device.port.settings }
+        const now = await device.port.set(line)
+        members.changed()
+        return now
       },
       takeOver: () => members.takeOver(member),
       abort() {

@@ -10,6 +10,8 @@ export interface ViewOptions {
   readonly room: () => void
   /** May fleetcat speak among the bytes? */
   readonly notices: boolean
+  /** Hears what fleetcat has to say, in place of a notice among the bytes. */
+  readonly told?: ((text: string) => void) | undefined
   /** The end of writing, and then so much silence, is the end. Absent: it goes on. */
   readonly endAfterMs?: number | undefined
   /** What it writes. Resolves when it may write more. */
@@ -29,7 +31,7 @@ export interface View {
 const newline = 0x0a
 
 export function openView(options: ViewOptions): View {
-  const { limitBytes, mayLose, room, notices, endAfterMs, written, closed } = options
+  const { limitBytes, mayLose, room, notices, told, endAfterMs, written, closed } = options
   const waiting: Buffer[] = []
   let waitingBytes = 0
   let lost = 0
@@ -81,7 +83,9 @@ export function openView(options: ViewOptions): View {
     tell(text)
   }
   const tell = (text: string) => {
-    if (!notices || stream.destroyed || stream.readableEnded) return
+    if (stream.destroyed || stream.readableEnded) return
+    if (told) return told(text)
+    if (!notices) return
     enqueue(Buffer.from(`${atStart ? '' : '\r\n'}${notice(text)}\r\n`))
   }
 

@@ -37,6 +37,7 @@ const targets: readonly (readonly [string, OutOfTheBox])[] = [
   ['ASKED:10.0.0.5:80', 'closed'],
   ['PTY,link=/run/modem', 'closed'],
   ['SERIAL:/dev/ttyUSB0', 'closed'],
+  ['RFC2217:10.0.0.5:2001', 'closed'],
   ['EXEC:/usr/bin/uptime', 'closed'],
   ['SYSTEM:uptime', 'closed'],
   ['SHELL:uptime', 'closed'],
@@ -51,7 +52,7 @@ const targets: readonly (readonly [string, OutOfTheBox])[] = [
   ['RECEIVE:/srv/in/site,special-bits', 'closed'],
   ['MEMORY:bus', 'closed'],
   ['BENCH:db-1', 'open'],
-  ...['HEALTH', 'STATUS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE'].map(
+  ...['HEALTH', 'STATUS', 'PORTS', 'ECHO', 'DISCARD', 'ZERO', 'CHARGEN', 'TIME', 'PIPE'].map(
     keyword => [keyword, 'open'] as const,
   ),
   ...['STDIO', 'STDIN', 'STDOUT', 'STDERR', 'FD:3', 'READLINE'].map(text => [text, 'never'] as const),
@@ -73,6 +74,8 @@ const listeners: readonly (readonly [string, OutOfTheBox])[] = [
   ['OPENSSL-LISTEN:8443,cert=/etc/ssl/web.pem,verify=0', 'closed'],
   ['SOCKS-LISTEN:1080,bind=127.0.0.1', 'open'],
   ['SOCKS-LISTEN:1080', 'closed'],
+  ['RFC2217-LISTEN:2001,bind=127.0.0.1', 'open'],
+  ['RFC2217-LISTEN:2001', 'closed'],
   ['UNIX-LISTEN:/run/app.sock', 'closed'],
   ['UNIX-LISTEN:/run/app.sock,mode=666', 'closed'],
   ['ABSTRACT-LISTEN:app', 'closed'],

@@ -27,6 +27,8 @@ export interface ControllerStart {
 
 export interface AgentStart {
   readonly netns?: string
+  /** Words before the command, which make it a place of its own: `unshare -m …`. */
+  readonly within?: readonly string[]
   readonly labels?: Record<string, string>
   readonly args?: readonly string[]
   readonly env?: Record<string, string>
@@ -81,7 +83,8 @@ export async function openFleet({ data }: { data?: string } = {}): Promise<Fleet
   }
 
   async function startAgent(name: string, options: AgentStart = {}): Promise<Program> {
-    const command = [launcher, 'agent', '--data', join(folder, name), ...(options.args ?? [])]
+    const { within = [], args = [] } = options
+    const command = [...within, launcher, 'agent', '--data', join(folder, name), ...args]
     if (!joined.has(name)) {
       const labels = Object.entries(options.labels ?? {}).flatMap(([key, value]) => [
         '--label',

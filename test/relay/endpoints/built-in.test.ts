@@ -75,6 +75,18 @@ test('STATUS says in four lines what HEALTH says, without being asked', async ()
   expect(lines[3]).toMatch(/^load: [\d.]+ [\d.]+ [\d.]+$/)
 })
 
+test('PORTS says as JSON which serial ports there are, and ends', async () => {
+  await using relay = await openTestRelay({ targets: ['PORTS'] })
+  const { ports } = JSON.parse(await exchange(relay.port, ''))
+  for (const port of ports) {
+    expect(port).toMatchObject({
+      path: expect.stringMatching(/^\/dev\//),
+      names: expect.any(Array),
+      users: expect.any(Array),
+    })
+  }
+})
+
 test('ECHO sends back every byte, and then ends', async () => {
   await using relay = await openTestRelay({ targets: ['ECHO'] })
   const words = 'a line\n'.repeat(100_000)

@@ -1,0 +1,91 @@
+import { text as readText } from 'node:stream/consumers'
+import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
+import { AgentState, type AgentView } from '#gen/fleetcat/v1/operator.ts'
+import { RelayError } from '#relay/errors.ts'
+import type { ListedPort } from '#relay/serial/ports.ts'
+import { unary } from '#wire/call.ts'
+import type { Fleet } from '../client.ts'
+import { openTunnels, type Tunnels } from '../tunnels.ts'
+import { agentState } from '../views/words.ts'
+
+/** What one agent says of its ports, or why it says nothing. */
+export type HostPorts = { readonly agent: string } & (
+  | { readonly ports: readonly ListedPort[] }
+  | { readonly error: RelayError }
+)
+
+/** Asked at a time: a fleet of a thousand hosts shall not open a thousand tunnels at once. */
+const atOnce = 16
+const patienceMs = 10_000
+
+/** Asks every agent that matches, and answers in the order of their names. */
+export async function fleetPorts(
+  fleet: Fleet,
+  { selector, agent }: { readonly selector: string; readonly agent: string },
+): Promise<HostPorts[]> {
+  const agents = await matching(fleet.operator, selector, agent)
+  await using tunnels = openTunnels(fleet, { purpose: 'ports' })
+  const answers: HostPorts[] = new Array(agents.length)
+  let next = 0
+  const ask = async () => {
+    while (next < agents.length) {
+      const at = next++
+      answers[at] = await portsOf(agents[at]!, tunnels)
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(atOnce, agents.length) }, ask))
+  return answers
+}
+
+async function matching(
+  operator: OperatorServiceClient,
+  selector: string,
+  name: string,
+): Promise<AgentView[]> {
+  const { agents } = await unary(
+    operator,
+    operator.listAgents,
+    { selector, name },
+    { what: 'list the agents' },
+  )
+  return agents
+    .filter(({ state }) => state !== AgentState.REVOKED)
+    .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+}
+
+async function portsOf({ name: agent, state }: AgentView, tunnels: Tunnels): Promise<HostPorts> {
+  const what = `the ports of agent/${agent}`
+  if (state !== AgentState.READY) {
+    const why = `the agent is ${agentState(state)}`
+    return { agent, error: new RelayError('unavailable', { what, why }) }
+  }
+  const within = AbortSignal.timeout(patienceMs)
+  try {
+    await using channel = await tunnels.open(`@${agent}/PORTS`, within)
+    const onAbort = () => channel.abort(RelayError.from(within.reason, what))
+    within.addEventListener('abort', onAbort)
+    channel.stream.end()
+    return { agent, ports: read(await readText(channel.stream), what) }
+  } catch (thrown) {
+    return { agent, error: RelayError.from(within.aborted ? within.reason : thrown, what) }
+  }
+}
+
+/** What another host says is looked at before anybody believes it. */
+function read(answer: string, what: string): ListedPort[] {
+  const nonsense = () => new RelayError('internal', { what, why: 'the agent’s answer makes no sense' })
+  let ports: unknown
+  try {
+    ports = JSON.parse(answer).ports
+  } catch {
+    throw nonsense()
+  }
+  if (!Array.isArray(ports) || !ports.every(isPort)) throw nonsense()
+  return ports
+}
+
+function isPort(value: unknown): value is ListedPort {
+  if (typeof value !== 'object' || value === null) return false
+  const { path, names, users } = value as Record<string, unknown>
+  return typeof path === 'string' && Array.isArray(names) && Array.isArray(users)
+}

@@ -1,0 +1,54 @@
+import { type Address, formatAddress, parseAddress } from '#relay/address.ts'
+import { bindTarget, kindOf } from '#relay/endpoints/index.ts'
+import { usage } from '../failure.ts'
+
+/** A serial port somewhere in the fleet. */
+export interface Place {
+  readonly agent: string
+  /** Its path there. */
+  readonly path: string
+  /** As people write it: `@lab-1//dev/ttyUSB0`. */
+  readonly text: string
+  /** As an address that tunnels take, with options added to those that were written. */
+  address(...options: readonly string[]): string
+  /** Throws a RelayError `usage` where options do not go with it. */
+  check(...options: readonly string[]): void
+}
+
+const example = '@lab-1//dev/ttyUSB0'
+
+/** Reads `@lab-1//dev/ttyUSB0` or `@lab-1/SERIAL:/dev/ttyUSB0,baud=115200`. Throws a RelayError `usage`. */
+export function readPlace(text: string): Place {
+  const written = parseAddress(text)
+  const { host } = written
+  if (host === undefined) {
+    const fix = `Write \`@AGENT/PORT\`, e.g. \`${example}\`; \`fleetcat serial list -o name\` prints them all`
+    throw usage(`port \`${text}\``, 'it names no agent', fix)
+  }
+  const serial = asSerial(written, text)
+  const path = serial.args[0] ?? ''
+  const address = (...options: readonly string[]) => [formatAddress(serial), ...options].join(',')
+  const check = (...options: readonly string[]) => void bindTarget(address(...options))
+  // What is wrong with it is known before anybody is asked.
+  check()
+  const mine = serial.options.find(({ name }) => ours.has(name))
+  if (mine) {
+    const fix = 'Leave it out; the options of the command say who writes'
+    throw usage(`port \`${text}\``, `\`${mine.name}\` is not for an address here`, fix)
+  }
+  return { agent: host, path, text: `@${host}/${path}`, address, check }
+}
+
+/** These the command decides. */
+const ours: ReadonlySet<string> = new Set([
+  ...['share', 'watch', 'take-over', 'exclusive', 'replay', 'notices', 'rfc2217', 'log', 'replug'],
+])
+
+/** A bare path is a port here, whatever it is elsewhere. */
+function asSerial(written: Address, text: string): Address {
+  if (written.keyword === 'GOPEN') return { ...written, keyword: 'SERIAL' }
+  const kind = kindOf(written.keyword)?.keyword
+  if (kind === 'SERIAL') return { ...written, keyword: 'SERIAL' }
+  const why = kind ? `${kind} is no serial port` : `there is no kind of address called \`${written.keyword}\``
+  throw usage(`port \`${text}\``, why, `Write \`@AGENT/PORT\`, e.g. \`${example}\``)
+}

@@ -1,0 +1,102 @@
+import type { Address } from '../address.ts'
+import type { Channel, OpenContext } from '../endpoint.ts'
+import { memoryPair } from '../endpoints/memory-pair.ts'
+import { RelayError } from '../errors.ts'
+import { pump } from '../pump.ts'
+import { companionCodes, isCompanion, refusalBytes, standingBytes, toldBytes } from './companion.ts'
+import { portScope } from './port-scope.ts'
+import { type Companion, rfc2217Server } from './rfc2217/server.ts'
+import type { Attachment, SharedView } from './shared-port.ts'
+import type { Standing } from './standing.ts'
+import { viewControl } from './view-control.ts'
+
+/** Ways to hear of what is no bytes of the line. */
+export type Hearing = Required<Pick<Attachment, 'told' | 'changed'>>
+
+/**
+ * A port of which a client has the line too, by RFC 2217: what goes through the channel is that. `attach` makes the place
+ * among those who have the port. Rejects as it does.
+ */
+export async function controlledChannel(
+  { scope, path }: { readonly scope: Address; readonly path: string },
+  attach: (hearing: Hearing) => Promise<SharedView>,
+  cx: OpenContext,
+): Promise<Channel> {
+  let view: SharedView | undefined
+  let say: ((bytes: Buffer) => void) | undefined
+  /** What was told before anybody could hear it. */
+  const early: string[] = []
+  const tellStanding = () => {
+    if (view) say?.(standingBytes(standingOf(view)))
+  }
+  view = await attach({
+    told(text) {
+      if (say) say(toldBytes(text))
+      else early.push(text)
+    },
+    changed: tellStanding,
+  })
+  const attached = view
+
+  const companion: Companion = {
+    isIts: isCompanion,
+    heard(code, sayNow) {
+      if (code === companionCodes.hello) {
+        say = sayNow
+        tellStanding()
+        for (const text of early.splice(0)) sayNow(toldBytes(text))
+      } else if (code === companionCodes.takeOver) {
+        sayNow(takenOver(attached, path, cx))
+      }
+    },
+  }
+  const [near, inner] = memoryPair({ text: scope.text }, { text: `the client of ${scope.text}` })
+  const server = rfc2217Server(inner, companion)
+  const far: Channel = {
+    stream: attached.stream,
+    framing: 'stream',
+    peer: { text: scope.text },
+    serial: viewControl(attached, path),
+    abort: () => attached.abort(),
+    [Symbol.asyncDispose]: () => Promise.resolve(attached[Symbol.asyncDispose]()),
+  }
+  const leaving = new AbortController()
+  const parted = server.joined?.(far, () => true)
+  const served = (async () => {
+    const { error } = await pump(server, far, {}, leaving.signal)
+    // What has cut it is said; through the pair it would be a mere reset.
+    if (error && !near.stream.destroyed) near.stream.destroy(error)
+    await parted?.()
+    await far[Symbol.asyncDispose]()
+    await server[Symbol.asyncDispose]()
+  })()
+  return {
+    ...near,
+    abort(reason) {
+      attached.abort()
+      leaving.abort(reason)
+      near.abort(reason)
+    },
+    async [Symbol.asyncDispose]() {
+      await near[Symbol.asyncDispose]()
+      leaving.abort(new RelayError('closed', { what: scope.text, why: 'its client has gone' }))
+      await served
+    },
+  }
+}
+
+function standingOf({ writes, seen, present }: SharedView): Standing {
+  const line = seen?.settings
+  return { writes, there: line !== undefined, ...(line && { line }), present }
+}
+
+/** Who may only watch by the ceiling stays a watcher. */
+function takenOver(view: SharedView, path: string, cx: OpenContext): Buffer {
+  try {
+    cx.egress.check(portScope(path))
+    view.takeOver()
+    return standingBytes(standingOf(view), 'takeOver')
+  } catch (thrown) {
+    return refusalBytes(RelayError.from(thrown, portScope(path).text))
+  }
+}

@@ -1,0 +1,48 @@
+import { expect } from 'vitest'
+import { openFleet } from '../e2e/fleet.ts'
+import { needing } from '../resources/needs.ts'
+import { freePort } from '../resources/ports.ts'
+import { openFakePort } from '../resources/serial/cables.ts'
+import { telnetPeer } from '../resources/serial/telnet-peer.ts'
+import { openClient } from '../resources/servers.ts'
+import { gather } from '../resources/terminals.ts'
+import { until } from '../resources/until.ts'
+import { follow, permitted, readPage } from './guide.ts'
+
+needing('bash')(
+  'ports of a ser2net.yaml become relays, as the guide has it, and their clients stay',
+  async () => {
+    await using fleet = await openFleet()
+    await using one = await openFakePort()
+    await using two = await openFakePort()
+    const [settable, plain] = [await freePort(), await freePort()]
+    const page = readPage('serial-from-ser2net', {
+      '/dev/ttyUSB0': one.path,
+      '/dev/ttyUSB1': two.path,
+      3001: String(settable),
+      3002: String(plain),
+    })
+    const ports = { permit: page.permit.filter(line => line.startsWith('SERIAL:')) }
+    await fleet.startController()
+    await fleet.startAgent('edge-1', permitted({ ...page, ...ports }))
+    const { code, stderr } = await follow(page, fleet)
+    expect(stderr).not.toMatch(/fleetcat:/)
+    expect(code).toBe(0)
+
+    await using client = await openClient(settable)
+    const peer = telnetPeer(client)
+    expect(await peer.ask('baud', 0)).toBe(115_200)
+    expect(await peer.ask('baud', 57_600)).toBe(57_600)
+    peer.write('hello')
+    expect(String(await gather(one.far, 5))).toBe('hello')
+
+    await using other = await openClient(plain)
+    other.write('bytes only')
+    expect(String(await gather(two.far, 10))).toBe('bytes only')
+    await until('both are listed', async () => {
+      const { stdout } = await follow({ permit: [], commands: ['fleetcat connections'] }, fleet)
+      return stdout.includes(one.path) && stdout.includes(two.path)
+    })
+  },
+  60_000,
+)
