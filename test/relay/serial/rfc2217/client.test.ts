@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Channel } from '#relay/endpoint.ts'
-import { bindAddress, bindTarget } from '#relay/endpoints/index.ts'
+import { bindAddress, bindAll, bindTarget } from '#relay/endpoints/index.ts'
 import { memoryPair } from '#relay/endpoints/memory-pair.ts'
 import type { RelayError } from '#relay/errors.ts'
 import { noPort } from '#relay/serial/no-port.ts'
@@ -259,6 +259,21 @@ describe('servers that are odd', () => {
     peer!.tell({ name: 'resume' })
     await until('data goes on', () => peer!.data().toString() === 'held')
   })
+})
+
+test('a server in front of a line that its clients could not reach is refused', () => {
+  const listen = 'RFC2217-LISTEN:2001,fork'
+  for (const [target, fix] of [
+    ['/dev/ttyUSB0,raw,b115200', 'write `SERIAL:/dev/ttyUSB0`'],
+    ['OPEN:/dev/ttyUSB0', 'write `SERIAL:/dev/ttyUSB0`'],
+    ['@lab/SERIAL:/dev/ttyUSB0', '`@lab/TCP:127.0.0.1:<port>`'],
+    ['@lab/RFC2217:far:2001', '`@lab/TCP:127.0.0.1:<port>`'],
+  ] as const) {
+    expect(() => bindAll({ listen, targets: [target] })).toThrow(fix)
+  }
+  for (const target of ['SERIAL:/dev/ttyUSB0', 'RFC2217:far:2001', 'TCP:far:23', '@lab/TCP:far:23']) {
+    bindAll({ listen, targets: [target] })
+  }
 })
 
 test('what no line can be is refused where it is written', () => {
