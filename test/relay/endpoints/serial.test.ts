@@ -303,7 +303,7 @@ describe('a port as a file', () => {
   })
 
   test('plain names of a line belong to SERIAL', () => {
-    expect(refusal('FILE:/dev/ttyUSB0,baud=9600').message).toContain('SERIAL has it')
+    expect(refusal('FILE:/dev/ttyUSB0,baud=9600').message).toContain('SERIAL, RFC2217 have it')
   })
 })
 
