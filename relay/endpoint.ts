@@ -292,6 +292,8 @@ export interface Endpoint {
   readonly listens?: Address
   /** What is reached on the way, as the ceiling sees it: each must be permitted, beside `scope`. */
   readonly legs?: readonly Leg[]
+  /** Of a listener: its clients set the line of their target, if it has one. */
+  readonly setsLine?: true
   /** Of a listener: its clients say where they want to go, and only a target with `goesWhereAsked` hears them. */
   readonly asks?: true
   /** Of a target: it goes where each client asks to. What that may be by its address, as the ceiling's patterns say it. */

@@ -12,6 +12,7 @@ import { dialOnce } from './once.ts'
 import type { PumpLimits } from './pump.ts'
 import type { RelayContext, RelayLimits, RelayPlan, RelayState, RunningRelay } from './running-relay.ts'
 import { openScope } from './scope.ts'
+import { checkServedLine } from './served-line.ts'
 import type { TargetStatus } from './targets/target.ts'
 import { openTargets } from './targets/targets.ts'
 
@@ -213,6 +214,7 @@ export function openRelay(
       throw new RelayError('usage', { what, why: `${closed.address.text} cannot be a target` })
     }
     checkAsked(plan.listen, plan.targets, plan.flow?.tee)
+    checkServedLine(plan.listen, plan.targets)
     if (!admission) applyLimits(plan.limits)
   }
 

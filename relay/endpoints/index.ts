@@ -7,6 +7,7 @@ import { nearest } from '../nearest.ts'
 import { privilegeOptions } from '../option-groups.ts'
 import { checkOptions, hasOption } from '../options.ts'
 import { readPort } from '../ports.ts'
+import { checkServedLine } from '../served-line.ts'
 import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
 import { askedKinds } from './asked.ts'
@@ -133,7 +134,9 @@ export function bindAll({
   /** If there is any, the targets must be such that it can be checked. */
   readonly health?: object | undefined
 }): void {
-  checkAsked(bindListen(listen), targets.map(bindTarget), tee.map(bindTarget))
+  const [listener, bound] = [bindListen(listen), targets.map(bindTarget)]
+  checkAsked(listener, bound, tee.map(bindTarget))
+  checkServedLine(listener, bound)
   if (health) for (const target of targets) checkCheckable(target)
 }
 

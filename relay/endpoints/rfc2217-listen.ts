@@ -34,6 +34,7 @@ export const rfc2217ListenKinds: readonly EndpointKind[] = [
       return {
         address,
         scope,
+        setsLine: true,
         acceptor: { listen: cx => retrying(options, cx, () => listen(cx)) },
         admission: { range, allow, deny, maxChildren },
       }

@@ -1,10 +1,12 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Channel } from '#relay/endpoint.ts'
-import { bindAddress, bindTarget } from '#relay/endpoints/index.ts'
+import { bindAddress, bindAll, bindTarget } from '#relay/endpoints/index.ts'
 import { memoryPair } from '#relay/endpoints/memory-pair.ts'
 import type { RelayError } from '#relay/errors.ts'
 import { noPort } from '#relay/serial/no-port.ts'
 import { rfc2217Client } from '#relay/serial/rfc2217/client.ts'
+import { comPortBytes } from '#relay/serial/rfc2217/codec.ts'
 import { rfc2217Server } from '#relay/serial/rfc2217/server.ts'
 import { conformance, type Pair } from '#test/conformance/endpoint.ts'
 import { openContext } from '#test/resources/contexts.ts'
@@ -259,6 +261,50 @@ describe('servers that are odd', () => {
     peer!.tell({ name: 'resume' })
     await until('data goes on', () => peer!.data().toString() === 'held')
   })
+})
+
+test('junk from a server leaves the client whole, and the next word is understood', async () => {
+  const byte = fc.oneof(
+    fc.constantFrom(255, 250, 240, 251, 253, 44, 101, 107),
+    fc.integer({ min: 0, max: 255 }),
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(byte, { maxLength: 300 }), async bytes => {
+      const [inner, outer] = memoryPair({ text: 'memory:inner' }, { text: 'memory:outer' })
+      await using _outer = outer
+      const server = rfc2217Server(outer)
+      const [line, end] = memoryPair({ text: 'memory:line' }, { text: 'memory:end' })
+      await using _line = line
+      await using _end = end
+      server.joined?.({ ...line, serial: noPort('/dev/none') }, () => true)
+      server.stream.resume()
+      const dialled = await rfc2217Client(inner, { what: 'a client', withinMs: 5_000 }, openContext())
+      await using client = dialled
+      client.stream.resume()
+      outer.stream.write(Buffer.from([...bytes, 255, 240, 255, 240]))
+      // Held back or not by what the junk has said.
+      outer.stream.write(comPortBytes({ name: 'resume' }, 'server'))
+      outer.stream.write(comPortBytes({ name: 'modem-state', value: 64 }, 'server'))
+      await until('the last word is understood', async () => (await client.serial!.modem())?.ri)
+      expect(await client.serial!.set({ baud: 4_800 })).toMatchObject({ baud: 4_800 })
+    }),
+    { numRuns: 60 },
+  )
+})
+
+test('a server in front of a line that its clients could not reach is refused', () => {
+  const listen = 'RFC2217-LISTEN:2001,fork'
+  for (const [target, fix] of [
+    ['/dev/ttyUSB0,raw,b115200', 'write `SERIAL:/dev/ttyUSB0`'],
+    ['OPEN:/dev/ttyUSB0', 'write `SERIAL:/dev/ttyUSB0`'],
+    ['@lab/SERIAL:/dev/ttyUSB0', '`@lab/TCP:127.0.0.1:<port>`'],
+    ['@lab/RFC2217:far:2001', '`@lab/TCP:127.0.0.1:<port>`'],
+  ] as const) {
+    expect(() => bindAll({ listen, targets: [target] })).toThrow(fix)
+  }
+  for (const target of ['SERIAL:/dev/ttyUSB0', 'RFC2217:far:2001', 'TCP:far:23', '@lab/TCP:far:23']) {
+    bindAll({ listen, targets: [target] })
+  }
 })
 
 test('what no line can be is refused where it is written', () => {

@@ -17,7 +17,7 @@ import { until } from '#test/resources/until.ts'
 
 /** The one that Debian's packages of Python belong to, whatever else is first in the path. */
 const python = '/usr/bin/python3'
-const script = (name: string) => join(import.meta.dirname, name)
+const script = (name: string) => join(import.meta.dirname, '../../programs', name)
 
 const speed = (path: string, lines: FakeLines) =>
   spawnSync('stty', ['-F', path, '-a'], { env: { ...process.env, ...lines.env }, encoding: 'utf8' }).stdout
