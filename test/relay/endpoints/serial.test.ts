@@ -302,13 +302,8 @@ describe('a port as a file', () => {
     expect(spawnStty(port.path)).toContain('speed 4800')
   })
 
-<<<<<<< HEAD
   test('plain names of a line belong to kinds that have one', () => {
     expect(refusal('FILE:/dev/ttyUSB0,baud=9600').message).toMatch(/SERIAL.* ha(s|ve) it/)
-=======
-  test('plain names of a line belong to SERIAL', () => {
-    expect(refusal('FILE:/dev/ttyUSB0,baud=9600').message).toContain('SERIAL, RFC2217 have it')
->>>>>>> rfc2217
   })
 })
 
