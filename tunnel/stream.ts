@@ -187,12 +187,21 @@ export class TunnelStream extends Duplex {
     const held = this.#held
     this.#held = undefined
     this.#waiting = []
-    if (!this.#isTold && !this.writableFinished) this.#carrier.end(this.#id)
+    if (!this.#isTold && !this.writableFinished) {
+      // What is lost must not look like a whole that has ended.
+      if (held || this.writableLength > 0) this.#carrier.reset(this.#id, unfinished)
+      else this.#carrier.end(this.#id)
+    }
     this.#carrier.gone(this.#id)
     held?.done(error ?? undefined)
     done(error)
   }
 }
+
+const unfinished = new RelayError('reset', {
+  what: 'the connection',
+  why: 'it was closed before all was said',
+})
 
 /** The conversation as the engine sees it. */
 export function streamChannel(
