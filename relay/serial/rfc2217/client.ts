@@ -103,6 +103,8 @@ export async function rfc2217Client(
     if (name === 'data' || name === 'parity' || name === 'stop') setIf(name, settingOf(name, value))
     if (name === 'control') setIf('flow', flowOf(value))
     if (name === 'modem-state' && message.value !== undefined) heardModem(value)
+    // In this very turn: the first errors may come right behind it.
+    if (name === 'line-mask' && value > 0) counts ??= { frame: 0, overrun: 0, parity: 0, breaks: 0 }
     if (name === 'line-state') heardLine(value)
     asked.answered(name, value)
   }
@@ -191,8 +193,7 @@ export async function rfc2217Client(
     async counters() {
       if (counts) return counts
       const mask = lineBits.framing | lineBits.overrun | lineBits.parity | lineBits.break
-      const answer = await asked.ask('line-mask', mask).catch(() => 0)
-      if (answer === mask) counts = { frame: 0, overrun: 0, parity: 0, breaks: 0 }
+      await asked.ask('line-mask', mask).catch(() => {})
       return counts
     },
   }

@@ -9,8 +9,10 @@ const lookEveryMs = 100
 export interface LineWatch extends Disposable {
   /** How it is, and what went wrong since it was asked last. */
   now(): Promise<number>
-  /** From now on tells when one of these bits is set that was not before, or an error has come again; none with 0. */
-  watch(mask: number): void
+  /**
+   * Once it resolves, tells when one of these bits is set that was not before, or an error has come again; none with 0.
+   */
+  watch(mask: number): Promise<void>
 }
 
 const errors = {
@@ -53,16 +55,14 @@ export function lineWatch(line: SerialControl, stream: Duplex, changed: (state: 
 
   return {
     now,
-    watch(wanted) {
+    async watch(wanted) {
       mask = wanted
       clearInterval(timer)
-      timer = undefined
       if (mask === 0) return
       // What was counted before somebody asked is not news.
-      void now().then(state => {
-        before = state & steady
-      })
-      timer = setInterval(look, lookEveryMs)
+      before = (await now()) & steady
+      clearInterval(timer)
+      if (mask !== 0) timer = setInterval(look, lookEveryMs)
     },
     [Symbol.dispose]() {
       mask = 0

@@ -153,9 +153,9 @@ export function rfc2217Server(inner: Channel, companion?: Companion): Channel {
       answer('line-state', (await watch?.now()) ?? 0)
     },
     'modem-state': readModem,
-    'line-mask'(value = lineMask) {
+    async 'line-mask'(value = lineMask) {
       lineMask = value
-      watch?.watch(lineMask)
+      await watch?.watch(lineMask)
       answer('line-mask', lineMask)
     },
     'modem-mask'(value = modemMask) {
