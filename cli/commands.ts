@@ -15,6 +15,7 @@ const start = 'Start'
 const access = 'Access'
 const relays = 'Relays'
 const live = 'Live'
+const reach = 'From host to host'
 const more = 'More'
 
 export const commands: readonly CommandRow[] = [
@@ -148,42 +149,42 @@ export const commands: readonly CommandRow[] = [
     name: 'forward',
     syntax: 'LISTEN @AGENT/ADDRESS',
     summary: 'reach an address on another host from this one',
-    group: live,
+    group: reach,
     load: () => import('./commands/forward.ts'),
   },
   {
     name: 'pipe',
     syntax: '@AGENT/ADDRESS',
     summary: 'standard input and output on another host',
-    group: live,
+    group: reach,
     load: () => import('./commands/pipe.ts'),
   },
   {
     name: 'cp',
     syntax: 'SRC DST',
     summary: 'copy files and directories to agents, from them, and between them',
-    group: live,
+    group: reach,
     load: () => import('./commands/cp.ts'),
   },
   {
     name: 'bench',
     syntax: '@AGENT [@AGENT]',
     summary: 'how fast the way between two hosts is',
-    group: live,
+    group: reach,
     load: () => import('./commands/bench.ts'),
   },
   {
     name: 'console',
     syntax: '@AGENT//dev/PORT',
     summary: 'a serial port of another host in this terminal',
-    group: live,
+    group: reach,
     load: () => import('./commands/console.ts'),
   },
   {
     name: 'serial',
     syntax: 'list|pty|run|log',
     summary: 'the serial ports of the fleet, for programs of this host',
-    group: live,
+    group: reach,
     load: () => import('./commands/serial.ts'),
   },
   {
@@ -197,7 +198,7 @@ export const commands: readonly CommandRow[] = [
     name: 'probe',
     syntax: 'ADDRESS [-l SEL]',
     summary: 'which hosts can reach an address, and how fast',
-    group: live,
+    group: reach,
     load: () => import('./commands/probe.ts'),
   },
   {

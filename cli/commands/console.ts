@@ -49,12 +49,20 @@ export function command(): Command {
       .addOption(
         choice(console, '--newline <end>', 'what ends a line of the device', shownEnds).default('as-is'),
       )
-      .option('--escape <character>', 'begins a command; `none`: there are no commands', escapeOf, 0x7e)
-      .option(
-        '--end-after <duration>',
-        'when standard input is no terminal and has ended: so much silence is the end',
-        text => parseDuration(text, '--end-after'),
-        1_000,
+      .addOption(
+        console
+          .createOption('--escape <character>', 'begins a command; `none`: there are no commands')
+          .argParser(escapeOf)
+          .default(0x7e, '~'),
+      )
+      .addOption(
+        console
+          .createOption(
+            '--end-after <duration>',
+            'when standard input is no terminal and has ended: so much silence is the end',
+          )
+          .argParser(text => parseDuration(text, '--end-after'))
+          .default(1_000, '1s'),
       ),
   ).action(open)
 }
