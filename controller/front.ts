@@ -161,7 +161,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
     const peer = peerOf(socket)
     waiting.leave(peer)
     open.add(socket)
-    socket.on('error', () => {})
+    socket.on('error', () => {}).once('close', () => open.delete(socket))
     // A resumed session skips the client's certificate and yet counts as authorised.
     if (socket.isSessionReused()) return turnAway(socket, 'resumed-session')
     const anonymous = socket.getPeerX509Certificate() === undefined
@@ -179,10 +179,7 @@ export async function openFront(options: FrontOptions): Promise<Front> {
       peer,
       setTimeout(() => turnAway(socket, 'no-call'), limits.firstCallMs),
     )
-    socket.once('close', () => {
-      open.delete(socket)
-      called(peer)
-    })
+    socket.once('close', () => called(peer))
     if (!anonymous) return options.fleet(socket)
     strangers.enter(socket)
     options.enrolment(socket)

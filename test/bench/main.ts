@@ -1,4 +1,5 @@
 import { cliStart } from './benches/cli-start.ts'
+import { copyLarge, copySmall } from './benches/copy.ts'
 import { orderLatency } from './benches/order-latency.ts'
 import { revokeEverywhere } from './benches/revoke-everywhere.ts'
 import { revokeUnderLoad } from './benches/revoke-under-load.ts'
@@ -27,6 +28,8 @@ const benches: readonly Bench[] = [
   tunnelRequests,
   tunnelConnections,
   tunnelRoundTrip,
+  copySmall,
+  copyLarge,
   cliStart,
   orderLatency,
   revokeUnderLoad,
