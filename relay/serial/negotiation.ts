@@ -20,6 +20,9 @@ export interface NegotiationParts {
 
 const words = { us: { yes: 'will', no: 'wont' }, them: { yes: 'do', no: 'dont' } } as const
 
+/** Nobody changes his mind so often: two who cross each other's words would, for ever. */
+const mostChanges = 16
+
 /**
  * Agrees with a telnet peer on options, in the manner of RFC 1143: what is so already is not answered, and what we do not
  * know is refused once. So no two sides answer each other for ever.
@@ -27,6 +30,13 @@ const words = { us: { yes: 'will', no: 'wont' }, them: { yes: 'do', no: 'dont' }
 export function negotiation({ allowed, send, settled }: NegotiationParts): Negotiation {
   const states = { us: new Map<number, 'wished' | 'on'>(), them: new Map<number, 'wished' | 'on'>() }
   const refused = { us: new Set<number>(), them: new Set<number>() }
+  const changes = { us: new Map<number, number>(), them: new Map<number, number>() }
+
+  const mayChange = (side: Side, option: number) => {
+    const times = (changes[side].get(option) ?? 0) + 1
+    changes[side].set(option, times)
+    return times <= mostChanges
+  }
 
   const wantedOn = (side: Side, option: number) => {
     const was = states[side].get(option)
@@ -36,13 +46,14 @@ export function negotiation({ allowed, send, settled }: NegotiationParts): Negot
       refused[side].add(option)
       return
     }
+    if (!mayChange(side, option)) return
     states[side].set(option, 'on')
     if (was !== 'wished') send(optionBytes(words[side].yes, option))
     settled(side, option, true)
   }
   const wantedOff = (side: Side, option: number) => {
     const was = states[side].get(option)
-    if (was === undefined) return
+    if (was === undefined || !mayChange(side, option)) return
     states[side].delete(option)
     if (was === 'on') send(optionBytes(words[side].no, option))
     settled(side, option, false)

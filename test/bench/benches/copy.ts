@@ -15,7 +15,7 @@ const rounds = 3
 const smallFiles = 10_000
 const smallBytes = 4_096
 const largeBytes = 5_000_000_000
-const reference = 'tar | ssh'
+const reference = 'tar over ssh'
 
 /** Nothing of it can be compressed or guessed. */
 const noise = randomFillSync(Buffer.allocUnsafe(4 * 1024 * 1024))

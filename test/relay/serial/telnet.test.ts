@@ -180,4 +180,15 @@ describe('the negotiation', () => {
     for (const verb of ['do', 'do', 'dont', 'dont', 'do'] as const) one.heard(verb, 44)
     expect(said).toEqual(['will 44', 'wont 44', 'will 44'])
   })
+
+  test('comes to rest when each end hears yes and no from the other at a time', () => {
+    const onTheWay: (() => void)[] = []
+    const a = side([44], (verb, option) => onTheWay.push(() => b.heard(verb, option)))
+    const b = side([44], (verb, option) => onTheWay.push(() => a.heard(verb, option)))
+    for (const end of [a, b]) for (const verb of ['do', 'dont'] as const) end.heard(verb, 44)
+    for (let said = 0; onTheWay.length > 0; said++) {
+      expect(said).toBeLessThan(200)
+      onTheWay.shift()!()
+    }
+  })
 })
