@@ -30,12 +30,12 @@ const never = new AbortController().signal
 
 describe('the sides of a copy', () => {
   test.each([
-    ['a', '@db-1:/srv/in', 'SEND:/work/a', '@db-1/RECEIVE:/srv/in'],
-    ['a', '@db-1:/srv/in/', 'SEND:/work/a', '@db-1/RECEIVE:/srv/in/a,exact'],
+    ['a', '@db-1:/srv/in', 'SEND:/home/ann/a', '@db-1/RECEIVE:/srv/in'],
+    ['a', '@db-1:/srv/in/', 'SEND:/home/ann/a', '@db-1/RECEIVE:/srv/in/a,exact'],
     ['@db-1:/srv/a:b', '/tmp', '@db-1/SEND:"/srv/a:b"', 'RECEIVE:/tmp'],
     ['@DB-1:/srv/x, y', '@b:/', '@db-1/SEND:"/srv/x, y"', '@b/RECEIVE:"/x, y",exact'],
   ])('%s and %s are addresses', (from, to, sending, receiving) => {
-    const plan = planCopy(from === 'a' ? '/work/a' : from, to, {})
+    const plan = planCopy(from === 'a' ? '/home/ann/a' : from, to, {})
     expect([plan.sending, plan.receiving]).toEqual([sending, receiving])
     for (const address of [sending, receiving]) expect(() => bindAddress(address)).not.toThrow()
   })

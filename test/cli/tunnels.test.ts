@@ -68,6 +68,7 @@ describe('pipe', () => {
   test('waits for an answer that takes its time after standard input has ended', async () => {
     await using server = await openServer(async socket => {
       const question = await read(socket)
+      // The server's own time: longer than a pipe waits when it is the server that has ended.
       await new Promise(resolve => setTimeout(resolve, 1_200))
       socket.end(`the answer to ${question}`)
     })
