@@ -65,8 +65,8 @@ function scopesOf({ scope, legs = [], halves }: Endpoint): Address[] {
   return [scope, ...legs.filter(({ resolved }) => resolved === 'here').map(leg => leg.scope)]
 }
 
-/** A target as a whole was permitted before: what is asked here is only where names have led. */
-function refusalOf(check: () => void, what: string): RelayError | undefined {
+/** What `check` throws, if it does. */
+export function refusalOf(check: () => void, what: string): RelayError | undefined {
   try {
     check()
     return undefined

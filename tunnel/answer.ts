@@ -15,7 +15,7 @@ export interface ExpectedTunnel {
 }
 
 /** Why somebody who came with a ticket, or without one, was let go. */
-export type Dropped = 'unknown-ticket' | 'late-ticket' | 'stranger' | 'handshake'
+export type Dropped = 'unknown-ticket' | 'stranger' | 'handshake'
 
 export interface AnsweringOptions {
   identity(): TlsIdentity

@@ -9,7 +9,7 @@ import { openRelay, type RelayPlan, type RunningRelay } from '#relay/relay.ts'
 import { openLink } from '#tunnel/link.ts'
 import { leaseMs } from '#wire/lease.ts'
 import { connectionIds } from '../connection-ids.ts'
-import { type RelayEgress, relayEgress } from '../egress.ts'
+import { type RelayEgress, refusalOf, relayEgress } from '../egress.ts'
 import { programsOf } from '../programs.ts'
 import type { Cut } from '../revocations.ts'
 import { storyOf } from '../story.ts'
@@ -164,14 +164,5 @@ function onwardOf({ onward }: TunnelOffer, outgoing: Outgoing): OpenContext['onw
       what: address,
       why: 'no operator has a tunnel here that goes on to there',
     })
-  }
-}
-
-function refusalOf(check: () => void, what: string): RelayError | undefined {
-  try {
-    check()
-    return undefined
-  } catch (thrown) {
-    return RelayError.from(thrown, what)
   }
 }
