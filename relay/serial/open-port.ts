@@ -80,8 +80,11 @@ export async function openPort(path: string, options: PortOptions, cx: OpenConte
     const hangsUp = await configure(libc, fd, before, options, what)
     closing.hangUp ||= hangsUp
     const calls = lineCalls(libc, fd)
-    calls.setExclusive(true)
-    opening.defer(() => calls.setExclusive(false))
+    // A pseudo-terminal, which has no wires, would stay so after this process was killed, as long as its other end lives.
+    if (await calls.control()) {
+      calls.setExclusive(true)
+      opening.defer(() => calls.setExclusive(false))
+    }
     // A device without such lines says so, and is as good without.
     if (options.control) await calls.setControl(options.control)
     if (cx.signal.aborted) throw RelayError.from(cx.signal.reason, what)
