@@ -92,8 +92,10 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
   /** Who is about to come, or keeps it open. */
   let entered = 0
   let log: LineLog | undefined
-  /** How the line was before somebody who writes has set it otherwise. */
+  /** How the line was before somebody who writes has set it otherwise, what has been set since, and by whom. */
   let before: Required<LineSettings> | undefined
+  let since: LineSettings = {}
+  const setters = new Set<Member>()
   let closed: Promise<void> | undefined
   /** Opening is one act: two who come at once get the same. */
   let turn: Promise<unknown> = Promise.resolve()
@@ -122,6 +124,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     opened(port, again) {
       port.stream.on('data', received)
       if (again) members.tellAll(`the port is there again${port.path === path ? '' : `, as ${port.path}`}`)
+      if (before) void setAgain(port)
       if (greeting) void send(port, greeting, () => true)
       members.changed()
     },
@@ -164,12 +167,23 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     await closed
   }
 
-  /** With nobody left who writes, those who stay get the line that they had. Closing the device does it by itself. */
-  const giveBack = () => {
+  /** What was set of a device that went is meant for the one that has come. */
+  const setAgain = async (port: SerialPort) => {
+    before = { ...port.settings }
+    await port.set(since).then(members.changed, () => {})
+  }
+  /**
+   * A port that is kept is set as its log wants it, but for as long as somebody is there who has set it otherwise. Of
+   * another, whoever writes next goes on with the line that he found. Closing the device sets it back by itself.
+   */
+  const giveBack = (member: Member) => {
+    setters.delete(member)
     const isClosing = members.all.length === 0 && entered === 0
-    if (members.writer || isClosing || !before) return
+    const isOver = options.log ? setters.size === 0 : !members.writer
+    if (!isOver || isClosing || !before) return
     const was = before
     before = undefined
+    since = {}
     void device.port?.set(was).then(members.changed, () => {})
   }
 
@@ -190,7 +204,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
       written: bytes => write(member, bytes),
       closed() {
         members.leave(member)
-        giveBack()
+        giveBack(member)
         device.port?.stream.resume()
         void closeIfEmpty().then(left.resolve, left.resolve)
       },
@@ -225,6 +239,8 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
           throw new RelayError('denied', { what: path, why })
         }
         before ??= { ...device.port.settings }
+        since = { ...since, ...line }
+        setters.add(member)
         const now = await device.port.set(line)
         members.changed()
         return now
