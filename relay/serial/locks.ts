@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RelayError } from '../errors.ts'
 import type { Libc } from '../native/libc.ts'
+import { fileUsers } from './as-file.ts'
 import { type PortUser, portUsers, programOf, userText } from './port-users.ts'
 
 /** A port that this process has open, or is about to open or to close. */
@@ -52,6 +53,8 @@ export async function holdPort(
     await Promise.race([other.gone.promise, sleep(leftMs, undefined, { signal, ref: false }).catch(() => {})])
     if (signal.aborted) throw RelayError.from(signal.reason, what)
   }
+  const [file] = fileUsers(rdev)
+  if (file) throw inUse(what, `${file.holder}, as ${file.path}`)
   const holding: Holding = {
     path: port.path,
     // Of a shared one it changes.

@@ -1,5 +1,6 @@
 import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import { fileUsers } from './as-file.ts'
 import { heldPort } from './locks.ts'
 import { type PortUser, portUsers } from './port-users.ts'
 
@@ -60,9 +61,10 @@ export async function namesOf(path: string, root = '/'): Promise<readonly string
 }
 
 function usersOf(rdev: number, users: ReadonlyMap<number, PortUser[]>): ListedPort['users'] {
-  const ours = heldPort(rdev)
-  const own = ours && { pid: process.pid, program: 'fleetcat', holder: ours.holder }
-  return [...(own ? [own] : []), ...(users.get(rdev) ?? [])]
+  const held = heldPort(rdev)
+  const ours = [...(held ? [held] : []), ...fileUsers(rdev)]
+  const own = ours.map(({ holder }) => ({ pid: process.pid, program: 'fleetcat', holder }))
+  return [...own, ...(users.get(rdev) ?? [])]
 }
 
 export type FoundPort = Omit<ListedPort, 'users'> & { readonly rdev?: number }

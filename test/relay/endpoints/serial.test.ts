@@ -293,12 +293,35 @@ describe('a port as a file', () => {
 
   test('is refused while it is a port of somebody, who keeps his settings', async () => {
     await using port = await openFakePort()
-    await using _channel = await dial(`SERIAL:${port.path},b4800`)
-    await expect(dial(`FILE:${port.path},raw,b300`)).rejects.toMatchObject({
-      code: 'conflict',
-      message: expect.stringContaining('in use by this relay'),
-    })
+    await using scratch = await openScratch()
+    const alias = join(scratch.path, 'by-id')
+    await symlink(port.path, alias)
+    await using _channel = await dial(`SERIAL:${alias},b4800`)
+    for (const text of [`FILE:${port.path},raw,b300`, `OPEN:${alias},b300`, alias]) {
+      await expect(dial(text)).rejects.toMatchObject({
+        code: 'conflict',
+        message: expect.stringContaining(`in use by this relay, as ${alias}`),
+      })
+    }
     expect(spawnStty(port.path)).toContain('speed 4800')
+  })
+
+  test('is refused to who wants the port meanwhile, by every name, and is no longer when it is closed', async () => {
+    await using port = await openFakePort()
+    await using scratch = await openScratch()
+    const alias = join(scratch.path, 'by-id')
+    await symlink(port.path, alias)
+    const cx = openContext({ client: { text: '203.0.113.7:51234' } })
+    const two = [await dial(`FILE:${port.path},raw,b300`, cx), await dial(`FILE:${alias}`)]
+    for (const text of [`SERIAL:${alias},b9600`, `SERIAL:${port.path},share`]) {
+      await expect(dial(text)).rejects.toMatchObject({
+        code: 'conflict',
+        message: expect.stringContaining(`in use by 203.0.113.7:51234, as OPEN:${port.path}`),
+      })
+    }
+    expect(spawnStty(port.path)).toContain('speed 300')
+    for (const each of two) await each[Symbol.asyncDispose]()
+    await using _channel = await dial(`SERIAL:${port.path}`)
   })
 
   test('plain names of a line belong to kinds that have one', () => {
