@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { RelayError } from '#relay/errors.ts'
 import { readAnswer, wishBytes } from '#relay/serial/companion.ts'
-import type { LineSettings, ModemLines } from '#relay/serial/port.ts'
+import type { LineCounters, LineSettings, ModemLines } from '#relay/serial/port.ts'
 import {
   type ComPortMessage,
   type ComPortNumber,
@@ -47,6 +47,8 @@ export interface RemotePort extends AsyncDisposable {
   sendBreak(): Promise<void>
   /** What the wires say, as far as the device has any. */
   modem(): Promise<ModemLines>
+  /** What the device has counted of errors on its line; undefined: it counts none. */
+  errors(): Promise<LineCounters | undefined>
   /** Looks anew. */
   who(): Promise<Standing>
   /** Rejects with a RelayError `denied` where this connection may only watch. */
@@ -86,6 +88,7 @@ export async function openRemotePort(
 
   const heardCompanion = (answer: NonNullable<ReturnType<typeof readAnswer>>) => {
     if (answer.topic === 'told') return events.told(answer.text)
+    if (answer.topic === 'errors') return settle({ topic: answer.topic, value: answer.counts })
     if ('standing' in answer) standing = answer.standing
     settle({ topic: answer.topic, value: 'refused' in answer ? answer.refused : answer.standing })
   }
@@ -197,6 +200,7 @@ export async function openRemotePort(
       await greet()
     },
     modem: async () => modemLinesOf(await askNumber('modem-state', 0)),
+    errors: () => ask('errors', wishBytes('errors')) as Promise<LineCounters | undefined>,
     who: greet,
     takeOver: () => ask('takeOver', wishBytes('takeOver')) as Promise<Standing>,
     async [Symbol.asyncDispose]() {

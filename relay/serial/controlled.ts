@@ -3,7 +3,14 @@ import type { Channel, OpenContext } from '../endpoint.ts'
 import { memoryPair } from '../endpoints/memory-pair.ts'
 import { RelayError } from '../errors.ts'
 import { pump } from '../pump.ts'
-import { companionCodes, isCompanion, refusalBytes, standingBytes, toldBytes } from './companion.ts'
+import {
+  companionCodes,
+  errorsBytes,
+  isCompanion,
+  refusalBytes,
+  standingBytes,
+  toldBytes,
+} from './companion.ts'
 import { portScope } from './port-scope.ts'
 import { type Companion, rfc2217Server } from './rfc2217/server.ts'
 import type { Attachment, SharedView } from './shared-port.ts'
@@ -47,6 +54,9 @@ export async function controlledChannel(
         for (const text of early.splice(0)) sayNow(toldBytes(text))
       } else if (code === companionCodes.takeOver) {
         sayNow(takenOver(attached, path, cx))
+      } else if (code === companionCodes.errors) {
+        const counted = attached.seen?.counters() ?? Promise.resolve(undefined)
+        void counted.catch(() => undefined).then(counts => sayNow(errorsBytes(counts)))
       }
     },
   }

@@ -80,6 +80,8 @@ export function openedPort({
     last = turn.catch(() => {})
     return turn
   }
+  const counters = () => inTurn(calls.counters)
+  hold.opened(counters)
   const modem = modemWatch(() => inTurn(calls.modem))
   let closing: Promise<void> | undefined
 
@@ -124,7 +126,7 @@ export function openedPort({
         }
         if (which !== 'rx') await bytes.forgetWritten(() => calls.flush('tx'))
       }),
-    counters: () => inTurn(calls.counters),
+    counters,
     [Symbol.asyncDispose]() {
       closing ??= shut()
       return closing

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { type Alert, watchLines } from './alerts.ts'
+import { lineHealth } from './line-health.ts'
 import { type LineLog, type LogSettings, openLineLog } from './line-log.ts'
 import { type Member, openMembers, type SharedMode } from './members.ts'
 import type { PortOptions } from './open-port.ts'
@@ -109,11 +110,19 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     replay.add(bytes)
     log?.add(bytes)
     lookAt?.(bytes)
+    health.take(bytes)
     let full = false
     for (const { view } of members.all) full = view.give(bytes) || full
     // Alone, whoever reads sets the pace; with others each loses what is too much for him.
     if (full && !shared) device.port?.stream.pause()
   }
+  const health = lineHealth({
+    counters: async () => await device.port?.counters(),
+    suspected(text) {
+      log?.note(text)
+      for (const { view } of members.all) view.hint(text)
+    },
+  })
   /** As others are told who want it too. */
   const holders = () =>
     members.all
@@ -123,6 +132,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
   const device = pluggedDevice({ path, port, returns, root: options.root }, cx, {
     opened(port, again) {
       port.stream.on('data', received)
+      health.begin()
       if (again) members.tellAll(`the port is there again${port.path === path ? '' : `, as ${port.path}`}`)
       if (before) void setAgain(port)
       if (greeting) void send(port, greeting, () => true)
@@ -160,6 +170,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     if (members.all.length > 0 || entered > 0) return
     closed ??= (async () => {
       closing.abort()
+      health[Symbol.dispose]()
       await device[Symbol.asyncDispose]()
       await log?.[Symbol.asyncDispose]()
       empty()
@@ -242,6 +253,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
         since = { ...since, ...line }
         setters.add(member)
         const now = await device.port.set(line)
+        health.begin()
         members.changed()
         return now
       },

@@ -37,6 +37,7 @@ needing('cc', 'root', 'unshare')(
       home: await lab.operator('ann'),
     })
     await ann.says(/you write/)
+    lab.line.count({ frame: 3, overrun: 1 })
     const { items: ports } = await lab.fleet.json(['serial', 'list', '-l', '!lab'])
     expect(ports).toEqual([
       {
@@ -49,6 +50,7 @@ needing('cc', 'root', 'unshare')(
         users: expect.arrayContaining([
           expect.objectContaining({ program: 'fleetcat', holder: expect.stringMatching(/operator\/ann$/) }),
         ]),
+        errors: { frame: 3, overrun: 1, parity: 0, breaks: 0 },
         error: null,
       },
     ])
@@ -56,6 +58,8 @@ needing('cc', 'root', 'unshare')(
     expect(table.stdout).toMatch(
       /^AGENT +PORT +DEVICE +SERIAL +USED-BY\nlab-1 +\/dev\/pts\/\d+ +FTDI FT232R +A50285BI .*operator\/ann.*\n$/,
     )
+    const wide = await lab.fleet.cat(['serial', 'list', '-o', 'wide'])
+    expect(wide.stdout).toMatch(/ERRORS.*\n.*3 framing, 1 overrun/)
     expect((await lab.fleet.cat(['serial', 'list', '-o', 'name'])).stdout).toBe(`${lab.place}\n`)
 
     await lab.fleet.startAgent('gone', { labels: { lab: 'oslo' } }).then(program => program.kill('SIGKILL'))
