@@ -45,8 +45,9 @@ export function consoleCommands(parts: ConsoleParts): readonly ConsoleCommand[] 
   const flip = (name: 'dtr' | 'rts') =>
     asWriter(async remote => {
       const isOn = (await remote.control())[name]
-      await remote.setControl({ [name]: !isOn })
-      say(`${name.toUpperCase()} is ${isOn ? 'off' : 'on'}`)
+      const isDone = await remote.setControl({ [name]: !isOn })
+      const wire = name.toUpperCase()
+      say(isDone ? `${wire} is ${isOn ? 'off' : 'on'}` : `this device has no ${wire} that can be set`)
     })
 
   const commands: readonly ConsoleCommand[] = [
@@ -56,8 +57,7 @@ export function consoleCommands(parts: ConsoleParts): readonly ConsoleCommand[] 
       key: 'b',
       summary: 'send a break',
       run: asWriter(async remote => {
-        await remote.sendBreak()
-        say('break sent')
+        say((await remote.sendBreak()) ? 'break sent' : 'this device cannot send a break')
       }),
     },
     {

@@ -73,7 +73,8 @@ export async function openPort(path: string, options: PortOptions, cx: OpenConte
     const before = readTermios(libc, fd)
     const closing = { hangUp: options.hangUp ?? false }
     opening.defer(() => restore(libc, fd, before, closing.hangUp).catch(() => {}))
-    const baudRate = wanted.baud ?? (before.outputSpeed || 9_600)
+    // The speed that it has, for the package says nothing that helps of one that a device refuses.
+    const baudRate = before.outputSpeed || 9_600
     // By the descriptor: whatever the path leads to by now, it is this device.
     const binding = await openBinding({ path: `/proc/self/fd/${fd}`, baudRate }, what)
     opening.defer(() => binding.close().catch(() => {}))

@@ -109,7 +109,7 @@ export function openedPort({
         const now = readTermios(libc, fd)
         checkLine(settings, what, lineOf(now))
         if (differing(lineOf(now), settings).length > 0 || isOtherSpeed(now, settings)) {
-          await writeLine(libc, fd, withLine(now, settings), what)
+          await writeLine(libc, fd, withLine(now, settings), settings, what)
         }
         return readLine()
       }),

@@ -83,6 +83,9 @@ export interface SharedPort {
 /** Bytes that may wait for one reader. */
 const limitBytes = 256 * 1_024
 
+/** What keeps a device from being opened now and not for ever. */
+const canPass: ReadonlySet<string> = new Set(['not-found', 'conflict', 'reset', 'closed'])
+
 /** `empty` is called when the last one has left, and the device is closed. */
 export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: () => void): SharedPort {
   const { path, shared, pacing = {}, greeting, returns } = options
@@ -294,7 +297,10 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     begin: () =>
       inTurn(async () => {
         await openLog()
-        await device.open().catch(() => device.await())
+        await device.open().catch(thrown => {
+          if (!canPass.has(RelayError.from(thrown, path).code)) throw thrown
+          device.await()
+        })
       }),
     attach: attachment => inTurn(() => attach(attachment)),
   }

@@ -537,6 +537,32 @@ describe('a device with modem lines', () => {
     expect(await driven.call('set', { data: 5, stop: 1.5 })).toMatchObject({ data: 5, stop: 1.5 })
   })
 
+  withLines('that takes no such speed is refused, with what it does, and left as it was', async () => {
+    await using lines = await openFakeLines()
+    await using port = await openFakePort()
+    const line = lines.add(port.path)
+    for (const [manner, message] of [
+      ['next best', /does not keep `baud=(250000|921600)`/],
+      ['refused', /does not take (`baud=(250000|921600)`|these settings)/],
+    ] as const) {
+      line.limit(115_200, manner)
+      for (const baud of [250_000, 921_600]) {
+        await expect(openDriven(port.path, { settings: { baud } }, lines.env)).rejects.toMatchObject({
+          code: 'unsupported',
+          message: expect.stringMatching(message),
+        })
+      }
+      // So near to what it can be is as good.
+      await using driven = await openDriven(port.path, { settings: { baud: 9_601 } }, lines.env)
+      expect(driven.opened.baud).toBeGreaterThan(9_500)
+      const change = driven.call('set', { baud: 250_000 })
+      if (manner === 'refused') await expect(change).rejects.toThrow(message)
+      else expect(await change).toMatchObject({ baud: 115_200 })
+      await driven.call('close')
+      expect(spawnSync('stty', ['-F', port.path, 'speed'], { encoding: 'utf8' }).stdout).toBe('9600\n')
+    }
+  })
+
   withLines('is not touched by a change that changes nothing', async () => {
     await using lines = await openFakeLines()
     await using port = await openFakePort()
