@@ -156,7 +156,7 @@ needing(...needed)(
 )
 
 needing(...needed)(
-  'a console says when the line seems to be set wrong, and that a device counts no errors',
+  'a console says when the line seems to be set wrong, and what a device does not have',
   async () => {
     await using lab = await openLab()
     const screen = await openConsole(lab, '')
@@ -181,6 +181,10 @@ needing(...needed)(
     await screen.shows(/; you write\]/)
     await screen.type('~i')
     await screen.shows(/errors: not counted by this device/)
+    await screen.type('~d')
+    await screen.shows(/this device has no DTR that can be set/)
+    await screen.type('~b')
+    await screen.shows(/this device cannot send a break/)
   },
   patience,
 )

@@ -97,6 +97,8 @@ static int number_of(int fd) {
 
 static struct line *line_of(int fd) {
   int kept = errno;
+  // The constructors of other libraries may come first.
+  if (!real_syscall) find_real();
   int number = number_of(fd);
   struct line *line = number < 0 ? NULL : line_number(number);
   errno = kept;
@@ -308,6 +310,7 @@ static int opened(int fd) {
     va_start(rest, flags);                                                                                           \
     mode_t mode = va_arg(rest, mode_t);                                                                              \
     va_end(rest);                                                                                                    \
+    if (!real_open) find_real();                                                                                     \
     return opened(real_open(path, flags | (real_name), mode));                                                       \
   }
 
