@@ -60,16 +60,17 @@ export const serialLogKinds: readonly EndpointKind[] = [
         text: formatAddress({ ...named, options: [] }),
       }
       const dial = async (cx: OpenContext) => {
-        const [{ keptLog }, { logFiles }, { readLog }] = await Promise.all([
+        const [{ keptLog, placeOf }, { logFiles }, { readLog }] = await Promise.all([
           import('../serial/shared.ts'),
           import('../serial/log-files.ts'),
           import('../serial/log-reader.ts'),
         ])
         cx.egress.check(scope)
-        const kept = keptLog(path)
+        const real = await placeOf(scope, cx)
+        const kept = keptLog(path, real)
         if (!kept) throw noLog(scope.text, path)
         const files = logFiles(kept, cx)
-        const wish = { ...wishOf(options), lasts: () => keptLog(path)?.path === kept.path }
+        const wish = { ...wishOf(options), lasts: () => keptLog(path, real)?.path === kept.path }
         return openInside(scope, cx, far => pass(far, signal => readLog(files, wish, signal)))
       }
       return { address, scope, dialer: { dial } }

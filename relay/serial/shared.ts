@@ -1,5 +1,8 @@
 import { type Stats, statSync } from 'node:fs'
+import { realpath } from 'node:fs/promises'
+import type { Address } from '../address.ts'
 import type { OpenContext } from '../endpoint.ts'
+import { checkLanding } from '../endpoints/landing.ts'
 import type { LogSettings } from './line-log.ts'
 import { portScope } from './port-scope.ts'
 import {
@@ -67,9 +70,17 @@ export async function keepShared(
   }
 }
 
-/** Where the log of a port is that is kept open for it, by whatever name. */
-export function keptLog(path: string): LogSettings | undefined {
-  return find(path)?.log
+/** Where the log of a port is that is kept open for it. `real` is where the links of its path lead. */
+export function keptLog(path: string, real: string): LogSettings | undefined {
+  return find(path, real)?.log
+}
+
+/** Where the links of a path lead, if the ceiling agrees. The path itself, while there is nothing. */
+export async function placeOf(scope: Address, cx: Pick<OpenContext, 'egress'>): Promise<string> {
+  const path = scope.args[0]!
+  const real = await realpath(path).catch(() => path)
+  checkLanding(scope, real, cx)
+  return real
 }
 
 async function enterShared(
@@ -79,9 +90,12 @@ async function enterShared(
   cx: OpenContext,
 ): Promise<SharedPort> {
   const { path } = options
-  cx.egress.check(portScope(path, { watch }))
+  const scope = portScope(path, { watch })
+  cx.egress.check(scope)
+  // Who finds it open does not open it, and is asked all the same where his links lead.
+  const real = await placeOf(scope, cx)
   for (;;) {
-    const { port, names, settings: theirs } = find(path) ?? make(options, settings, cx)
+    const { port, names, settings: theirs } = find(path, real) ?? make(options, settings, cx)
     if (settings !== '' && settings !== theirs) throw sharedElsewhere(portScope(path).text, port.present)
     names.add(path)
     if (port.enter()) return port
@@ -89,8 +103,8 @@ async function enterShared(
   }
 }
 
-function find(path: string): Entry | undefined {
-  const rdev = rdevOf(path)
+function find(path: string, real: string): Entry | undefined {
+  const rdev = rdevOf(real)
   return [...entries].find(({ names, port }) => {
     const { path: now } = port.port ?? {}
     return now === undefined ? names.has(path) : rdev !== undefined && rdevOf(now) === rdev

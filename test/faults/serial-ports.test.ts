@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
-import { rename, rm, symlink } from 'node:fs/promises'
+import { rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import { bindAddress } from '#relay/endpoints/index.ts'
@@ -10,6 +10,7 @@ import { openContext } from '../resources/contexts.ts'
 import { descriptorsOf } from '../resources/kernel-sockets.ts'
 import { openListener } from '../resources/listener.ts'
 import { needing } from '../resources/needs.ts'
+import { launcher } from '../resources/program.ts'
 import { openScratch } from '../resources/scratch.ts'
 import { type FakePort, openFakePort } from '../resources/serial/cables.ts'
 import { openClient, type TestClient } from '../resources/servers.ts'
@@ -126,6 +127,36 @@ describe('a port that is revoked', () => {
     patience,
   )
 })
+
+withLab(
+  'a port that its owner forbids is let go, by who has it, its log, and who reads that',
+  async () => {
+    const permit = ['SERIAL:/dev/pts/*', 'OPEN:/tmp/**,append,creat,wronly', 'OPEN:/tmp/**,rdonly']
+    await using lab = await openLab({ permit })
+    const { path, far } = lab.port
+    const log = join(lab.fleet.folder, 'port.log')
+    const port = await createRelay(lab, `SERIAL:${path},share,log=${log}`)
+    using client = await openListener(port)
+    client.socket.write('hello')
+    await until('it carries', () => lab.received() === 'hello')
+    const reader = lab.start([launcher, 'serial', 'log', lab.place, '-f'])
+    await until('it is read', () => {
+      far.write('said\n')
+      return reader.output().includes('said')
+    })
+
+    const rules = join(lab.fleet.folder, 'lab-1', 'agent.yaml')
+    await writeFile(rules, `forbid:\n  - SERIAL:${path}\n`, { mode: 0o600 })
+    lab.agent.kill('SIGHUP')
+    await until('it is cut', client.closed)
+    await until('it is free', () => !existsSync(lockFileOf(path)))
+    const { code, stderr } = await reader.ended
+    expect(`${code} ${stderr}`).toMatch(/^3 .*the host's ceiling forbids SERIAL/s)
+    const held = descriptorsOf(lab.agent.pid)
+    expect(held.filter(text => text === path || text.startsWith(log))).toEqual([])
+  },
+  patience,
+)
 
 withLab(
   'a lease that is over cuts who has a port, and frees it; with the controller it comes back',

@@ -169,6 +169,18 @@ test('the ceiling lets who may watch the port and read the file, and a link lead
       allowing(() => true),
     ),
   ).toBe(at(1, 'one'))
+  const alias = join(kept.scratch.path, 'by-id')
+  await symlink(kept.port.path, alias)
+  const denied = new RelayError('denied', { what: 'a test' })
+  const led = openContext({
+    egress: {
+      check() {},
+      checkLed() {
+        throw denied
+      },
+    },
+  })
+  await expect(dial(`SERIAL-LOG:${alias}`, led)).rejects.toBe(denied)
   // What was renamed to one of them since is none of them.
   mkdirSync(`${kept.log}.1`)
   await symlink('/etc/passwd', `${kept.log}.2`)

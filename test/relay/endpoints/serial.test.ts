@@ -141,7 +141,13 @@ describe('the ceiling', () => {
       },
     }
     await expect(dial(`SERIAL:${alias}`, openContext({ egress }))).rejects.toBe(denied)
-    await using _channel = await dial(`SERIAL:${alias}`)
+    {
+      await using _channel = await dial(`SERIAL:${alias}`)
+    }
+    // Also where somebody has it open already.
+    await using _shared = await dial(`SERIAL:${port.path},share`)
+    await expect(dial(`SERIAL:${alias},watch`, openContext({ egress }))).rejects.toBe(denied)
+    await using _watching = await dial(`SERIAL:${alias},watch`)
   })
 
   test('is asked about the log too', () => {
