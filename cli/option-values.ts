@@ -31,3 +31,14 @@ export function count(option: string, most = 0xffff_ffff) {
     return n
   }
 }
+
+/** A regular expression; what is wrong with it is known before anybody is asked. */
+export function patternOf(option: string) {
+  return (text: string) => {
+    try {
+      return new RegExp(text, 'u')
+    } catch (thrown) {
+      throw usage(`${option} ${text}`, (thrown as Error).message, 'Write for example `panic|Oops`')
+    }
+  }
+}

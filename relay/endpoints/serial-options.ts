@@ -11,6 +11,15 @@ const sharingOptions = {
     share: flag('share', { summary: 'several may have it: the first writes, the others watch' }),
     watch: flag('watch', { summary: 'share it, and only read' }),
     takeOver: flag('take-over', { summary: 'share it, and take the writing from whoever has it' }),
+    for: duration('for', {
+      summary: 'whoever comes has it for so long, and is then cut',
+      min: 1_000,
+      max: 86_400_000,
+    }),
+    wait: duration('wait', {
+      summary: 'while others have it, wait in line for so long; refused at once if absent',
+      max: 86_400_000,
+    }),
     exclusive: flag('exclusive', { summary: 'nobody else may have it; so unless it is shared' }),
     replug: flag('replug', {
       summary: 'when the device goes, wait for it to come back; always so when it is shared',
@@ -31,6 +40,22 @@ const sharingOptions = {
     ),
     logSize: size('log-size', 'begin a new log at this size; 16 MiB if absent', '16m', 2 ** 40),
     logKeep: integer('log-keep', { summary: 'older logs that are kept; 5 if absent', min: 0, max: 1_000 }),
+    alert: valued<RegExp>(
+      'alert',
+      {
+        summary:
+          'raise an alert with each line that this regular expression is in, also while nobody is there; several may have the port',
+      },
+      '<pattern>',
+      'panic|Oops',
+      text => {
+        try {
+          return { value: new RegExp(text, 'u') }
+        } catch (thrown) {
+          return { problem: (thrown as Error).message, write: 'e.g. `alert=panic|Oops`' }
+        }
+      },
+    ),
     charDelay: duration('char-delay', { summary: 'a pause after each byte', max: 60_000 }),
     lineDelay: duration('line-delay', { summary: 'a pause after each line', max: 600_000 }),
     send: valued<string>(
