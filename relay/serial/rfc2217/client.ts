@@ -34,7 +34,7 @@ export interface ClientOptions {
    * reading. If absent, it is told.
    */
   readonly endAfterMs?: number | undefined
-  /** The server is one of ours: see `SerialControl`. */
+  /** The server is one of ours: see `SerialPort`. */
   readonly givesBack?: true
 }
 
