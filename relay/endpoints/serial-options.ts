@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { duration, flag, integer, refused, valued } from '../option-types.ts'
 import type { OptionGroup, OptionSpec, OptionValues } from '../options.ts'
 import { termiosOptions } from '../terminal/termios-options.ts'
-import { lineOptions } from './line-options.ts'
+import { lineOptions, lineUseOptions } from './line-options.ts'
 
 /** Who has the port, and what becomes of its bytes. */
 const sharingOptions = {
@@ -27,9 +27,6 @@ const sharingOptions = {
     replay: size('replay', 'of what came before, begin with so many bytes', '8k', 1_048_576),
     notices: flag('notices', {
       summary: 'notices of fleetcat among the bytes; on when it is shared, unless `notices=0`',
-    }),
-    rfc2217: flag('rfc2217', {
-      summary: 'the client gets the line too, how it is set and its wires, by RFC 2217',
     }),
     log: valued<string>(
       'log',
@@ -67,10 +64,6 @@ const sharingOptions = {
         value,
       }),
     ),
-    endAfter: duration('end-after', {
-      summary: 'when the other side has ended: so much silence is the end of the line; 1 s if absent',
-      max: 86_400_000,
-    }),
   },
 } as const satisfies OptionGroup
 
@@ -93,7 +86,7 @@ const portTermiosOptions = {
   } as typeof others,
 } as const satisfies OptionGroup
 
-export const serialGroups = [lineOptions, sharingOptions, portTermiosOptions] as const
+export const serialGroups = [lineOptions, sharingOptions, lineUseOptions, portTermiosOptions] as const
 export type SerialOptions = OptionValues<typeof serialGroups>
 
 /** Plain names of a line, and the termios options that say the same: both at once would leave one of them ignored. */

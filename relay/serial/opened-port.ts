@@ -99,6 +99,7 @@ export function openedPort({
   return {
     stream,
     path,
+    givesBack: true,
     get settings() {
       return readLine()
     },

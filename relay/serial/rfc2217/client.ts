@@ -34,6 +34,8 @@ export interface ClientOptions {
    * reading. If absent, it is told.
    */
   readonly endAfterMs?: number | undefined
+  /** The server is one of ours: see `SerialPort`. */
+  readonly givesBack?: true
 }
 
 /** What nobody has told: the most usual. */
@@ -159,6 +161,7 @@ export async function rfc2217Client(
 
   const serial: SerialControl = {
     path: what,
+    ...(options.givesBack && { givesBack: true }),
     get settings() {
       return settings
     },

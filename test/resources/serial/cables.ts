@@ -1,8 +1,10 @@
 import { closeSync, constants, openSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
+import { loadLibc } from '#relay/native/libc.ts'
 import { applyTermios } from '#relay/terminal/apply-termios.ts'
 import { openPty } from '#relay/terminal/open-pty.ts'
 import { terminalStream } from '#relay/terminal/terminal-stream.ts'
+import { readTermios } from '#relay/terminal/termios.ts'
 import { destroyed, termios } from '../terminals.ts'
 
 /** A terminal that stands for a serial port: what is written to `far` arrives at whoever has `path` open. */
@@ -27,6 +29,16 @@ export async function openFakePort(): Promise<FakePort> {
     await destroyed(far)
   }
   return { path: slavePath, far, unplug, [Symbol.asyncDispose]: unplug }
+}
+
+/** The speed of a port, whoever has it open. */
+export async function baudOf(path: string): Promise<number> {
+  const fd = openSync(path, constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK)
+  try {
+    return readTermios(await loadLibc('a test'), fd).outputSpeed
+  } finally {
+    closeSync(fd)
+  }
 }
 
 /** Two ports with a cable between them. */

@@ -297,14 +297,21 @@ test('a server in front of a line that its clients could not reach is refused', 
   for (const [target, fix] of [
     ['/dev/ttyUSB0,raw,b115200', 'write `SERIAL:/dev/ttyUSB0`'],
     ['OPEN:/dev/ttyUSB0', 'write `SERIAL:/dev/ttyUSB0`'],
-    ['@lab/SERIAL:/dev/ttyUSB0', '`@lab/TCP:127.0.0.1:<port>`'],
-    ['@lab/RFC2217:far:2001', '`@lab/TCP:127.0.0.1:<port>`'],
+    ['@lab//dev/ttyUSB0,raw,b115200', 'write `@lab/SERIAL:/dev/ttyUSB0`'],
+    ['@lab/FILE:/dev/ttyUSB0', 'write `@lab/SERIAL:/dev/ttyUSB0`'],
+    ['@lab/SERIAL:/dev/ttyUSB0!!SERIAL:/dev/ttyUSB1', 'Write one address'],
+    ['@lab/SERIAL:/dev/ttyUSB0,share,notices', 'Leave `notices` out'],
+    ['@lab/SERIAL:/dev/ttyUSB0,crnl', 'Leave `crnl` out'],
+    ['@lab/SERIAL:/dev/ttyUSB0,rfc2217=0', 'Keep one of them'],
+    ['SERIAL:/dev/ttyUSB0,rfc2217', 'twice is once too often'],
   ] as const) {
     expect(() => bindAll({ listen, targets: [target] })).toThrow(fix)
   }
-  for (const target of ['SERIAL:/dev/ttyUSB0', 'RFC2217:far:2001', 'TCP:far:23', '@lab/TCP:far:23']) {
+  for (const target of ['SERIAL:/dev/ttyUSB0', 'RFC2217:far:2001', 'TCP:far:23']) {
     bindAll({ listen, targets: [target] })
+    bindAll({ listen, targets: [`@lab/${target}`] })
   }
+  bindAll({ listen, targets: ['@lab/SERIAL:/dev/ttyUSB0,rfc2217,lockfile=/run/lock/lab'] })
 })
 
 test('what no line can be is refused where it is written', () => {
