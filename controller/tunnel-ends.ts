@@ -14,17 +14,17 @@ export interface TunnelEnds {
   isRevoked(end: string): boolean
 }
 
-export function openTunnelEnds({ agents, operators, deadKeys }: Mirror, hosts: Hosts): TunnelEnds {
+export function openTunnelEnds(mirror: Mirror, hosts: Hosts): TunnelEnds {
   const recordOf = (end: string) => {
     const [kind, name = ''] = end.split('/')
-    return (kind === 'agent' ? agents : operators).get(name)?.value
+    return (kind === 'agent' ? mirror.agents : mirror.operators).get(name)?.value
   }
   const placeable = () =>
-    [...agents.values()].filter(({ value }) => !value.revoked).map(({ value }) => value.name)
+    [...mirror.agents.values()].filter(({ value }) => !value.revoked).map(({ value }) => value.name)
 
   return {
     answering({ host: name = '', text: what }) {
-      const known = agents.get(name)?.value
+      const known = mirror.agents.get(name)?.value
       const fix = '`fleetcat agents` shows how they fare'
       if (!known || known.revoked) {
         const why = known ? `agent/${name} was revoked` : `there is no agent called ${name}`
@@ -44,7 +44,7 @@ export function openTunnelEnds({ agents, operators, deadKeys }: Mirror, hosts: H
     },
     keysOf(end) {
       // A certificate that somebody else has had under the same name may not have expired yet.
-      const isGood = ({ hash }: { hash: string }) => !deadKeys.has(hash)
+      const isGood = ({ hash }: { hash: string }) => !mirror.deadKeys.has(hash)
       return (
         recordOf(end)
           ?.keys.filter(isGood)
