@@ -11,7 +11,8 @@ export interface TunnelEnds {
   answering(address: Address): Host
   /** The fingerprints of the keys that an end may show: `operator/ann`. */
   keysOf(end: string): string[]
-  isRevoked(end: string): boolean
+  /** Why an end may have no tunnels any more, if it was revoked: in the words of whoever did it. */
+  whyRevoked(end: string): string | undefined
 }
 
 export function openTunnelEnds(mirror: Mirror, hosts: Hosts): TunnelEnds {
@@ -51,6 +52,9 @@ export function openTunnelEnds(mirror: Mirror, hosts: Hosts): TunnelEnds {
           .map(({ hash }) => hash) ?? []
       )
     },
-    isRevoked: end => recordOf(end)?.revoked !== undefined,
+    whyRevoked(end) {
+      const { revoked } = recordOf(end) ?? {}
+      return revoked && `${end} was revoked${revoked.reason === '' ? '' : `: ${revoked.reason}`}`
+    },
   }
 }

@@ -191,7 +191,8 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
 
   /** Why a tunnel has no right to be any more, if it has none. */
   function whyGone({ relayId, initiator, agent, address }: Wish): string | undefined {
-    if (ends.isRevoked(initiator) || ends.isRevoked(`agent/${agent}`)) return 'one of its ends was revoked'
+    const revoked = ends.whyRevoked(initiator) ?? ends.whyRevoked(`agent/${agent}`)
+    if (revoked !== undefined) return revoked
     if (relayId === '') return undefined
     const relay = mirror.relaysById.get(relayId)
     const isIts =

@@ -47,7 +47,8 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
   const over = Promise.withResolvers<never>()
   over.promise.catch(() => {})
   const end = (why: RelayError) => {
-    over.reject(why)
+    // Of all that its address says, people have written the port.
+    over.reject(why.what.startsWith('@') ? why.within(place.text) : why)
     ended.abort(why)
   }
   await using opening = new AsyncDisposableStack()
