@@ -15,5 +15,5 @@ export function farLine(inner: Channel, address: Address, cx: Pick<OpenContext, 
   const options = address.options.filter(({ name }) => name === lineUseOptions.options.endAfter.name)
   const { endAfter = defaultEndAfterMs } = readOptions({ ...address, options }, [lineUseOptions])
   const patience = { withinMs: defaultConnectTimeoutMs, endAfterMs: endAfter }
-  return rfc2217Client(inner, { what: address.text, ...patience, givesBack: true }, cx)
+  return rfc2217Client(inner, { what: address.text, ...patience, isOurs: true }, cx)
 }

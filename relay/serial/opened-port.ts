@@ -88,10 +88,10 @@ export function openedPort({
     modem.stop()
     const lost = stream.destroyed
     await last
-    if (!lost) await drained(calls)
+    const isSent = !lost && (await drained(calls))
     if (!stream.closed) await new Promise<void>(resolve => stream.once('close', () => resolve()).destroy())
-    // What is left would make closing wait for the other side.
-    await calls.flush('tx').catch(() => {})
+    // What is left would make closing wait for the other side. A pseudo-terminal would lose what is sent and not read yet.
+    if (!isSent) await calls.flush('tx').catch(() => {})
     const gone = held.disposeAsync().catch(() => {})
     await Promise.race([gone, sleep(closePatienceMs, undefined, { ref: false })])
   }

@@ -285,6 +285,14 @@ describe('closing', () => {
     expect(performance.now() - began).toBeLessThan(2_000)
   })
 
+  test('leaves what was sent to whoever reads it later', async () => {
+    await using device = await openFakePort()
+    const port = await open(device.path)
+    await new Promise(resolve => port.stream.write('last words', resolve))
+    await port[Symbol.asyncDispose]()
+    expect(String(await gather(device.far, 10))).toBe('last words')
+  })
+
   test('is done once, however often it is asked for', async () => {
     await using port = await openFakePort()
     const opened = await open(port.path)

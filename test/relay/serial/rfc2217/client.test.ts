@@ -5,6 +5,7 @@ import { bindAddress, bindAll, bindTarget } from '#relay/endpoints/index.ts'
 import { memoryPair } from '#relay/endpoints/memory-pair.ts'
 import type { RelayError } from '#relay/errors.ts'
 import { noPort } from '#relay/serial/no-port.ts'
+import type { ModemLines } from '#relay/serial/port.ts'
 import { rfc2217Client } from '#relay/serial/rfc2217/client.ts'
 import { comPortBytes } from '#relay/serial/rfc2217/codec.ts'
 import { rfc2217Server } from '#relay/serial/rfc2217/server.ts'
@@ -241,14 +242,29 @@ describe('servers that are odd', () => {
     expect(await refusal(dial(server, ',baud=9600,connect-timeout=0.5'))).toMatchObject({ code: 'timed-out' })
   })
 
+  /** Answers what it is asked, and tells nothing by itself. */
+  const answersOnly = (peer: TelnetPeer) => {
+    peer.option('do', 44)
+    const line = { baud: 9_600, data: 8, parity: 1, stop: 1, control: 1, 'modem-mask': 255 } as const
+    for (const [name, value] of Object.entries(line) as [keyof typeof line, number][]) {
+      void peer.next(name).then(() => peer.tell({ name, value }))
+    }
+  }
+
+  test('one that tells of its wires late is heard, for until then they were taken to be on', async () => {
+    await using server = await openScripted(answersOnly)
+    await using channel = await dial(server)
+    expect(await channel.serial!.modem()).toBeUndefined()
+    const heard: ModemLines[][] = []
+    channel.serial!.onModem((now, before) => heard.push([now, before]))
+    server.peers[0]!.tell({ name: 'modem-state', value: 16 })
+    const [now, before] = await until('it is heard', () => heard[0])
+    expect(now).toEqual({ cts: true, dsr: false, dcd: false, ri: false })
+    expect(before).toEqual({ cts: true, dsr: true, dcd: true, ri: false })
+  })
+
   test('one that asks for a pause gets it, and the rest when it is over', async () => {
-    await using server = await openScripted(peer => {
-      peer.option('do', 44)
-      const line = { baud: 9_600, data: 8, parity: 1, stop: 1, control: 1, 'modem-mask': 255 } as const
-      for (const [name, value] of Object.entries(line) as [keyof typeof line, number][]) {
-        void peer.next(name).then(() => peer.tell({ name, value }))
-      }
-    })
+    await using server = await openScripted(answersOnly)
     await using channel = await dial(server)
     const [peer] = server.peers
     peer!.tell({ name: 'suspend' })
