@@ -4,7 +4,7 @@ import { usage } from './failure.ts'
 
 /** One of a few words; the shell completes them, and a wrong one is answered with the nearest. */
 export function choice(command: Command, flags: string, summary: string, words: readonly string[]) {
-  const option = command.createOption(flags, `${summary}: ${words.join(', ')}`).choices([...words])
+  const option = command.createOption(flags, summary).choices([...words])
   option.argParser(text => {
     if (words.includes(text)) return text
     const near = nearest(text, words)
