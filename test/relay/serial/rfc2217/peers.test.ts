@@ -81,6 +81,46 @@ describe('a real client', () => {
     gensiot.type('\x1cb')
     await until('there was a break', () => served.lines.log().some(({ what }) => what === 'break off'))
   })
+
+  needing('cc', 'microcom')('microcom types, sets the speed and sends a break', async () => {
+    await using served = await openServedLine()
+    const words = ['microcom', '-t', `127.0.0.1:${served.port}`, '-s', '57600']
+    await using microcom = await startInTerminal(words, { size: { rows: 24, columns: 80 } })
+    await microcom.shows(/Escape character/)
+    await until('the speed is set', () => /speed 57600/.test(speed(served.device.path, served.lines)))
+    // It refuses binary, and hears its line ends as a network terminal does: a NUL follows each return that stands alone.
+    microcom.type('one\rtwo\r\nthree')
+    await microcom.shows(/one\r\0two\r+\nthree/)
+    microcom.type('\x1c')
+    await microcom.shows(/-> $/)
+    microcom.type('speed 19200\r')
+    await until('the speed is set', () => /speed 19200/.test(speed(served.device.path, served.lines)))
+    microcom.type('break\r')
+    await until('there was a break', () => served.lines.log().some(({ what }) => what === 'break off'))
+  })
+
+  needing('cc', 'kermit')('C-Kermit types, sets the line, hears of its wires and sends a break', async () => {
+    await using served = await openServedLine()
+    const { path } = served.device
+    const begin = `set host 127.0.0.1 ${served.port} /telnet, set flow none, set speed 57600, connect`
+    await using kermit = await startInTerminal(['kermit', '-Y', '-C', begin], {
+      size: { rows: 50, columns: 160 },
+    })
+    await kermit.shows(/-----\r\n$/)
+    expect(speed(path, served.lines)).toMatch(/speed 57600/)
+    kermit.type('one\rtwo')
+    await kermit.shows(/one\rtwo$/)
+    kermit.type('\x1cb')
+    await until('there was a break', () => served.lines.log().some(({ what }) => what === 'break off'))
+    kermit.type('\x1cc')
+    await kermit.shows(/Back at[\s\S]*C-Kermit>$/)
+    kermit.type('set speed 19200\r')
+    await until('the speed is set', () => /speed 19200/.test(speed(path, served.lines)))
+    kermit.type('set parity even\r')
+    await until('the parity is set', () => /parenb -parodd.* cs7/s.test(speed(path, served.lines)))
+    kermit.type('show communications\r')
+    await kermit.shows(/Signature *: fleetcat\s*Speed *: 19200[\s\S]*CTS Signal On[\s\S]*CD\) Signal On/)
+  })
 })
 
 describe('a real server', () => {
