@@ -63,6 +63,33 @@ describe('a real client', () => {
     expect(log).toContain('flush tx')
   })
 
+  needing(
+    'cc',
+    python,
+    'pyserial-ports',
+  )('pyserial opens a port without wires, is refused what would move them, and goes on', async () => {
+    await using served = await openServedLine('none')
+    served.device.far.pipe(served.device.far)
+    const url = `rfc2217://127.0.0.1:${served.port}`
+    const words = `
+import serial
+port = serial.serial_for_url('${url}', 115200, timeout=5)
+for name, value in (('dtr', False), ('break_condition', True)):
+    try:
+        setattr(port, name, value)
+    except ValueError as error:
+        print(error)
+port.write(b'hello')
+print(port.read(5), port.baudrate, port.cts)
+port.close()
+`
+    const refused = "remote rejected value for option 'control'\n"
+    expect(await run([python, '-W', 'ignore', '-c', words])).toMatchObject({
+      stdout: `${refused}${refused}b'hello' 115200 True\n`,
+      stderr: '',
+    })
+  })
+
   needing('cc', 'gensiot')('gensiot hears who serves, sets the speed and sends a break', async () => {
     await using served = await openServedLine()
     const server = `telnet(rfc2217),tcp,127.0.0.1,${served.port}`
