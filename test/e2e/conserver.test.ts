@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { expect } from 'vitest'
@@ -15,6 +15,8 @@ interface Conserver {
   attach(console: string): Promise<Screen>
   /** What it says of its consoles: `{ one: 'up', two: 'down' }`. */
   states(): Promise<Record<string, string>>
+  /** All that a console has said. */
+  log(console: string): Promise<string>
 }
 
 /** Conserver, which ends with the lab, and its client. */
@@ -27,7 +29,7 @@ async function startConserver(lab: Lab, consoles: Readonly<Record<string, string
     file,
     `config * { passwdfile ${passwords}; pidfile ${folder}/conserver.pid; }
 access * { trusted 127.0.0.1; }
-default * { master localhost; rw *; logfile /dev/null; }
+default * { master localhost; rw *; logfile ${folder}/&.log; }
 ${Object.entries(consoles)
   .map(([name, settings]) => `console ${name} { ${settings} }\n`)
   .join('')}`,
@@ -46,6 +48,7 @@ ${Object.entries(consoles)
   })
   return {
     states,
+    log: console => readFile(join(folder, `${console}.log`), 'latin1'),
     async attach(console) {
       const screen = await lab.screen()
       await screen.type([...client, console].join(' '))
@@ -86,18 +89,18 @@ needing(
 )(
   'conserver has ports of another host as its consoles, sees one go down that is revoked, and has it again',
   async () => {
-    await using lab = await openLab()
+    // They outlive the agent: whoever is given the number of a port that has gone would share it with this one's agent.
     await using second = await openFakePort()
     await using third = await openFakePort()
+    await using lab = await openLab()
     lab.lines.add(second.path)
     const [one, two] = [await lastingPort(), await lastingPort()]
-    const relay = (name: string, listen: string, path: string) =>
-      lab.fleet.cat([
-        ...['create', name, '--on', 'lab-1', `${listen},bind=127.0.0.1,fork`, `SERIAL:${path},baud=57600`],
-        '--wait',
-      ])
-    await relay('one', `TCP4-LISTEN:${one}`, lab.port.path)
-    await relay('two', `RFC2217-LISTEN:${two}`, second.path)
+    await lab.fleet.startAgent('edge-1')
+    const relay = (name: string, agent: string, listen: string, target: string) =>
+      lab.fleet.cat(['create', name, '--on', agent, `${listen},bind=127.0.0.1,fork`, target, '--wait'])
+    const first = `@lab-1/SERIAL:${lab.port.path},baud=57600`
+    await relay('one', 'edge-1', `TCP4-LISTEN:${one}`, first)
+    await relay('two', 'lab-1', `RFC2217-LISTEN:${two}`, `SERIAL:${second.path}`)
     const conserver = await startConserver(lab, {
       one: `type host; host 127.0.0.1; port ${one}; protocol raw;`,
       // As telnet, which is what it takes a terminal server for.
@@ -112,13 +115,14 @@ needing(
     await command(bob, 'l0')
     await until('there was a break', () => lab.lines.log().some(({ what }) => what === 'break off'))
     const cat = await conserver.attach('three')
+    await until('its program has the port', async () => /you write\]/.test(await conserver.log('three')))
     await converse(cat, third.far, 'third')
 
     await lab.fleet.cat(['revoke', 'relay/one', '--reason', 'the board goes back'])
     await until('it is down', async () => (await conserver.states()).one === 'down')
     expect(await conserver.states()).toEqual({ one: 'down', two: 'up', three: 'up' })
     await converse(bob, second.far, 'still')
-    await relay('one', `TCP4-LISTEN:${one}`, lab.port.path)
+    await relay('one', 'edge-1', `TCP4-LISTEN:${one}`, first)
     await command(ann, 'o')
     await ann.shows(/\[connecting\.\.\.up\]/)
     await converse(ann, lab.port.far, 'again')
