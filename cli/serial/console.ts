@@ -54,7 +54,10 @@ export async function runConsole(fleet: Fleet, place: Place, options: ConsoleOpt
     },
     async connected(remote, again) {
       if (baud !== undefined) await setBaud(remote, baud).then(say, complain)
-      if (!again) say(greeting(place, remote.standing))
+      if (again) return
+      // Before it is said: a program at the other end of the terminal types as soon as it reads that it may.
+      terminal.takeKeys()
+      say(greeting(place, remote.standing))
     },
   })
   // Who gives up before it stands need not wait for it.

@@ -88,10 +88,11 @@ export function openedPort({
     modem.stop()
     const lost = stream.destroyed
     await last
-    const isSent = !lost && (await drained(calls))
+    if (!lost) await drained(calls)
     if (!stream.closed) await new Promise<void>(resolve => stream.once('close', () => resolve()).destroy())
-    // What is left would make closing wait for the other side. A pseudo-terminal would lose what is sent and not read yet.
-    if (!isSent) await calls.flush('tx').catch(() => {})
+    // What is left would make closing wait for the other side. Where nothing is, a flush is not for nothing: it would take from
+    // a pseudo-terminal what its other side has not read yet.
+    if (isLeft(calls)) await calls.flush('tx').catch(() => {})
     const gone = held.disposeAsync().catch(() => {})
     await Promise.race([gone, sleep(closePatienceMs, undefined, { ref: false })])
   }
@@ -136,6 +137,14 @@ export function openedPort({
 /** Near is not enough for a change: 9,600 and 9,700 are two speeds. */
 function isOtherSpeed({ outputSpeed }: Termios, { baud }: LineSettings): boolean {
   return baud !== undefined && baud !== outputSpeed
+}
+
+function isLeft({ unsent }: LineCalls): boolean {
+  try {
+    return unsent() > 0
+  } catch {
+    return false
+  }
 }
 
 function closed(what: string): RelayError {

@@ -1,7 +1,11 @@
-import { expect } from 'vitest'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { bindAddress } from '#relay/endpoints/index.ts'
 import { openFleet } from '../e2e/fleet.ts'
 import { needing } from '../resources/needs.ts'
 import { freePort } from '../resources/ports.ts'
+import { root } from '../resources/program.ts'
 import { openFakePort } from '../resources/serial/cables.ts'
 import { telnetPeer } from '../resources/serial/telnet-peer.ts'
 import { openClient, type TestClient } from '../resources/servers.ts'
@@ -57,3 +61,22 @@ needing('bash')(
   },
   60_000,
 )
+
+/** What a cell says, as somebody might write it in full. */
+function inFull(cell: string): string {
+  const port = 'SERIAL:/dev/ttyUSB0'
+  if (cell.startsWith('range=')) return `TCP-LISTEN:3001,fork,${cell}`
+  if (/^[a-z]/.test(cell)) return inFull(`…,${cell}`)
+  return cell.replace(/^(SERIAL:)?…/, port).replaceAll(/…|FILE/g, '/srv/file')
+}
+
+test('every address and every option that its tables name is one', () => {
+  const page = readFileSync(join(root, 'docs/guide/serial-from-ser2net.md'), 'utf8')
+  const cells = [...page.matchAll(/^\|.*\|(.*)\|$/gm)].flatMap(([, cell = '']) =>
+    [...cell.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code),
+  )
+  // Words of the command line, and keywords that are only spoken of.
+  const addresses = cells.filter(cell => !/^--|^[A-Z0-9-]+$/.test(cell)).map(inFull)
+  expect(addresses.length).toBeGreaterThan(20)
+  for (const address of addresses) expect(() => bindAddress(address), address).not.toThrow()
+})

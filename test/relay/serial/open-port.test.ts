@@ -581,4 +581,17 @@ describe('a device with modem lines', () => {
     expect(performance.now() - began).toBeLessThan(3_000)
     expect(lines.log().map(({ what }) => what)).toContain('flush tx')
   })
+
+  withLines('is closed without a flush when all is sent: other sides may have yet to read it', async () => {
+    await using lines = await openFakeLines()
+    await using port = await openFakePort()
+    lines.add(port.path)
+    await using driven = await openDriven(port.path, {}, lines.env)
+    const before = lines.log().length
+    await driven.call('write', 'last words')
+    await driven.call('close')
+    const seen = lines.log().slice(before)
+    expect(seen.map(({ what }) => what).filter(what => /flush/.test(what))).toEqual([])
+    expect(String(await gather(port.far, 10))).toBe('last words')
+  })
 })
