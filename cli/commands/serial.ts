@@ -172,28 +172,31 @@ interface LogOptions {
   readonly context?: string
   readonly follow?: boolean
   readonly grep?: RegExp
-  readonly last: string
+  readonly since?: string
+  readonly last?: string
 }
 
 function logCommand(): Command {
   return withContext(
     define(
       'log',
-      'What a port has said lately, as far as its host remembers: it does for as long as anybody has the port, and a ' +
-        'relay with `log=` has it always. What is older is in that file.',
+      'What a port has said. Where a relay keeps its log, with `log=`, that is all in its files, each line with its time; ' +
+        'else it is as much as its host remembers, for as long as anybody has the port.',
       [
         'fleetcat serial log @lab-1//dev/ttyUSB0',
-        "fleetcat serial log @lab-1//dev/ttyUSB0 -f --grep 'panic|Oops'",
+        "fleetcat serial log @lab-1//dev/ttyUSB0 --since 2h --grep 'panic|Oops'",
+        'fleetcat serial log @lab-1//dev/ttyUSB0 -f',
       ],
     )
       .argument('<port>', '@AGENT//dev/PORT, or @AGENT/SERIAL:…')
       .option('-f, --follow', 'go on with what it says from now on')
       .option('--grep <pattern>', 'only lines that match this regular expression', patternOf('--grep'))
-      .option('--last <bytes>', 'begin with so much of what came before', '64k'),
+      .option('--since <when>', 'only lines since then: 2h, or a time like 2026-11-29T10:00Z')
+      .option('--last <bytes>', 'only so much of what came before; 64k, unless something is searched for'),
   ).action(log)
 }
 
-async function log(port: string, { follow = false, grep, last, ...options }: LogOptions): Promise<void> {
+async function log(port: string, options: LogOptions): Promise<void> {
   const [{ withFleet }, { showLog }, { readPlace }, { stopRequests }] = await Promise.all([
     import('../client.ts'),
     import('../serial/log.ts'),
@@ -201,9 +204,11 @@ async function log(port: string, { follow = false, grep, last, ...options }: Log
     import('../signals.ts'),
   ])
   const place = readPlace(port)
-  place.check('share', `replay=${last}`)
-  await withFleet(options, async (_, fleet) => {
+  const { follow = false, grep, since, last, ...others } = options
+  // What is wrong is known before anybody is asked.
+  place.log({ since, last })
+  await withFleet(others, async (_, fleet) => {
     using stop = stopRequests()
-    process.exitCode = await showLog(fleet, place, { ...{ follow, grep, last }, stopped: stop.asked })
+    process.exitCode = await showLog(fleet, place, { ...{ follow, grep, since, last }, stopped: stop.asked })
   })
 }

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { RelayError } from '#relay/errors.ts'
 import type { Fleet } from '../client.ts'
 import { openTunnels } from '../tunnels.ts'
+import { connectAgain, isLasting } from './again.ts'
 import type { Place } from './place.ts'
 import { openRemotePort, type RemotePort } from './remote-port.ts'
 import { alertOption, type Reservation, reservationOptions, type Wish } from './reservation.ts'
@@ -32,13 +33,6 @@ export interface Attached extends AsyncDisposable {
 interface Connection {
   readonly lost: Promise<RelayError>
 }
-
-/** These will not be otherwise for the next connection. */
-const lasting: ReadonlySet<string> = new Set([
-  ...['usage', 'denied', 'unauthenticated', 'revoked', 'unsupported', 'expired'],
-])
-const firstPauseMs = 250
-const longestPauseMs = 5_000
 
 /** Resolves when the first connection stands. Rejects with a RelayError when there is none. */
 export async function openAttached(fleet: Fleet, place: Place, options: AttachedOptions): Promise<Attached> {
@@ -98,28 +92,12 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
     for (;;) {
       const why = await lost
       if (isLeaving) return
-      if (lasting.has(why.code)) return end(why)
+      if (isLasting(why)) return end(why)
       told(`the connection was lost: ${why.message}. Trying again`)
-      lost = (await connectAgain()).lost
+      lost = (await connectAgain(() => connect(true), place.text, told, ended.signal)).lost
       told('connected again')
     }
   })().catch(thrown => end(RelayError.from(thrown, place.text)))
-
-  async function connectAgain(): Promise<Connection> {
-    let before = ''
-    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
-      await pause(pauseMs, undefined, { signal: ended.signal })
-      try {
-        return await connect(true)
-      } catch (thrown) {
-        const error = RelayError.from(thrown, place.text)
-        if (ended.signal.aborted || lasting.has(error.code)) throw error
-        // Once for each reason: it may last all night.
-        if (error.message !== before) told(`not yet: ${error.message}`)
-        before = error.message
-      }
-    }
-  }
 
   const held = opening.move()
   return {

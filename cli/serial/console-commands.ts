@@ -1,7 +1,7 @@
 import { checkLine } from '#relay/serial/line-settings.ts'
 import type { Presence } from '#relay/serial/standing.ts'
 import type { ConsoleView } from './console-view.ts'
-import { inWords } from './line-words.ts'
+import { errorsInWords, inWords } from './line-words.ts'
 import type { RemotePort } from './remote-port.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -45,8 +45,9 @@ export function consoleCommands(parts: ConsoleParts): readonly ConsoleCommand[] 
   const flip = (name: 'dtr' | 'rts') =>
     asWriter(async remote => {
       const isOn = (await remote.control())[name]
-      await remote.setControl({ [name]: !isOn })
-      say(`${name.toUpperCase()} is ${isOn ? 'off' : 'on'}`)
+      const isDone = await remote.setControl({ [name]: !isOn })
+      const wire = name.toUpperCase()
+      say(isDone ? `${wire} is ${isOn ? 'off' : 'on'}` : `this device has no ${wire} that can be set`)
     })
 
   const commands: readonly ConsoleCommand[] = [
@@ -56,8 +57,7 @@ export function consoleCommands(parts: ConsoleParts): readonly ConsoleCommand[] 
       key: 'b',
       summary: 'send a break',
       run: asWriter(async remote => {
-        await remote.sendBreak()
-        say('break sent')
+        say((await remote.sendBreak()) ? 'break sent' : 'this device cannot send a break')
       }),
     },
     {
@@ -76,13 +76,15 @@ export function consoleCommands(parts: ConsoleParts): readonly ConsoleCommand[] 
     { key: 'r', summary: 'RTS on or off', run: flip('rts') },
     {
       key: 'i',
-      summary: 'how the line is set, and what the modem lines say',
+      summary: 'how the line is set, what the modem lines say, and what went wrong on it',
       run: on(async remote => {
         const { line } = await remote.who()
         const wires = Object.entries(await remote.modem())
           .map(([name, isOn]) => `${name.toUpperCase()} ${isOn ? 'on' : 'off'}`)
           .join(', ')
-        say(`${line ? inWords(line) : 'the device is not there'}; ${wires}`)
+        const counts = await remote.errors()
+        const errors = counts ? errorsInWords(counts) || 'none' : 'not counted by this device'
+        say(`${line ? inWords(line) : 'the device is not there'}; ${wires}; errors: ${errors}`)
       }),
     },
     {

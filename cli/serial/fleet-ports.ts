@@ -2,6 +2,7 @@ import { text as readText } from 'node:stream/consumers'
 import type { OperatorServiceClient } from '#gen/fleetcat/v1/operator.ts'
 import { AgentState, type AgentView } from '#gen/fleetcat/v1/operator.ts'
 import { RelayError } from '#relay/errors.ts'
+import { isCounts } from '#relay/serial/companion.ts'
 import type { ListedPort } from '#relay/serial/ports.ts'
 import { unary } from '#wire/call.ts'
 import type { Fleet } from '../client.ts'
@@ -86,6 +87,7 @@ function read(answer: string, what: string): ListedPort[] {
 
 function isPort(value: unknown): value is ListedPort {
   if (typeof value !== 'object' || value === null) return false
-  const { path, names, users } = value as Record<string, unknown>
+  const { path, names, users, errors } = value as Record<string, unknown>
+  if (errors !== undefined && !isCounts(errors)) return false
   return typeof path === 'string' && Array.isArray(names) && Array.isArray(users)
 }

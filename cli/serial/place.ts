@@ -11,8 +11,17 @@ export interface Place {
   readonly text: string
   /** As an address that tunnels take, with options added to those that were written. */
   address(...options: readonly string[]): string
+  /** The address of what the port has said. Throws a RelayError `usage` where the wish cannot be. */
+  log(wish: LogWish): string
   /** Throws a RelayError `usage` where options do not go with it. */
   check(...options: readonly string[]): void
+}
+
+/** How much of what a port has said: see `serial log`. */
+export interface LogWish {
+  readonly since?: string | undefined
+  readonly last?: string | undefined
+  readonly follow?: boolean
 }
 
 const example = '@lab-1//dev/ttyUSB0'
@@ -36,7 +45,19 @@ export function readPlace(text: string): Place {
     const fix = 'Leave it out; the options of the command say who writes'
     throw usage(`port \`${text}\``, `\`${mine.name}\` is not for an address here`, fix)
   }
-  return { agent: host, path, text: `@${host}/${path}`, address, check }
+  const said = formatAddress({ ...serial, keyword: 'SERIAL-LOG', options: [] })
+  const log = ({ since, last, follow }: LogWish) => {
+    const options = [
+      // The colons of a time are none of the address.
+      ...(since === undefined ? [] : [`since=${since.replaceAll(':', '\\:')}`]),
+      ...(last === undefined ? [] : [`last=${last}`]),
+      ...(follow ? ['follow'] : []),
+    ]
+    const text = [said, ...options].join(',')
+    bindTarget(text)
+    return text
+  }
+  return { agent: host, path, text: `@${host}/${path}`, address, log, check }
 }
 
 /** These the command decides. */

@@ -1,7 +1,8 @@
 import type { Duplex } from 'node:stream'
+import { setTimeout as pause } from 'node:timers/promises'
 import { RelayError } from '#relay/errors.ts'
 import { readAnswer, wishBytes } from '#relay/serial/companion.ts'
-import type { LineSettings, ModemLines } from '#relay/serial/port.ts'
+import type { LineCounters, LineSettings, ModemLines } from '#relay/serial/port.ts'
 import {
   type ComPortMessage,
   type ComPortNumber,
@@ -15,8 +16,9 @@ import {
   settingValues,
   topicOf,
 } from '#relay/serial/rfc2217/codec.ts'
+import { usualBreakMs } from '#relay/serial/send-break.ts'
 import type { Standing } from '#relay/serial/standing.ts'
-import { telnet as codes, telnetOptions } from '#relay/serial/telnet.ts'
+import { telnetOptions } from '#relay/serial/telnet.ts'
 import { telnetChannel } from '#relay/serial/telnet-channel.ts'
 import type { Tunnels } from '../tunnels.ts'
 
@@ -42,11 +44,14 @@ export interface RemotePort extends AsyncDisposable {
   set(line: LineSettings): Promise<LineSettings>
   /** How the control lines are now. */
   control(): Promise<{ readonly dtr: boolean; readonly rts: boolean }>
-  setControl(lines: { readonly dtr?: boolean; readonly rts?: boolean }): Promise<void>
-  /** Resolves when it is over. */
-  sendBreak(): Promise<void>
+  /** False: they are as they were, for the device has no such lines. */
+  setControl(lines: { readonly dtr?: boolean; readonly rts?: boolean }): Promise<boolean>
+  /** Resolves when it is over. False: the device cannot send one. */
+  sendBreak(): Promise<boolean>
   /** What the wires say, as far as the device has any. */
   modem(): Promise<ModemLines>
+  /** What the device has counted of errors on its line; undefined: it counts none. */
+  errors(): Promise<LineCounters | undefined>
   /** Looks anew. */
   who(): Promise<Standing>
   /** Rejects with a RelayError `denied` where this connection may only watch. */
@@ -86,6 +91,7 @@ export async function openRemotePort(
 
   const heardCompanion = (answer: NonNullable<ReturnType<typeof readAnswer>>) => {
     if (answer.topic === 'told') return events.told(answer.text)
+    if (answer.topic === 'errors') return settle({ topic: answer.topic, value: answer.counts })
     if ('standing' in answer) standing = answer.standing
     settle({ topic: answer.topic, value: 'refused' in answer ? answer.refused : answer.standing })
   }
@@ -188,15 +194,23 @@ export async function openRemotePort(
       return { dtr, rts: (await askNumber('control', control.askRts)) === control.rtsOn }
     },
     async setControl({ dtr, rts }) {
-      if (dtr !== undefined) await askNumber('control', dtr ? control.dtrOn : control.dtrOff)
-      if (rts !== undefined) await askNumber('control', rts ? control.rtsOn : control.rtsOff)
+      const wanted = [
+        ...(dtr === undefined ? [] : [dtr ? control.dtrOn : control.dtrOff]),
+        ...(rts === undefined ? [] : [rts ? control.rtsOn : control.rtsOff]),
+      ]
+      let done = true
+      for (const value of wanted) done = (await askNumber('control', value)) === value && done
+      return done
     },
     async sendBreak() {
-      await inTurn(() => telnet.say(Buffer.of(codes.iac, codes.break)))
-      // What is said behind it waits for its end.
-      await greet()
+      if ((await askNumber('control', control.breakOn)) !== control.breakOn) return false
+      // Should the connection be lost meanwhile, the far side ends it.
+      await pause(usualBreakMs)
+      await askNumber('control', control.breakOff)
+      return true
     },
     modem: async () => modemLinesOf(await askNumber('modem-state', 0)),
+    errors: () => ask('errors', wishBytes('errors')) as Promise<LineCounters | undefined>,
     who: greet,
     takeOver: () => ask('takeOver', wishBytes('takeOver')) as Promise<Standing>,
     async [Symbol.asyncDispose]() {

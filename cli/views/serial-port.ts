@@ -1,6 +1,7 @@
 import type { ListedPort } from '#relay/serial/ports.ts'
 import type { Presentation } from '../output/print.ts'
 import type { HostPorts } from '../serial/fleet-ports.ts'
+import { errorsInWords } from '../serial/line-words.ts'
 
 export interface SerialPortItem {
   readonly kind: 'SerialPort'
@@ -12,15 +13,25 @@ export interface SerialPortItem {
   readonly driver: string | null
   readonly usb: ListedPort['usb'] | null
   readonly users: readonly { readonly program: string; readonly pid: number; readonly holder?: string }[]
+  /** What the device has counted on its line; null where it counts nothing, or no relay has it open. */
+  readonly errors: ListedPort['errors'] | null
   readonly error: string | null
 }
 
 /** One for each port, and one for each agent that did not answer. */
 export function serialPortItems(host: HostPorts): SerialPortItem[] {
   const { agent } = host
-  const none = { kind: 'SerialPort', agent, names: [], driver: null, usb: null, users: [] } as const
+  const none = {
+    kind: 'SerialPort',
+    agent,
+    names: [],
+    driver: null,
+    usb: null,
+    users: [],
+    errors: null,
+  } as const
   if ('error' in host) return [{ ...none, path: null, error: host.error.why || host.error.message }]
-  return host.ports.map(({ path, names, driver, usb, users }) => ({
+  return host.ports.map(({ path, names, driver, usb, users, errors }) => ({
     ...none,
     path,
     names,
@@ -31,6 +42,7 @@ export function serialPortItems(host: HostPorts): SerialPortItem[] {
       pid,
       ...(holder !== undefined && { holder }),
     })),
+    errors: errors ?? null,
     error: null,
   }))
 }
@@ -42,6 +54,8 @@ const deviceText = ({ usb, driver }: SerialPortItem) =>
   usb
     ? [usb.manufacturer, usb.name ?? `${usb.vendor}:${usb.product}`].filter(Boolean).join(' ')
     : (driver ?? '')
+
+const errorsText = ({ errors }: SerialPortItem) => (errors ? errorsInWords(errors) || 'none' : '')
 
 /** The name that other commands take: the one that stays with the device, if there is one. */
 const lastingPath = ({ names, path }: SerialPortItem) => names[0] ?? path ?? ''
@@ -65,5 +79,6 @@ export const serialPorts: Presentation<SerialPortItem> = {
     { title: 'LASTING-NAME', cell: item => item.names[0] ?? '', wide: true },
     { title: 'USB', cell: ({ usb }) => (usb ? `${usb.vendor}:${usb.product}` : ''), wide: true },
     { title: 'DRIVER', cell: item => item.driver ?? '', wide: true },
+    { title: 'ERRORS', cell: errorsText, wide: true },
   ],
 }

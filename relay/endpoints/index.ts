@@ -27,6 +27,7 @@ import { readlineKinds } from './readline.ts'
 import { rfc2217Kinds } from './rfc2217.ts'
 import { rfc2217ListenKinds } from './rfc2217-listen.ts'
 import { serialKinds } from './serial.ts'
+import { serialLogKinds } from './serial-log.ts'
 import { socksListenKinds } from './socks-listen.ts'
 import { stdioKinds } from './stdio.ts'
 import { tcpKinds } from './tcp.ts'
@@ -46,6 +47,7 @@ export const kinds: readonly EndpointKind[] = [
   ...proxiedKinds,
   ...ptyKinds,
   ...serialKinds,
+  ...serialLogKinds,
   ...rfc2217Kinds,
   ...rfc2217ListenKinds,
   ...socksListenKinds,

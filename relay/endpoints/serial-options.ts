@@ -112,7 +112,7 @@ export const deviceNames: ReadonlySet<string> = new Set(
 const units: Readonly<Record<string, number>> = { '': 1, k: 1_024, m: 1_048_576, g: 2 ** 30 }
 
 /** A number of bytes, with `k`, `m` or `g` for 1,024 of them, and so on. */
-function size(name: string, summary: string, example: string, max: number): OptionSpec<number> {
+export function size(name: string, summary: string, example: string, max: number): OptionSpec<number> {
   return valued<number>(name, { summary }, '<bytes>', example, text => {
     const [, digits, unit = ''] = /^(\d{1,12})([kmg]?)$/i.exec(text) ?? []
     const value = digits === undefined ? Number.NaN : Number(digits) * units[unit.toLowerCase()]!

@@ -3,7 +3,9 @@ import type { EndpointKind, OpenContext } from '../endpoint.ts'
 import { readPath } from '../files/path.ts'
 import { dumpScope } from '../layers/dump-file.ts'
 import { readOptions } from '../options.ts'
+import { checkLine } from '../serial/line-settings.ts'
 import { portScope } from '../serial/port-scope.ts'
+import { lineWishes } from './line-options.ts'
 import { deviceNames, type SerialOptions, sameThing, serialGroups } from './serial-options.ts'
 
 /** Serial ports: real ones, and whatever else is a terminal. */
@@ -19,6 +21,7 @@ export const serialKinds: readonly EndpointKind[] = [
     bind(address) {
       const options = readOptions(address, serialGroups)
       checkTogether(address, options)
+      checkLine(lineWishes(options).settings, `address \`${address.text}\``)
       const path = readPath(address, 'SERIAL:<path>')
       const scope = portScope(path, { host: address.host, watch: options.watch })
       const settings = formatAddress({

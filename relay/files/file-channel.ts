@@ -5,6 +5,7 @@ import type { Channel, OpenContext, Peer } from '../endpoint.ts'
 import { nearlyFullAt } from '../endpoints/sockets.ts'
 import { RelayError } from '../errors.ts'
 import { through } from '../layers/through.ts'
+import { useAsFile } from '../serial/as-file.ts'
 import { heldPort, inUse } from '../serial/locks.ts'
 import { applyTermios, type TermiosOptions } from '../terminal/apply-termios.ts'
 import { terminalStream } from '../terminal/terminal-stream.ts'
@@ -29,15 +30,19 @@ export async function fileChannel(
   cx: OpenContext,
 ): Promise<Channel> {
   const { uses, termios, unlinkClose, follows } = options
+  let use: Disposable | undefined
   try {
     if (nearlyFullAt(file.fd, 'all')) throw noDescriptors(peer)
     checkNoPort(file, peer)
+    use = useOf(file, cx.client?.text ?? 'this relay', peer)
     await applyTermios(file.fd, termios, peer.text)
   } catch (error) {
+    use?.[Symbol.dispose]()
     closeSync(file.fd)
     throw error
   }
   const stream = await streamOf(file.fd, options, () => cx.turnedAway?.('disk-full', peer))
+  stream.once('close', () => use?.[Symbol.dispose]())
   const plain = plainChannel(stream, peer, uses)
   const channel = follows && !(stream instanceof FileStream) ? through(plain, { endsLast: true }) : plain
   if (!unlinkClose) return channel
@@ -71,6 +76,11 @@ async function streamOf(
 function checkNoPort({ stats }: OpenFile, { text }: Peer): void {
   const other = stats.isCharacterDevice() ? heldPort(stats.rdev) : undefined
   if (other) throw inUse(text, `${other.holder}, as ${other.path}`)
+}
+
+/** Nor shall its kind of address set a terminal otherwise that somebody has as a file. */
+function useOf({ fd, stats }: OpenFile, holder: string, { text }: Peer): Disposable | undefined {
+  return kindOfDescriptor(fd) === 'terminal' ? useAsFile(stats.rdev, { holder, path: text }) : undefined
 }
 
 function noDescriptors({ text }: Peer): RelayError {

@@ -32,6 +32,10 @@ export function through(inner: Channel, stages: Stages): Channel {
   const closed = new Promise<void>(resolve => stream.once('close', () => resolve()))
   return {
     ...rest,
+    // Whether it does, some know only later.
+    get hangsUp() {
+      return inner.hangsUp
+    },
     stream,
     abort(reason) {
       inner.abort(reason)

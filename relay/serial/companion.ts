@@ -1,4 +1,5 @@
 import { RelayError } from '../errors.ts'
+import type { LineCounters } from './port.ts'
 import { type Presence, readStanding, type Standing } from './standing.ts'
 import { subnegotiationBytes, telnetOptions } from './telnet.ts'
 
@@ -6,7 +7,7 @@ import { subnegotiationBytes, telnetOptions } from './telnet.ts'
  * What fleetcat says to fleetcat about a shared port, within the telnet option of RFC 2217 and beyond its codes. Nothing
  * of it is said to a client that has not begun with it.
  */
-export const companionCodes = { hello: 64, takeOver: 65, told: 66 } as const
+export const companionCodes = { hello: 64, takeOver: 65, told: 66, errors: 70 } as const
 type Topic = keyof typeof companionCodes
 
 const answerOffset = 100
@@ -17,7 +18,7 @@ export const isCompanion = (code: number): boolean =>
   Object.values(companionCodes).some(each => each === code)
 
 /** Of a client. */
-export function wishBytes(topic: 'hello' | 'takeOver'): Buffer {
+export function wishBytes(topic: 'hello' | 'takeOver' | 'errors'): Buffer {
   return subnegotiationBytes(telnetOptions.comPort, Buffer.of(companionCodes[topic]))
 }
 
@@ -43,6 +44,9 @@ export function standingBytes(standing: Standing, topic: 'hello' | 'takeOver' = 
 
 export const toldBytes = (text: string): Buffer => answerBytes('told', { text: short(text, mostBytes - 50) })
 
+/** What the device has counted; undefined: it counts nothing. */
+export const errorsBytes = (counts: LineCounters | undefined): Buffer => answerBytes('errors', { counts })
+
 export function refusalBytes({ what, why, fix }: RelayError): Buffer {
   const refused = { what: short(what, 300), why: short(why, 300), fix: short(fix, 300) }
   return answerBytes('takeOver', { refused })
@@ -59,6 +63,7 @@ export type CompanionAnswer =
   | { readonly topic: 'hello' | 'takeOver'; readonly standing: Standing }
   | { readonly topic: 'takeOver'; readonly refused: RelayError }
   | { readonly topic: 'told'; readonly text: string }
+  | { readonly topic: 'errors'; readonly counts?: LineCounters }
 
 /** Of the payload of a subnegotiation. Undefined: nothing that a server of ours says. */
 export function readAnswer(payload: Buffer): CompanionAnswer | undefined {
@@ -68,6 +73,7 @@ export function readAnswer(payload: Buffer): CompanionAnswer | undefined {
   const words = wordsOf(payload.subarray(1))
   if (!words) return undefined
   if (topic === 'told') return typeof words.text === 'string' ? { topic, text: words.text } : undefined
+  if (topic === 'errors') return { topic, ...(isCounts(words.counts) && { counts: words.counts }) }
   const standing = readStanding(words)
   if (standing) return { topic, standing }
   const { refused } = words as { refused?: Record<string, unknown> }
@@ -75,6 +81,13 @@ export function readAnswer(payload: Buffer): CompanionAnswer | undefined {
   const text = (value: unknown) => (typeof value === 'string' ? value : '')
   const parts = { what: text(refused.what), why: text(refused.why), fix: text(refused.fix) }
   return { topic, refused: new RelayError('denied', parts) }
+}
+
+/** Of what another host has sent. */
+export function isCounts(value: unknown): value is LineCounters {
+  if (typeof value !== 'object' || value === null) return false
+  const { frame, overrun, parity, breaks } = value as Record<string, unknown>
+  return [frame, overrun, parity, breaks].every(each => typeof each === 'number')
 }
 
 function wordsOf(payload: Buffer): Record<string, unknown> | undefined {

@@ -40,7 +40,7 @@ export async function configure(
   const next = withLine(plain, wanted)
   changeTermios(next, terminal)
   checkLine({ stop: wanted.stop ?? 1 }, what, lineOf(next))
-  await writeLine(libc, fd, next, what)
+  await writeLine(libc, fd, next, wanted, what)
   const now = readTermios(libc, fd)
   const [lost] = differing(lineOf(now), wanted)
   if (lost !== undefined) throw notKept(lost, wanted[lost], what)
@@ -48,13 +48,22 @@ export async function configure(
   return (next.cflag & HUPCL) !== 0
 }
 
-export async function writeLine(libc: Libc, fd: number, next: Termios, what: string): Promise<void> {
+/** `wanted` is what of it was asked for, for the error where the device refuses it. */
+export async function writeLine(
+  libc: Libc,
+  fd: number,
+  next: Termios,
+  wanted: LineSettings,
+  what: string,
+): Promise<void> {
   try {
     await writeTermiosInThread(libc, fd, next)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error
-    const why = 'the device does not take these settings'
-    throw new RelayError('unsupported', { what, why, fix: 'Choose others', cause: error })
+    const names = Object.entries(wanted).map(([name, value]) => `\`${name}=${value}\``)
+    const why = `the device does not take ${names.join(', ') || 'these settings'}`
+    const fix = 'Leave it out, or choose what the device can'
+    throw new RelayError('unsupported', { what, why, fix, cause: error })
   }
 }
 

@@ -1,7 +1,14 @@
 import type { Address } from '../address.ts'
 import type { Channel, OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
-import { companionCodes, isCompanion, refusalBytes, standingBytes, toldBytes } from './companion.ts'
+import {
+  companionCodes,
+  errorsBytes,
+  isCompanion,
+  refusalBytes,
+  standingBytes,
+  toldBytes,
+} from './companion.ts'
 import { portScope } from './port-scope.ts'
 import type { Companion } from './rfc2217/server.ts'
 import { servedChannel } from './served-channel.ts'
@@ -46,6 +53,9 @@ export async function controlledChannel(
         for (const text of early.splice(0)) sayNow(toldBytes(text))
       } else if (code === companionCodes.takeOver) {
         sayNow(takenOver(attached, path, cx))
+      } else if (code === companionCodes.errors) {
+        const counted = attached.seen?.counters() ?? Promise.resolve(undefined)
+        void counted.catch(() => undefined).then(counts => sayNow(errorsBytes(counts)))
       }
     },
   }

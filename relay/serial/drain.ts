@@ -6,8 +6,8 @@ const stuckMs = 500
 const longestDrainMs = 10_000
 const lookEveryMs = 10
 
-/** Resolves when all is sent, with true, or when it gets no less: a line that the other side has stopped may never be. */
-export async function drained({ unsent }: LineCalls): Promise<boolean> {
+/** Resolves when all is sent, or when it gets no less: a line that the other side has stopped may never be. */
+export async function drained({ unsent }: LineCalls): Promise<void> {
   const deadline = performance.now() + longestDrainMs
   let left = Infinity
   let lessAt = performance.now()
@@ -16,12 +16,12 @@ export async function drained({ unsent }: LineCalls): Promise<boolean> {
     try {
       now = unsent()
     } catch {
-      return false
+      return
     }
-    if (now === 0) return true
+    if (now === 0) return
     if (now < left) lessAt = performance.now()
     left = now
-    if (performance.now() > deadline || performance.now() - lessAt > stuckMs) return false
+    if (performance.now() > deadline || performance.now() - lessAt > stuckMs) return
     await sleep(lookEveryMs)
   }
 }

@@ -22,7 +22,7 @@ export interface LineLog extends AsyncDisposable {
 }
 
 const defaultMaxBytes = 16 * 1_048_576
-const defaultKeep = 5
+export const defaultKeep = 5
 const stream = { framing: 'stream' } as const
 const newline = 0x0a
 

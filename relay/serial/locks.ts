@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RelayError } from '../errors.ts'
 import type { Libc } from '../native/libc.ts'
+import { fileUsers } from './as-file.ts'
+import type { LineCounters } from './port.ts'
 import { type PortUser, portUsers, programOf, userText } from './port-users.ts'
 
 /** A port that this process has open, or is about to open or to close. */
@@ -11,10 +13,13 @@ export interface HeldPort {
   readonly path: string
   /** Who has it, for the error of whoever wants it too: `relay lab`. */
   readonly holder: string
+  /** What the device has counted of errors; undefined: nothing. Absent while it is being opened. */
+  readonly counters?: (() => Promise<LineCounters | undefined>) | undefined
 }
 
 interface Holding extends HeldPort {
   leaving: boolean
+  counters?: HeldPort['counters']
   readonly gone: PromiseWithResolvers<void>
 }
 
@@ -22,6 +27,8 @@ interface Holding extends HeldPort {
 export interface Hold extends Disposable {
   /** It will soon be given back: who comes now may wait for it. */
   leaving(): void
+  /** It is open, and can be asked. */
+  opened(counters: NonNullable<HeldPort['counters']>): void
 }
 
 /** How long somebody who is about to leave is waited for. */
@@ -57,6 +64,8 @@ export async function holdPort(
     await Promise.race([other.gone.promise, sleep(leftMs, undefined, { signal, ref: false }).catch(() => {})])
     if (signal.aborted) throw RelayError.from(signal.reason, what)
   }
+  const [file] = fileUsers(rdev)
+  if (file) throw inUse(what, `${file.holder}, as ${file.path}`)
   const holding: Holding = {
     path: port.path,
     // Of a shared one it changes.
@@ -70,6 +79,9 @@ export async function holdPort(
   return {
     leaving() {
       holding.leaving = true
+    },
+    opened(counters) {
+      holding.counters = counters
     },
     [Symbol.dispose]() {
       held.delete(rdev)

@@ -73,15 +73,19 @@ export async function openPort(path: string, options: PortOptions, cx: OpenConte
     const before = readTermios(libc, fd)
     const closing = { hangUp: options.hangUp ?? false }
     opening.defer(() => restore(libc, fd, before, closing.hangUp).catch(() => {}))
-    const baudRate = wanted.baud ?? (before.outputSpeed || 9_600)
+    // The speed that it has, for the package says nothing that helps of one that a device refuses.
+    const baudRate = before.outputSpeed || 9_600
     // By the descriptor: whatever the path leads to by now, it is this device.
     const binding = await openBinding({ path: `/proc/self/fd/${fd}`, baudRate }, what)
     opening.defer(() => binding.close().catch(() => {}))
     const hangsUp = await configure(libc, fd, before, options, what)
     closing.hangUp ||= hangsUp
     const calls = lineCalls(libc, fd)
-    calls.setExclusive(true)
-    opening.defer(() => calls.setExclusive(false))
+    // A pseudo-terminal, which has no wires, would stay so after this process was killed, as long as its other end lives.
+    if (await calls.control()) {
+      calls.setExclusive(true)
+      opening.defer(() => calls.setExclusive(false))
+    }
     // A device without such lines says so, and is as good without.
     if (options.control) await calls.setControl(options.control)
     if (cx.signal.aborted) throw RelayError.from(cx.signal.reason, what)

@@ -80,6 +80,8 @@ export function openedPort({
     last = turn.catch(() => {})
     return turn
   }
+  const counters = () => inTurn(calls.counters)
+  hold.opened(counters)
   const modem = modemWatch(() => inTurn(calls.modem))
   let closing: Promise<void> | undefined
 
@@ -109,7 +111,7 @@ export function openedPort({
         const now = readTermios(libc, fd)
         checkLine(settings, what, lineOf(now))
         if (differing(lineOf(now), settings).length > 0 || isOtherSpeed(now, settings)) {
-          await writeLine(libc, fd, withLine(now, settings), what)
+          await writeLine(libc, fd, withLine(now, settings), settings, what)
         }
         return readLine()
       }),
@@ -126,7 +128,7 @@ export function openedPort({
         }
         if (which !== 'rx') await bytes.forgetWritten(() => calls.flush('tx'))
       }),
-    counters: () => inTurn(calls.counters),
+    counters,
     [Symbol.asyncDispose]() {
       closing ??= shut()
       return closing

@@ -1,6 +1,8 @@
 import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
+import { fileUsers } from './as-file.ts'
 import { heldPort } from './locks.ts'
+import type { LineCounters } from './port.ts'
 import { type PortUser, portUsers } from './port-users.ts'
 
 /** A serial port of this host. */
@@ -13,6 +15,8 @@ export interface ListedPort {
   readonly usb?: UsbDevice
   /** Who has it open: relays and programs of this process by name, other programs as far as they can be seen. */
   readonly users: readonly (PortUser & { readonly holder?: string })[]
+  /** What it has counted of errors since it is there. Absent where it counts none, or this process does not have it open. */
+  readonly errors?: LineCounters
 }
 
 export interface UsbDevice {
@@ -35,10 +39,20 @@ const nameFolders = ['by-id', 'by-path']
 export async function listPorts(root = '/'): Promise<readonly ListedPort[]> {
   const ports = await findPorts(root)
   const users = await portUsers(new Set(ports.flatMap(({ rdev }) => (rdev === undefined ? [] : [rdev]))))
-  return ports.map(({ rdev, ...port }) => ({
-    ...port,
-    users: rdev === undefined ? [] : usersOf(rdev, users),
-  }))
+  return Promise.all(
+    ports.map(async ({ rdev, ...port }) => {
+      if (rdev === undefined) return { ...port, users: [] }
+      const errors = await errorsOf(rdev)
+      return { ...port, users: usersOf(rdev, users), ...(errors && { errors }) }
+    }),
+  )
+}
+
+/** Only of a port that is open: opening one would raise its control lines. */
+async function errorsOf(rdev: number): Promise<LineCounters | undefined> {
+  return await heldPort(rdev)
+    ?.counters?.()
+    .catch(() => undefined)
 }
 
 /** The same without a look at who has them, which takes its time on a busy host. */
@@ -60,12 +74,13 @@ export async function namesOf(path: string, root = '/'): Promise<readonly string
 }
 
 function usersOf(rdev: number, users: ReadonlyMap<number, PortUser[]>): ListedPort['users'] {
-  const ours = heldPort(rdev)
-  const own = ours && { pid: process.pid, program: 'fleetcat', holder: ours.holder }
-  return [...(own ? [own] : []), ...(users.get(rdev) ?? [])]
+  const held = heldPort(rdev)
+  const ours = [...(held ? [held] : []), ...fileUsers(rdev)]
+  const own = ours.map(({ holder }) => ({ pid: process.pid, program: 'fleetcat', holder }))
+  return [...own, ...(users.get(rdev) ?? [])]
 }
 
-export type FoundPort = Omit<ListedPort, 'users'> & { readonly rdev?: number }
+export type FoundPort = Omit<ListedPort, 'users' | 'errors'> & { readonly rdev?: number }
 
 /** Undefined for what is no port: consoles, pseudo-terminals, and places for chips that this host does not have. */
 async function inspect(

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
+import { lineHealth } from './line-health.ts'
 import { type LineLog, type LogSettings, openLineLog } from './line-log.ts'
 import { type Member, openMembers, type SharedMode } from './members.ts'
 import type { PortOptions } from './open-port.ts'
@@ -86,6 +87,9 @@ export interface SharedPort {
 /** Bytes that may wait for one reader. */
 const limitBytes = 256 * 1_024
 
+/** What keeps a device from being opened now and not for ever. */
+const canPass: ReadonlySet<string> = new Set(['not-found', 'conflict', 'reset', 'closed'])
+
 /** `empty` is called when the last one has left, and the device is closed. */
 export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: () => void): SharedPort {
   const { path, shared, pacing = {}, greeting, returns } = options
@@ -96,8 +100,10 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
   /** Who is about to come, or keeps it open. */
   let entered = 0
   let log: LineLog | undefined
-  /** How the line was before somebody who writes has set it otherwise. */
+  /** How the line was before somebody who writes has set it otherwise, what has been set since, and by whom. */
   let before: Required<LineSettings> | undefined
+  let since: LineSettings = {}
+  const setters = new Set<Member>()
   let closed: Promise<void> | undefined
   /** Opening is one act: two who come at once get the same. */
   let turn: Promise<unknown> = Promise.resolve()
@@ -111,11 +117,19 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     replay.add(bytes)
     log?.add(bytes)
     for (const look of looking) look(bytes)
+    health.take(bytes)
     let full = false
     for (const { view } of members.all) full = view.give(bytes) || full
     // Alone, whoever reads sets the pace; with others each loses what is too much for him.
     if (full && !shared) device.port?.stream.pause()
   }
+  const health = lineHealth({
+    counters: async () => await device.port?.counters(),
+    suspected(text) {
+      log?.note(text)
+      for (const { view } of members.all) view.hint(text)
+    },
+  })
   /** As others are told who want it too. */
   const holders = () =>
     members.all
@@ -125,7 +139,9 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
   const device = pluggedDevice({ path, port, returns, root: options.root }, cx, {
     opened(port, again) {
       port.stream.on('data', received)
+      health.begin()
       if (again) members.tellAll(`the port is there again${port.path === path ? '' : `, as ${port.path}`}`)
+      if (before) void setAgain(port)
       if (greeting) void send(port, greeting, () => true)
       members.changed()
     },
@@ -161,6 +177,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     if (members.all.length > 0 || entered > 0) return
     closed ??= (async () => {
       closing.abort()
+      health[Symbol.dispose]()
       await device[Symbol.asyncDispose]()
       await log?.[Symbol.asyncDispose]()
       empty()
@@ -168,12 +185,23 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     await closed
   }
 
-  /** With nobody left who writes, those who stay get the line that they had. Closing the device does it by itself. */
-  const giveBack = () => {
+  /** What was set of a device that went is meant for the one that has come. */
+  const setAgain = async (port: SerialPort) => {
+    before = { ...port.settings }
+    await port.set(since).then(members.changed, () => {})
+  }
+  /**
+   * A port that is kept is set as its log wants it, but for as long as somebody is there who has set it otherwise. Of
+   * another, whoever writes next goes on with the line that he found. Closing the device sets it back by itself.
+   */
+  const giveBack = (member: Member) => {
+    setters.delete(member)
     const isClosing = members.all.length === 0 && entered === 0
-    if (members.writer || isClosing || !before) return
+    const isOver = options.log ? setters.size === 0 : !members.writer
+    if (!isOver || isClosing || !before) return
     const was = before
     before = undefined
+    since = {}
     void device.port?.set(was).then(members.changed, () => {})
   }
 
@@ -194,7 +222,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
       written: bytes => write(member, bytes),
       closed() {
         members.leave(member)
-        giveBack()
+        giveBack(member)
         device.port?.stream.resume()
         void closeIfEmpty().then(left.resolve, left.resolve)
       },
@@ -229,7 +257,10 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
           throw new RelayError('denied', { what: path, why })
         }
         before ??= { ...device.port.settings }
+        since = { ...since, ...line }
+        setters.add(member)
         const now = await device.port.set(line)
+        health.begin()
         members.changed()
         return now
       },
@@ -275,7 +306,10 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     begin: () =>
       inTurn(async () => {
         await openLog()
-        await device.open().catch(() => device.await())
+        await device.open().catch(thrown => {
+          if (!canPass.has(RelayError.from(thrown, path).code)) throw thrown
+          device.await()
+        })
       }),
     attach: attachment => inTurn(() => attach(attachment)),
   }

@@ -1,5 +1,6 @@
 import { type Stats, statSync } from 'node:fs'
 import type { OpenContext } from '../endpoint.ts'
+import type { LogSettings } from './line-log.ts'
 import { portScope } from './port-scope.ts'
 import {
   type Attachment,
@@ -16,6 +17,7 @@ interface Entry {
   /** The settings of the address that opened it, as they were written. */
   readonly settings: string
   readonly port: SharedPort
+  readonly log?: LogSettings | undefined
 }
 
 /** The ports of this process that are shared. */
@@ -67,6 +69,11 @@ export async function keepShared(
   return { [Symbol.asyncDispose]: leave }
 }
 
+/** Where the log of a port is that is kept open for it, by whatever name. */
+export function keptLog(path: string): LogSettings | undefined {
+  return find(path)?.log
+}
+
 async function enterShared(
   options: SharedPortOptions,
   settings: string,
@@ -96,7 +103,7 @@ function make(options: SharedPortOptions, settings: string, cx: OpenContext): En
   // It outlives whoever has opened it.
   const lasting = { egress: cx.egress, signal: new AbortController().signal }
   const port = sharedPort(options, lasting, () => void entries.delete(entry))
-  const entry: Entry = { names: new Set([options.path]), settings, port }
+  const entry: Entry = { names: new Set([options.path]), settings, port, log: options.log }
   entries.add(entry)
   return entry
 }

@@ -26,6 +26,8 @@ export interface View {
   give(bytes: Buffer): boolean
   /** On a line of its own. */
   tell(text: string): void
+  /** What is only guessed: never among the bytes, which may be meant as they are. */
+  hint(text: string): void
 }
 
 const newline = 0x0a
@@ -100,5 +102,6 @@ export function openView(options: ViewOptions): View {
       return waitingBytes >= limitBytes
     },
     tell,
+    hint: text => told?.(text),
   }
 }

@@ -37,6 +37,7 @@ const targets: readonly (readonly [string, OutOfTheBox])[] = [
   ['ASKED:10.0.0.5:80', 'closed'],
   ['PTY,link=/run/modem', 'closed'],
   ['SERIAL:/dev/ttyUSB0', 'closed'],
+  ['SERIAL-LOG:/dev/ttyUSB0', 'closed'],
   ['RFC2217:10.0.0.5:2001', 'closed'],
   ['EXEC:/usr/bin/uptime', 'closed'],
   ['SYSTEM:uptime', 'closed'],

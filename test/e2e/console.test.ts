@@ -152,7 +152,10 @@ needing(...needed)(
     await enter(screen, '~s19200')
     await screen.shows(/\[fleetcat: 19200 baud\]/)
     await screen.type('~i')
-    await screen.shows(/19200 8N1; DCD off, RI off, DSR off, CTS off/)
+    await screen.shows(/19200 8N1; DCD off, RI off, DSR off, CTS off; errors: none/)
+    lab.line.count({ frame: 3, overrun: 1 })
+    await screen.type('~i')
+    await screen.shows(/errors: 3 framing, 1 overrun/)
     await screen.type('~s')
     await enter(screen, '0')
     await screen.shows(/a line cannot have `0` baud/)
@@ -180,6 +183,40 @@ needing(...needed)(
     await screen.type('~l')
     await screen.shows(/the log is closed/)
     expect(await readFile(log, 'utf8')).toBe('a\x00ÿ')
+  },
+  patience,
+)
+
+needing(...needed)(
+  'a console says when the line seems to be set wrong, and what a device does not have',
+  async () => {
+    await using lab = await openLab()
+    const screen = await openConsole(lab, '')
+    let frame = 0
+    await until('it is said', async () => {
+      frame += 10
+      lab.line.count({ frame })
+      lab.port.far.write('x'.repeat(20))
+      return /framing or parity errors in the last \d+ bytes: is the line set as its device/.test(
+        await screen.seen(),
+      )
+    })
+    await enter(screen, '~s115200')
+    await screen.shows(/115200 baud/)
+    lab.port.far.write(Buffer.alloc(200, '\x00\xe6\x1c', 'latin1'))
+    await screen.shows(/most of what comes is no text: is the line set as its device/)
+    await screen.type('~.')
+    await screen.shows(/ended with 0/)
+
+    await using other = await openFakePort()
+    await enter(screen, `clear; fleetcat console @lab-1/${other.path}`)
+    await screen.shows(/; you write\]/)
+    await screen.type('~i')
+    await screen.shows(/errors: not counted by this device/)
+    await screen.type('~d')
+    await screen.shows(/this device has no DTR that can be set/)
+    await screen.type('~b')
+    await screen.shows(/this device cannot send a break/)
   },
   patience,
 )

@@ -8,6 +8,7 @@ import { type Fleet, openFleet } from './fleet.ts'
 /** A fleet with a host `lab-1` that has a serial port, and whoever uses it from elsewhere. */
 export interface Lab extends AsyncDisposable {
   readonly fleet: Fleet
+  readonly controller: Program
   readonly agent: Program
   /** Anew, after it has ended. */
   startAgent(): Promise<Program>
@@ -41,7 +42,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
   const port = opening.use(await (loop ? openLoop() : openFakePort()))
   const line = lines.add(port.path, loop ? 'loopback' : 'nowhere')
   const fleet = opening.use(await openFleet())
-  await fleet.startController()
+  const controller = await fleet.startController()
   const place = (await within?.(port.path)) ?? []
   const args = permit.flatMap(line => ['--permit', line])
   const startAgent = () => fleet.startAgent('lab-1', { args, env: lines.env, within: place })
@@ -54,6 +55,7 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
   const held = opening.move()
   return {
     fleet,
+    controller,
     agent,
     startAgent,
     port,

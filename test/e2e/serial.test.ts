@@ -37,6 +37,7 @@ needing('cc', 'root', 'unshare')(
       home: await lab.operator('ann'),
     })
     await ann.says(/you write/)
+    lab.line.count({ frame: 3, overrun: 1 })
     const { items: ports } = await lab.fleet.json(['serial', 'list', '-l', '!lab'])
     expect(ports).toEqual([
       {
@@ -49,6 +50,7 @@ needing('cc', 'root', 'unshare')(
         users: expect.arrayContaining([
           expect.objectContaining({ program: 'fleetcat', holder: expect.stringMatching(/operator\/ann$/) }),
         ]),
+        errors: { frame: 3, overrun: 1, parity: 0, breaks: 0 },
         error: null,
       },
     ])
@@ -56,6 +58,8 @@ needing('cc', 'root', 'unshare')(
     expect(table.stdout).toMatch(
       /^AGENT +PORT +DEVICE +SERIAL +USED-BY\nlab-1 +\/dev\/pts\/\d+ +FTDI FT232R +A50285BI .*operator\/ann.*\n$/,
     )
+    const wide = await lab.fleet.cat(['serial', 'list', '-o', 'wide'])
+    expect(wide.stdout).toMatch(/ERRORS.*\n.*3 framing, 1 overrun/)
     expect((await lab.fleet.cat(['serial', 'list', '-o', 'name'])).stdout).toBe(`${lab.place}\n`)
 
     await lab.fleet.startAgent('gone', { labels: { lab: 'oslo' } }).then(program => program.kill('SIGKILL'))
@@ -245,6 +249,86 @@ needing('cc', python)(
     following.kill('SIGINT')
     expect(await following.ended).toMatchObject({ code: 130, stdout: 'Oops 1\r\n' })
     expect((await log('--grep', '(').ended).code).toBe(2)
+  },
+  patience,
+)
+
+needing('cc')(
+  'the files of a log are printed with their times, searched, and followed while the agent comes back',
+  async () => {
+    await using lab = await openLab({
+      permit: ['SERIAL:/dev/pts/*', 'OPEN:/tmp/**,append,creat,wronly', 'OPEN:/tmp/**,rdonly'],
+    })
+    const file = `${lab.fleet.folder}/port.log`
+    const line = (agoMs: number, text: string) => `${new Date(Date.now() - agoMs).toISOString()} ${text}\n`
+    await writeFile(`${file}.1`, line(90_000_000, 'Oops: yesterday') + line(80_000_000, 'calm'))
+    const filler = line(70_000_000, 'x'.repeat(90)).repeat(20_000)
+    await writeFile(file, filler + line(600_000, 'Oops: süß') + line(500_000, 'login: '))
+    const log = (...words: string[]) => lab.start([launcher, 'serial', 'log', lab.place, ...words])
+    const early = await log('--since', '1h').ended
+    expect(`${early.code} ${early.stderr}`).toMatch(/^4 .*no relay of this host keeps a log.*log=/s)
+
+    const target = `SERIAL:${lab.port.path},share,log=${file}`
+    const listen = 'TCP4-LISTEN:0,bind=127.0.0.1,fork'
+    await lab.fleet.cat(['create', 'kept', '--on', 'lab-1', listen, target, '--wait'])
+    const found = await log('--grep', '^Oops').ended
+    expect(found.stderr).toBe('')
+    expect(found.stdout).toMatch(/^\S+Z Oops: yesterday\n\S+Z Oops: süß\n$/)
+    expect((await log('--grep', '^Oops', '--since', '1h').ended).stdout).toMatch(/^\S+Z Oops: süß\n$/)
+    expect((await log('--since', '9m').ended).stdout).toMatch(/^\S+Z login: \n$/)
+    const last = (await log().ended).stdout
+    expect(last).toMatch(/login: \n$/)
+    expect(last.length).toBeGreaterThan(65_000)
+    expect(last.length).toBeLessThan(65_700)
+    expect((await log('--last', '10m').ended).stdout.length).toBeGreaterThan(filler.length)
+
+    const following = log('-f', '--since', '9m')
+    await following.says(/login: /)
+    lab.port.far.write('one\n')
+    await following.says(/ one\n/)
+    lab.agent.kill('SIGKILL')
+    await following.says(/the log was lost/)
+    await lab.startAgent()
+    await following.says(/there again/)
+    // The file is there sooner than the port is open.
+    await until('it goes on', () => {
+      lab.port.far.write('two\n')
+      return following.output().includes(' two\n')
+    })
+    following.kill('SIGTERM')
+    const { code, stdout } = await following.ended
+    expect(code).toBe(0)
+    const said = stdout.replaceAll(/^\S+Z /gm, '').replaceAll(/^\[fleetcat: .*\]\n/gm, '')
+    expect(said).toMatch(/^login: \none\n(two\n)+$/)
+
+    for (const words of [
+      ['--since', 'yesterday'],
+      ['--last', 'lots'],
+    ]) {
+      expect((await log(...words).ended).code).toBe(2)
+    }
+    const { items } = await lab.fleet.json(['audit'])
+    expect(JSON.stringify(items)).toContain('SERIAL-LOG')
+  },
+  patience,
+)
+
+needing('cc')(
+  'a log whose file may not be read is as long as the memory of its host, and says what is missing',
+  async () => {
+    await using lab = await openLab({ permit: ['SERIAL:/dev/pts/*', 'OPEN:/tmp/**,append,creat,wronly'] })
+    const target = `SERIAL:${lab.port.path},share,log=${lab.fleet.folder}/port.log`
+    const listen = 'TCP4-LISTEN:0,bind=127.0.0.1,fork'
+    await lab.fleet.cat(['create', 'kept', '--on', 'lab-1', listen, target, '--wait'])
+    lab.port.far.write('remembered\r\n')
+    const log = (...words: string[]) => lab.start([launcher, 'serial', 'log', lab.place, ...words])
+    const remembered = await until('it is remembered', async () => {
+      const outcome = await log().ended
+      return outcome.stdout === 'remembered\r\n' ? outcome : undefined
+    })
+    expect(remembered.stderr).toMatch(/add "OPEN:.*port\.log,rdonly" under permit:.*what the host remembers/s)
+    const refused = await log('--since', '1h').ended
+    expect(`${refused.code} ${refused.stderr}`).toMatch(/^3 .*add "OPEN:.*port\.log,rdonly"/s)
   },
   patience,
 )

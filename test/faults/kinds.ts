@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls'
 import { openDatagramSocket } from '../resources/datagram-sockets.ts'
+import { openTestRelay } from '../resources/relays.ts'
+import { openFakePort } from '../resources/serial/cables.ts'
 import { openServer } from '../resources/servers.ts'
 
 /** Somebody who talks through a relay. */
@@ -84,7 +86,25 @@ function overTcpTo(target: string, permit: readonly string[], reached: () => str
   return { listen: tcpListen, target, permit, talk: overTcp, reached, async [Symbol.asyncDispose]() {} }
 }
 
-/** By name: how it is set up. Serial lines, tunnels and consoles are not kinds yet. */
+/** A port that echoes, and remembers what it was sent. */
+async function echoPort() {
+  const port = await openFakePort()
+  let got = ''
+  port.far.on('data', chunk => {
+    got += chunk
+    port.far.write(chunk)
+  })
+  return { path: port.path, reached: () => got, ...disposing(port) }
+}
+
+async function overPort(listen: string, options = ''): Promise<Setting> {
+  const port = await echoPort()
+  const permit = [`SERIAL:${port.path}`]
+  const setting = overTcpTo(`SERIAL:${port.path}${options}`, permit, port.reached)
+  return { ...setting, listen, ...disposing(port) }
+}
+
+/** By name: how it is set up. Tunnels, and consoles with them, have tests of their own. */
 export const kinds: Readonly<Record<string, (place: Place) => Promise<Setting>>> = {
   async TCP() {
     const server = await echoServer()
@@ -205,6 +225,24 @@ export const kinds: Readonly<Record<string, (place: Place) => Promise<Setting>>>
       },
       reached: server.reached,
       ...disposing(server),
+    }
+  },
+  'serial port': () => overPort(tcpListen),
+  'shared serial port': () => overPort(tcpListen, ',share'),
+  'serial port over RFC 2217': () => overPort('RFC2217-LISTEN:0,bind=127.0.0.1,fork'),
+  async 'serial port behind a server of RFC 2217'() {
+    const port = await echoPort()
+    const server = await openTestRelay({
+      listen: 'RFC2217-LISTEN:0,bind=127.0.0.1,fork',
+      targets: [`SERIAL:${port.path}`],
+    })
+    const target = `RFC2217:127.0.0.1:${server.port}`
+    return {
+      ...overTcpTo(target, [target], port.reached),
+      async [Symbol.asyncDispose]() {
+        await server[Symbol.asyncDispose]()
+        await port[Symbol.asyncDispose]()
+      },
     }
   },
   async 'program with a double-forked grandchild'({ folder }) {

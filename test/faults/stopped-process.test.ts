@@ -10,7 +10,10 @@ import { createReady, startHost, untilReady } from './host.ts'
 import { familyIn, kinds, type Setting } from './kinds.ts'
 
 const leaseMs = 5_000
-const tried = ['TCP', 'UDP flow', 'program with a double-forked grandchild']
+const tried = [
+  ...['TCP', 'UDP flow', 'serial port', 'shared serial port', 'serial port behind a server of RFC 2217'],
+  'program with a double-forked grandchild',
+]
 
 needing('setsid', 'openssl')(
   'a host that was stopped for longer than its lease carries not one byte more, whatever the kind',

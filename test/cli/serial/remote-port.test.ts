@@ -38,8 +38,8 @@ test('all of a line can be set and asked, and answers are what the device has', 
   expect(await remote.set({ parity: 'even' })).toEqual({ parity: 'none' })
   expect((await remote.who()).line).toMatchObject({ baud: 115_200, stop: 2, flow: 'xonxoff' })
   expect(await remote.modem()).toEqual({ cts: true, dsr: true, ri: false, dcd: true })
-  await remote.setControl({ dtr: false, rts: true })
-  await remote.sendBreak()
+  expect(await remote.setControl({ dtr: false, rts: true })).toBe(false)
+  expect(await remote.sendBreak()).toBe(false)
 })
 
 test('bytes of all values arrive both ways, and settings stay behind what was written before', async () => {

@@ -88,6 +88,8 @@ describe('the words of the address', () => {
     ['SERIAL:/dev/ttyS0,parity=evem', /Did you mean `even`/],
     ['SERIAL:/dev/ttyS0,stop=3', /Write one of 1, 1.5, 2/],
     ['SERIAL:/dev/ttyS0,flow=rts', /rtscts/],
+    ['SERIAL:/dev/ttyS0,data=8,stop=1.5', /1\.5 stop bits go with 5 data bits only/],
+    ['SERIAL:/dev/ttyS0,data=5,stop=2', /2 stop bits do not go with 5 data bits/],
     ['SERIAL:/dev/ttyS0,bauds=9600', /Did you mean `baud`/],
     ['SERIAL:/dev/ttyS0,baud=9600,b9600', /`baud` and `b9600` both say the same/],
     ['SERIAL:/dev/ttyS0,data=7,cs7', /both say the same/],
@@ -293,12 +295,35 @@ describe('a port as a file', () => {
 
   test('is refused while it is a port of somebody, who keeps his settings', async () => {
     await using port = await openFakePort()
-    await using _channel = await dial(`SERIAL:${port.path},b4800`)
-    await expect(dial(`FILE:${port.path},raw,b300`)).rejects.toMatchObject({
-      code: 'conflict',
-      message: expect.stringContaining('in use by this relay'),
-    })
+    await using scratch = await openScratch()
+    const alias = join(scratch.path, 'by-id')
+    await symlink(port.path, alias)
+    await using _channel = await dial(`SERIAL:${alias},b4800`)
+    for (const text of [`FILE:${port.path},raw,b300`, `OPEN:${alias},b300`, alias]) {
+      await expect(dial(text)).rejects.toMatchObject({
+        code: 'conflict',
+        message: expect.stringContaining(`in use by this relay, as ${alias}`),
+      })
+    }
     expect(spawnStty(port.path)).toContain('speed 4800')
+  })
+
+  test('is refused to who wants the port meanwhile, by every name, and is no longer when it is closed', async () => {
+    await using port = await openFakePort()
+    await using scratch = await openScratch()
+    const alias = join(scratch.path, 'by-id')
+    await symlink(port.path, alias)
+    const cx = openContext({ client: { text: '203.0.113.7:51234' } })
+    const two = [await dial(`FILE:${port.path},raw,b300`, cx), await dial(`FILE:${alias}`)]
+    for (const text of [`SERIAL:${alias},b9600`, `SERIAL:${port.path},share`]) {
+      await expect(dial(text)).rejects.toMatchObject({
+        code: 'conflict',
+        message: expect.stringContaining(`in use by 203.0.113.7:51234, as OPEN:${port.path}`),
+      })
+    }
+    expect(spawnStty(port.path)).toContain('speed 300')
+    for (const each of two) await each[Symbol.asyncDispose]()
+    await using _channel = await dial(`SERIAL:${port.path}`)
   })
 
   test('plain names of a line belong to kinds that have one', () => {
@@ -522,6 +547,25 @@ describe('a log', () => {
       return lines(log).includes('@ hello')
     })
     expect(running.relay.state.name).toBe('ready')
+  })
+
+  test('of what is no port, or cannot be set so, keeps the relay from listening, and says why', async () => {
+    await using scratch = await openScratch()
+    await using port = await openFakePort()
+    const log = join(scratch.path, 'console.log')
+    for (const [target, message] of [
+      [`SERIAL:/dev/null,log=${log}`, /it is no serial port/],
+      [`SERIAL:${scratch.path},log=${log}`, /it is no serial port/],
+      [`SERIAL:${port.path},parity=even,log=${log}`, /does not keep `parity=even`/],
+    ] as const) {
+      await using running = startRelay({ targets: [target] })
+      const error = await until('it is rejected', () => {
+        const { state } = running.relay
+        return state.name === 'rejected' ? state.error : undefined
+      })
+      expect(error.message).toMatch(message)
+    }
+    expect(heldPort(rdev(port.path))).toBeUndefined()
   })
 
   test('that cannot be written keeps the relay from listening, and says why', async () => {

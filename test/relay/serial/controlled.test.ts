@@ -1,13 +1,19 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Channel } from '#relay/endpoint.ts'
 import { bindAddress } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { readAnswer, standingBytes, wishBytes } from '#relay/serial/companion.ts'
+import type { LineCounters } from '#relay/serial/port.ts'
 import { comPortBytes } from '#relay/serial/rfc2217/codec.ts'
 import type { Standing } from '#relay/serial/standing.ts'
 import { subnegotiationBytes, telnetOptions, telnetParser } from '#relay/serial/telnet.ts'
 import { openContext } from '#test/resources/contexts.ts'
+import { openTestRelay } from '#test/resources/relays.ts'
+import { openScratch } from '#test/resources/scratch.ts'
 import { baudOf, openFakePort } from '#test/resources/serial/cables.ts'
+import { openClient } from '#test/resources/servers.ts'
 import { until } from '#test/resources/until.ts'
 
 interface Client extends AsyncDisposable {
@@ -17,6 +23,7 @@ interface Client extends AsyncDisposable {
   readonly standing: () => Standing | undefined
   readonly told: string[]
   readonly refused: RelayError[]
+  readonly errors: (LineCounters | undefined)[]
   readonly codes: number[]
   say(bytes: Buffer): void
 }
@@ -27,6 +34,7 @@ async function open(address: string, who = 'ann', cx = openContext()): Promise<C
   let standing: Standing | undefined
   const told: string[] = []
   const refused: RelayError[] = []
+  const errors: (LineCounters | undefined)[] = []
   const codes: number[] = []
   const parser = telnetParser({
     data(bytes) {
@@ -39,6 +47,7 @@ async function open(address: string, who = 'ann', cx = openContext()): Promise<C
       const answer = readAnswer(payload)
       if (!answer) return
       if (answer.topic === 'told') told.push(answer.text)
+      else if (answer.topic === 'errors') errors.push(answer.counts)
       else if ('standing' in answer) standing = answer.standing
       else refused.push(answer.refused)
     },
@@ -47,7 +56,7 @@ async function open(address: string, who = 'ann', cx = openContext()): Promise<C
   channel.stream.on('data', parser.take)
   return {
     channel,
-    ...{ told, refused, codes },
+    ...{ told, refused, errors, codes },
     data: () => data,
     standing: () => standing,
     say: bytes => void channel.stream.write(bytes),
@@ -157,4 +166,30 @@ test('codes that nobody has thought of get no answer, and nothing breaks', async
   client.say(wishBytes('hello'))
   await until('it is answered', () => client.standing())
   expect(client.codes.filter(code => code > 112 && code !== 164)).toEqual([])
+})
+
+test('who asks is told that a device counts no errors, and what looks as if the line were set wrong, once', async () => {
+  await using port = await openFakePort()
+  await using scratch = await openScratch()
+  const log = join(scratch.path, 'log')
+  const address = `SERIAL:${port.path},share,rfc2217`
+  await using relay = await openTestRelay({ targets: [`SERIAL:${port.path},share,log=${log}`] })
+  await using plain = await openClient(relay.port)
+  const heard: Buffer[] = []
+  plain.on('data', bytes => heard.push(bytes))
+  await until('it writes', () => readFileSync(log, 'utf8').includes('writes'))
+  await using ann = await open(address, 'ann')
+  ann.say(Buffer.concat([wishBytes('hello'), wishBytes('errors')]))
+  await until('it is answered', () => ann.errors.length === 1)
+  expect(ann.errors).toEqual([undefined])
+  port.far.write('All is well.\r\n'.repeat(100))
+  const garbage = Buffer.alloc(2_000, '\x00\xe6\x1c\x7fa', 'latin1')
+  for (let n = 0; n < 3; n++) port.far.write(garbage)
+  await until('all has come', () => Buffer.concat(heard).length === 1_400 + 6_000)
+  const hint = 'most of what comes is no text: is the line set as its device is?'
+  await until('she is told', () => ann.told.includes(hint))
+  expect(ann.told.filter(text => text === hint)).toHaveLength(1)
+  // Bytes may be meant as they are: nothing is said among them.
+  expect(Buffer.concat(heard).includes('set as')).toBe(false)
+  await until('the log has it', () => readFileSync(log, 'latin1').includes(`[fleetcat: ${hint}]`))
 })

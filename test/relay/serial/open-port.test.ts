@@ -422,6 +422,34 @@ describe('lock files', () => {
   })
 })
 
+describe('programs that ask for no lock', () => {
+  const nobody = { uid: 65_534, gid: 65_534, encoding: 'utf8' } as const
+  /** What a shell says that opens it and closes it again. */
+  const opening = (path: string) => spawnSync('sh', ['-c', `: <>${path}`], nobody).stderr
+
+  needing('cc', 'root')('cannot open a port either, unless they are the superuser', async () => {
+    await using lines = await openFakeLines()
+    await using port = await openFakePort()
+    lines.add(port.path)
+    chmodSync(port.path, 0o666)
+    expect(opening(port.path)).toBe('')
+    await using driven = await openDriven(port.path, {}, lines.env)
+    expect(opening(port.path)).toMatch(/busy/i)
+    await driven.call('close')
+    expect(opening(port.path)).toBe('')
+  })
+
+  needing('root')('are not kept from a pseudo-terminal by a process that was killed', async () => {
+    await using port = await openFakePort()
+    chmodSync(port.path, 0o666)
+    const driven = await openDriven(port.path)
+    await driven.kill()
+    expect(opening(port.path)).toBe('')
+    await using again = await openDriven(port.path, {}, {}, nobody)
+    expect(again.opened.data).toBe(8)
+  })
+})
+
 describe('what is no port', () => {
   test('is refused without being opened', async () => {
     await using scratch = await openScratch()
@@ -454,12 +482,7 @@ describe('what is no port', () => {
       message: expect.stringContaining('`usermod -aG dialout nobody`'),
     })
     await using driven = await openDriven(port.path, {}, {}, { uid: 65_534, gid: dialout })
-    // Nobody but the superuser can open it now, whatever locks he asks for.
-    const { stderr } = spawnSync('cat', [port.path], { uid: 65_534, gid: dialout, encoding: 'utf8' })
-    expect(stderr).toMatch(/busy/i)
-    await driven.call('close')
-    const again = await openDriven(port.path, {}, {}, { uid: 65_534, gid: dialout })
-    await again.kill()
+    expect(driven.opened.data).toBe(8)
   })
 
   test('is not asked for when the ceiling says no', async () => {
@@ -520,6 +543,32 @@ describe('a device with modem lines', () => {
       expect(await driven.call('set', { parity })).toMatchObject({ parity })
     }
     expect(await driven.call('set', { data: 5, stop: 1.5 })).toMatchObject({ data: 5, stop: 1.5 })
+  })
+
+  withLines('that takes no such speed is refused, with what it does, and left as it was', async () => {
+    await using lines = await openFakeLines()
+    await using port = await openFakePort()
+    const line = lines.add(port.path)
+    for (const [manner, message] of [
+      ['next best', /does not keep `baud=(250000|921600)`/],
+      ['refused', /does not take (`baud=(250000|921600)`|these settings)/],
+    ] as const) {
+      line.limit(115_200, manner)
+      for (const baud of [250_000, 921_600]) {
+        await expect(openDriven(port.path, { settings: { baud } }, lines.env)).rejects.toMatchObject({
+          code: 'unsupported',
+          message: expect.stringMatching(message),
+        })
+      }
+      // So near to what it can be is as good.
+      await using driven = await openDriven(port.path, { settings: { baud: 9_601 } }, lines.env)
+      expect(driven.opened.baud).toBeGreaterThan(9_500)
+      const change = driven.call('set', { baud: 250_000 })
+      if (manner === 'refused') await expect(change).rejects.toThrow(message)
+      else expect(await change).toMatchObject({ baud: 115_200 })
+      await driven.call('close')
+      expect(spawnSync('stty', ['-F', port.path, 'speed'], { encoding: 'utf8' }).stdout).toBe('9600\n')
+    }
   })
 
   withLines('is not touched by a change that changes nothing', async () => {

@@ -1,6 +1,7 @@
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, symlinkSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { RelayError } from '#relay/errors.ts'
 import type { SharedMode } from '#relay/serial/members.ts'
 import { openPort } from '#relay/serial/open-port.ts'
@@ -111,6 +112,68 @@ test('without its last user the device is closed, and stays open for a keeper', 
   await (await attach(shared(port.path), 'one'))[Symbol.asyncDispose]()
   await expect(openPort(port.path, { holder: 'another' }, openContext())).rejects.toMatchObject({
     code: 'conflict',
+  })
+})
+
+describe('settings', () => {
+  const baudOf = (path: string) =>
+    Number(spawnSync('stty', ['-F', path, 'speed'], { encoding: 'utf8' }).stdout)
+
+  test('of a port that is kept are its own again when the last one who has set it otherwise has gone', async () => {
+    await using port = await openFakePort()
+    await using scratch = await openScratch()
+    const kept = shared(port.path, {
+      port: { holder: 'a test', settings: { baud: 4_800 } },
+      log: { path: join(scratch.path, 'log') },
+    })
+    await using _keeper = await keepShared(kept, '', openContext())
+    const one = await attach(kept, 'one')
+    await using two = await attach(kept, 'two')
+    await using watcher = await attach(kept, 'watcher', 'watch')
+    await one.view.set({ baud: 57_600 })
+    await one[Symbol.asyncDispose]()
+    expect(two.view.writes).toBe(true)
+    await until('it is as it was', () => baudOf(port.path) === 4_800)
+
+    await two.view.set({ baud: 19_200 })
+    const three = await attach(kept, 'three', 'take-over')
+    await three.view.set({ stop: 2 })
+    await three[Symbol.asyncDispose]()
+    expect(watcher.view.seen?.settings).toMatchObject({ baud: 19_200, stop: 2 })
+    await two[Symbol.asyncDispose]()
+    await until('it is as it was', () => watcher.view.seen?.settings.stop === 1)
+    expect(baudOf(port.path)).toBe(4_800)
+  })
+
+  test('of one that is not kept stay for whoever writes next, and go when nobody writes', async () => {
+    await using port = await openFakePort()
+    const one = await attach(shared(port.path), 'one')
+    const two = await attach(shared(port.path), 'two')
+    await using _watcher = await attach(shared(port.path), 'watcher', 'watch')
+    await one.view.set({ baud: 57_600 })
+    await one[Symbol.asyncDispose]()
+    expect(two.view.writes).toBe(true)
+    expect(await two.view.set({ stop: 2 })).toMatchObject({ baud: 57_600, stop: 2 })
+    await two[Symbol.asyncDispose]()
+    await until('it is as it was', () => baudOf(port.path) === 9_600)
+  })
+
+  test('are made anew of a device that comes back', async () => {
+    await using scratch = await openScratch()
+    const name = join(scratch.path, 'console')
+    await using first = await openFakePort()
+    symlinkSync(first.path, name)
+    await using one = await attach(shared(name), 'one')
+    await using _watcher = await attach(shared(name), 'watcher', 'watch')
+    await one.view.set({ baud: 57_600 })
+    await first.unplug()
+    await until('it has gone', () => one.said().includes('the port has gone'))
+    await using second = await openFakePort()
+    unlinkSync(name)
+    symlinkSync(second.path, name)
+    await until('it is set', () => baudOf(second.path) === 57_600)
+    await one[Symbol.asyncDispose]()
+    await until('it is as it was', () => baudOf(second.path) === 9_600)
   })
 })
 

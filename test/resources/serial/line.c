@@ -27,6 +27,8 @@
 #define KERNEL_TCSETSW2 0x402c542c
 #define KERNEL_TCSETSF2 0x402c542d
 #define KERNEL_CMSPAR 010000000000
+#define KERNEL_CBAUD 010017
+#define KERNEL_BOTHER 010000
 // What the kernel takes from every pseudo-terminal.
 #define FRAMING (CSIZE | PARENB | PARODD | KERNEL_CMSPAR)
 
@@ -46,6 +48,8 @@ struct line {
   uint32_t no_modem;   // refuse modem lines and breaks, as a pseudo-terminal does by itself
   uint32_t frame, overrun, parity, breaks;
   uint32_t stuck;      // what is written stays unsent (TIOCOUTQ)
+  uint32_t fastest;    // a higher speed becomes this one; 0: any can be had
+  uint32_t strict;     // a higher speed is refused instead
 };
 
 static int (*real_ioctl)(int, unsigned long, ...);
@@ -93,6 +97,8 @@ static int number_of(int fd) {
 
 static struct line *line_of(int fd) {
   int kept = errno;
+  // The constructors of other libraries may come first.
+  if (!real_syscall) find_real();
   int number = number_of(fd);
   struct line *line = number < 0 ? NULL : line_number(number);
   errno = kept;
@@ -166,6 +172,12 @@ static void remember(int fd, struct line *line, const void *settings) {
        !!(cflag & HUPCL));
 }
 
+// What the device makes of a speed; 0: it refuses it.
+static uint32_t speed_kept(struct line *line, uint32_t speed) {
+  if (!line->fastest || speed <= line->fastest) return speed;
+  return line->strict ? 0 : line->fastest;
+}
+
 static void recall(struct line *line, void *settings) {
   uint32_t *cflag = (uint32_t *)settings + 2;
   if (line->has_framing) *cflag = (*cflag & ~(uint32_t)FRAMING) | line->framing;
@@ -215,8 +227,21 @@ int ioctl(int fd, unsigned long request, ...) {
       if ((intptr_t)argument != 0) line->stuck = 0;
       break;
     case TCSETS: case TCSETSW: case TCSETSF:
-    case KERNEL_TCSETS2: case KERNEL_TCSETSW2: case KERNEL_TCSETSF2: {
+    {
       int done = real_ioctl(fd, request, argument);
+      if (done == 0) remember(fd, line, argument);
+      return done;
+    }
+    case KERNEL_TCSETS2: case KERNEL_TCSETSW2: case KERNEL_TCSETSF2: {
+      uint32_t next[11];
+      memcpy(next, argument, sizeof next);
+      uint32_t speed = speed_kept(line, next[10]);
+      if (speed == 0) return errno = EINVAL, -1;
+      if (speed != next[10]) {
+        next[2] = (next[2] & ~(uint32_t)(KERNEL_CBAUD | KERNEL_CBAUD << 16)) | KERNEL_BOTHER;
+        next[9] = next[10] = speed;
+      }
+      int done = real_ioctl(fd, request, next);
       if (done == 0) remember(fd, line, argument);
       return done;
     }
@@ -285,6 +310,7 @@ static int opened(int fd) {
     va_start(rest, flags);                                                                                           \
     mode_t mode = va_arg(rest, mode_t);                                                                              \
     va_end(rest);                                                                                                    \
+    if (!real_open) find_real();                                                                                     \
     return opened(real_open(path, flags | (real_name), mode));                                                       \
   }
 

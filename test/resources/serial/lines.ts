@@ -48,13 +48,15 @@ export interface FakeLine {
     readonly dcd?: boolean
   }): void
   count(counts: { readonly [K in (typeof counters)[number]]?: number }): void
+  /** It has no higher speed: the next best is taken instead, or it is refused. */
+  limit(baud: number, manner: 'next best' | 'refused'): void
   /** So many bytes seem never to be sent. */
   stick(bytes: number): void
 }
 
 const fields = [
   ...['size', 'wiring', 'peer', 'control', 'inputs', 'breaking', 'hasFraming', 'framing', 'cflag', 'noModem'],
-  ...['frame', 'overrun', 'parity', 'breaks', 'stuck'],
+  ...['frame', 'overrun', 'parity', 'breaks', 'stuck', 'fastest', 'strict'],
 ] as const
 const counters = ['frame', 'overrun', 'parity', 'breaks'] as const
 const size = fields.length * 4
@@ -108,6 +110,10 @@ export async function openFakeLines(): Promise<FakeLines> {
         },
         count(counts) {
           for (const [name, value] of Object.entries(counts)) put(name, value)
+        },
+        limit(baud, manner) {
+          put('fastest', baud)
+          put('strict', manner === 'refused' ? 1 : 0)
         },
         stick: bytes => put('stuck', bytes),
       }

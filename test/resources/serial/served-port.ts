@@ -1,5 +1,6 @@
 import type { Channel, Endpoint } from '#relay/endpoint.ts'
 import { bindAddress } from '#relay/endpoints/index.ts'
+import type { FlowSettings } from '#relay/flow-settings.ts'
 import { openTestRelay, type TestRelay } from '#test/resources/relays.ts'
 import { openClient } from '#test/resources/servers.ts'
 import { type MemoryPort, type MemoryPortOptions, openMemoryPort } from './memory-port.ts'
@@ -38,12 +39,13 @@ export function memoryTarget(opened: (port: MemoryPort) => void, options?: Memor
 
 /** A relay that serves ports in memory, or another target, to clients of RFC 2217. */
 export async function openServedPort(
-  options: MemoryPortOptions & { readonly target?: string } = {},
+  options: MemoryPortOptions & { readonly target?: string; readonly flow?: FlowSettings } = {},
 ): Promise<ServedPort> {
   const ports: MemoryPort[] = []
   const relay = await openTestRelay({
     listen: 'RFC2217-LISTEN:0,bind=127.0.0.1,fork',
     targets: [options.target ?? memoryTarget(port => ports.push(port), options)],
+    ...(options.flow && { flow: options.flow }),
   })
   return {
     relay,

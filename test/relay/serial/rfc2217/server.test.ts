@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { memoryPair } from '#relay/endpoints/memory-pair.ts'
 import { RelayError } from '#relay/errors.ts'
+import type { FlowSettings } from '#relay/flow-settings.ts'
 import { type ComPortNumber, comPortBytes } from '#relay/serial/rfc2217/codec.ts'
 import { rfc2217Server } from '#relay/serial/rfc2217/server.ts'
 import { optionBytes } from '#relay/serial/telnet.ts'
@@ -169,15 +170,21 @@ describe('settings', () => {
   })
 })
 
-test('a port is free as soon as the client has hung up whose it was', async () => {
-  await using served = await openServedPort()
+test.each<[string, FlowSettings]>([
+  ['as they are', {}],
+  ['through a throttle', { throttleBytesPerSecond: 1_000_000 }],
+  ['with their time', { timestamp: true }],
+  ['through a dump', { dump: { format: 'hex' } }],
+])('a port whose bytes go %s is free as soon as the client has hung up whose it was', async (_, flow) => {
+  await using served = await openServedPort({ flow })
   {
     await using client = await served.client()
     client.option('will', 44)
     await client.next('modem-state')
     client.write('last words')
     client.socket.end()
-    expect(String(await gather(served.ports[0]!.far, 10))).toBe('last words')
+    const stamp = flow.timestamp ? 25 : 0
+    expect(String(await gather(served.ports[0]!.far, stamp + 10)).slice(stamp)).toBe('last words')
   }
   await until('the connection is over', () => served.relay.closed.length === 1)
   expect(served.relay.closed[0]!.cause).toBe('eof')
