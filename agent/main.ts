@@ -23,6 +23,7 @@ import { openOutbox } from './outbox.ts'
 import { openProbes } from './probes.ts'
 import { openReconciler, type Reconciler } from './reconciler.ts'
 import { openRelayCertificates } from './relay-certificates.ts'
+import { openRemarks } from './remarks.ts'
 import { openRenewal } from './renewal.ts'
 import { bothCut, openRevocations } from './revocations.ts'
 import { openRoster } from './roster.ts'
@@ -98,6 +99,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const bans = openBans(clock)
   const tombstones = starting.use(await openTombstones(dataDir, log))
   const roster = starting.use(openRoster({ due: () => outbox.connectionsChanged() }))
+  const remarks = starting.use(openRemarks(log, () => outbox.remarked()))
   const reconciler: Reconciler = starting.use(
     openReconciler({
       agent: name,
@@ -105,6 +107,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       roster,
       isRevoked: id => revocations.has(id),
       outgoing: cause => tunnels.outgoing(cause),
+      remarks,
       isBanned: bans.refuses,
       unwelcome: (relay, ip, rule) => doorkeeper.turnedAway(relay, ip, rule),
       clock,
@@ -126,6 +129,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
       cluster: held.identity.identity.cluster,
       ceiling,
       roster,
+      remarks,
       lease: { holds: length => lease.holds(length) },
       isRevoked: id => revocations.has(id),
       ask: request => session.requestTunnel(request, grantWithinMs),
@@ -159,6 +163,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     relays: reconciler.relays,
     report: reconciler.report,
     connections: roster,
+    remarks,
     banned: () =>
       bans.own().map(({ relayId, cidr, until }) => {
         return { relayId, cidr, lasts: toDuration(until - clock()) }

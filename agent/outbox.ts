@@ -1,4 +1,10 @@
-import type { AttachRequest, ConnectionEvents, ProbeAnswer, SourceBanned } from '#gen/fleetcat/v1/agent.ts'
+import type {
+  AttachRequest,
+  ConnectionEvents,
+  ProbeAnswer,
+  Remarks,
+  SourceBanned,
+} from '#gen/fleetcat/v1/agent.ts'
 import type { Receipt, RelayReport } from '#gen/fleetcat/v1/relay.ts'
 
 type Message = NonNullable<AttachRequest['message']>
@@ -14,6 +20,8 @@ export interface OutboxSources {
   readonly connections: { take(): ConnectionEvents | undefined; restart(): void }
   /** The sources that this agent has shut out, and of which the controller has not said that it knows. */
   readonly banned: () => SourceBanned[]
+  /** What targets have to say. */
+  readonly remarks: { take(): Remarks | undefined }
   /** The nonce of a new question for the lease, which counts from this moment. */
   readonly askLease: () => bigint
 }
@@ -36,6 +44,8 @@ export interface Outbox {
   pulse(): void
   /** This agent has shut a source out. */
   sourceBanned(): void
+  /** A target has something to say. */
+  remarked(): void
   /** The answer to a probe. Who does not read loses the oldest: nobody waits for those any more. */
   probed(answer: ProbeAnswer): void
   /** Asks for the lease, ahead of all but receipts. */
@@ -78,6 +88,8 @@ export function openOutbox(sources: OutboxSources): Outbox {
       appliedDue = false
       return { $case: 'applied', value: { revision: applied } }
     }
+    const remarks = sources.remarks.take()
+    if (remarks) return { $case: 'remarks', value: remarks }
     const connections = sources.connections.take()
     if (connections) return { $case: 'connections', value: connections }
     if (pulseDue) {
@@ -140,6 +152,7 @@ export function openOutbox(sources: OutboxSources): Outbox {
       soon()
     },
     connectionsChanged: soon,
+    remarked: soon,
     receipt(receipt) {
       receipts.push(receipt)
       flush()

@@ -14,6 +14,7 @@ import { sameButLimits, toPlan } from './plan.ts'
 import { programsOf } from './programs.ts'
 import { openRefusals } from './refusals.ts'
 import type { RelayCertificates } from './relay-certificates.ts'
+import type { Remarks } from './remarks.ts'
 import { toReport } from './report.ts'
 import { type Cut, nothingCut } from './revocations.ts'
 import { isOfTime, openRights, type Right, type RightsContext } from './rights.ts'
@@ -36,6 +37,8 @@ export interface ReconcilerContext extends RightsContext {
   readonly unwelcome: Doorkeeper['turnedAway']
   /** What `cert=auto` takes in this relay, for as long as it runs; refused if absent. */
   readonly certificates?: (relay: Pick<RelayPlan, 'id' | 'name'>) => RelayCertificates
+  /** A target has something to say that is no matter of one connection. */
+  readonly remarks: Pick<Remarks, 'heard'>
   /** Ways to other hosts; a relay that has addresses there is refused if absent. */
   readonly outgoing?: (cause: Cause) => Outgoing
   /** The report of this relay has changed. */
@@ -274,6 +277,7 @@ export function openReconciler(cx: ReconcilerContext): Reconciler {
           const { name = '', limits } = slot.desired ?? {}
           if (limits?.ban) cx.unwelcome({ id: slot.id, name }, ip, limits.ban)
         },
+        remarked: remark => cx.remarks.heard(plan, remark),
         failed(error, source) {
           refusals.count(slot.id, error.code)
           story.failed(error, source)

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, type Option } from 'commander'
 import type { RelayError } from '#relay/errors.ts'
 import { exitCodes } from './exit-codes.ts'
 import { report, usage } from './failure.ts'
@@ -8,12 +8,25 @@ export function define(name: string, summary: string, examples: readonly string[
   const command = new Command(name)
     .description(summary)
     .helpOption('-h, --help', 'this help')
-    .configureHelp({ sortOptions: false })
+    .configureHelp({ sortOptions: false, optionDescription })
     .allowExcessArguments(false)
     .showSuggestionAfterError(true)
   if (examples.length > 0)
     command.addHelpText('after', `\nExamples:\n${examples.map(line => `  ${line}\n`).join('')}`)
   return command
+}
+
+/** `what Enter sends: cr, lf, crlf (default: cr)` */
+function optionDescription({
+  description,
+  argChoices,
+  defaultValue,
+  defaultValueDescription,
+}: Option): string {
+  const choices = argChoices ? `: ${argChoices.join(', ')}` : ''
+  const isSaid = defaultValue !== undefined && typeof defaultValue !== 'boolean'
+  const usual = isSaid ? ` (default: ${defaultValueDescription ?? String(defaultValue)})` : ''
+  return `${description}${choices}${usual}`
 }
 
 /** Adds the option by which a command finds its fleet. */

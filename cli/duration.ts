@@ -31,3 +31,6 @@ export function formatDuration(ms: number): string {
   }
   return text || '0s'
 }
+
+/** Reads the value of an option. */
+export const durationOf = (option: string) => (text: string) => parseDuration(text, option)

@@ -4,7 +4,7 @@ import { usage } from './failure.ts'
 
 /** One of a few words; the shell completes them, and a wrong one is answered with the nearest. */
 export function choice(command: Command, flags: string, summary: string, words: readonly string[]) {
-  const option = command.createOption(flags, `${summary}: ${words.join(', ')}`).choices([...words])
+  const option = command.createOption(flags, summary).choices([...words])
   option.argParser(text => {
     if (words.includes(text)) return text
     const near = nearest(text, words)
@@ -29,5 +29,16 @@ export function count(option: string, most = 0xffff_ffff) {
     if (!/^\d+$/.test(text) || n < 1) throw usage(`${option} ${text}`, 'it is not a whole number above 0')
     if (n > most) throw usage(`${option} ${text}`, `the highest is ${most}`)
     return n
+  }
+}
+
+/** A regular expression; what is wrong with it is known before anybody is asked. */
+export function patternOf(option: string) {
+  return (text: string) => {
+    try {
+      return new RegExp(text, 'u')
+    } catch (thrown) {
+      throw usage(`${option} ${text}`, (thrown as Error).message, 'Write for example `panic|Oops`')
+    }
   }
 }

@@ -3,6 +3,7 @@ import type {
   Hello,
   ProbeAnswer,
   RelayCertificateRequest,
+  Remarks,
   SourcesBanned,
 } from '#gen/fleetcat/v1/agent.ts'
 import {
@@ -110,6 +111,16 @@ export function checkProbeAnswer({ probeId, result }: ProbeAnswer): void {
   }
   result.ip = cut(ip, mostId)
   result.problem = cutProblem(result.problem)
+}
+
+export function checkRemarks({ remarks }: Remarks): void {
+  count('remarks', remarks.length, mostInOneMessage)
+  for (const remark of remarks) {
+    texts('remark', [remark.relayId, remark.connectionId, remark.event], mostId)
+    dates('remark', [remark.at])
+    remark.subject = cut(remark.subject, mostShown)
+    remark.text = cut(remark.text, mostShown)
+  }
 }
 
 export function checkFrames(frames: readonly DumpFrame[]): void {

@@ -3,6 +3,7 @@ import type {
   CertificateGrant,
   ConnectionEvents,
   RelayCertificateRequest,
+  Remark,
   SourceBanned,
 } from '#gen/fleetcat/v1/agent.ts'
 import { type Relay, type RelayReport, RelayState } from '#gen/fleetcat/v1/relay.ts'
@@ -17,11 +18,13 @@ import {
   checkConnections,
   checkProbeAnswer,
   checkReceipt,
+  checkRemarks,
   checkReports,
   dates,
 } from './hearsay.ts'
 import { type Host, noteConnections, noteReport } from './hosts.ts'
 import type { Parts } from './parts.ts'
+import { noteRemark } from './remarks.ts'
 import type { AgentSession } from './session.ts'
 
 type Said = NonNullable<AttachRequest['message']>
@@ -87,6 +90,10 @@ export function heed(
     case 'probe':
       checkProbeAnswer(said.value)
       parts.probes.answer(host.name, said.value)
+      break
+    case 'remarks':
+      checkRemarks(said.value)
+      for (const remark of said.value.remarks) hearRemark(parts, host, session, remark)
       break
     case 'tunnelRequest':
       session.tunnelGrant(parts.tunnels.grant(host, said.value))
@@ -180,6 +187,16 @@ function hearBanned(parts: Parts, host: Host, session: AgentSession, sources: re
       lied(parts, host.name, session, 'alert.wide-ban', fields, words)
     } else void parts.automaticBans.note(actorOf(host), relay, source)
   }
+}
+
+/** Of a relay that ended in between it still happened; one that was never this agent's is a sign of trouble. */
+function hearRemark(parts: Parts, host: Host, session: AgentSession, remark: Remark): void {
+  const { relayId } = remark
+  const relay = relayId === '' ? undefined : parts.mirror.relaysById.get(relayId)
+  if (relay && !isIts(parts, host, session, relay) && !parts.tunnels.answersFor(host.name, relayId)) {
+    const words = 'an agent had something to say about a relay that is not its own; it was not heeded'
+    lied(parts, host.name, session, 'alert.foreign-remark', { relay: relay.name }, words)
+  } else noteRemark(parts, host, relay?.name, remark)
 }
 
 /** A relay that ended in between is only refused; one that was never this agent's is a sign of trouble. */

@@ -1,15 +1,19 @@
 import type { OpenTunnelRequest } from '#gen/fleetcat/v1/operator.ts'
 import type { Relay } from '#gen/fleetcat/v1/relay.ts'
 import { type Address, parseAddress } from '#relay/address.ts'
-import { bindTarget } from '#relay/endpoints/index.ts'
+import { bindTarget, lineAddress } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { formatHostPort } from '#wire/host-port.ts'
 import { isUnspecified, parsePlace } from '#wire/tunnel.ts'
 import type { Host } from './hosts.ts'
 
-/** The addresses of a relay that are on other hosts, as they are written there. */
+/** The addresses of a relay that are on other hosts, as its agents ask for them. */
 export function addressesOf({ spec }: Relay): string[] {
-  return [...(spec?.targets ?? []), ...(spec?.tee ?? [])].filter(address => address.startsWith('@'))
+  if (!spec) return []
+  const { listen, targets, tee } = spec
+  const isElsewhere = (address: string) => address.startsWith('@')
+  const reached = targets.filter(isElsewhere).map(target => lineAddress(listen, target) ?? target)
+  return [...reached, ...tee.filter(isElsewhere)]
 }
 
 /** Agents are called in lower case, however an address spells them. */

@@ -1,14 +1,12 @@
 import type { TunnelNews, TunnelRequest } from '#gen/fleetcat/v1/agent.ts'
 import type { OpenTunnelRequest, OpenTunnelResponse } from '#gen/fleetcat/v1/operator.ts'
 import { type Relay, TunnelGrant } from '#gen/fleetcat/v1/relay.ts'
-import { type Address, parseAddress } from '#relay/address.ts'
+import { parseAddress } from '#relay/address.ts'
 import { RelayError } from '#relay/errors.ts'
-import { nearest } from '#relay/nearest.ts'
 import type { Rendezvous } from '#tunnel/rendezvous.ts'
 import { newTicket, ticketMs } from '#tunnel/ticket.ts'
 import { toDuration } from '#wire/duration.ts'
 import { failureOf } from '#wire/failure.ts'
-import { tunnels as tunnelFeature } from '#wire/features.ts'
 import { defaultLeaseMs, leaseMs } from '#wire/lease.ts'
 import { toProblem } from '#wire/problem.ts'
 import type { Caller } from './access.ts'
@@ -19,23 +17,8 @@ import { newId } from './ids.ts'
 import type { Mirror, MirrorChange } from './mirror.ts'
 import type { Placement } from './placement.ts'
 import { addressesOf, answeringAgents, canonical, checkedTunnel, straightTo } from './tunnel-addresses.ts'
-
-/** One tunnel that was granted, for as long as it may be there. */
-export interface Tunnel {
-  readonly id: string
-  /** `agent/edge-1`, `operator/ann`. */
-  readonly initiator: string
-  /** The agent that answers. */
-  readonly agent: string
-  /** Empty if an operator has opened it. */
-  readonly relayId: string
-  /** As the initiator wrote it: `@db-1/TCP4:127.0.0.1:5432`. */
-  readonly address: string
-  readonly onward: readonly string[]
-  /** The operator's tunnel for which an agent has opened this one, if it has. */
-  readonly onwardOf: string
-  readonly state: 'granted' | 'controller' | 'straight'
-}
+import { openTunnelEnds } from './tunnel-ends.ts'
+import { type Held, openRegister, type Tunnel, type Wish } from './tunnel-register.ts'
 
 /**
  * Who may open which tunnel: a relay's agents to the addresses that the relay names, operators to those that they name
@@ -63,43 +46,13 @@ interface Parts {
   readonly rendezvous: Rendezvous
 }
 
-const mostInAll = 20_000
-const mostOfOneEnd = 2_000
 /** What the answering agent gets to cut a tunnel itself. */
 const sayWhyMs = 50
 
-type Held = { -readonly [K in keyof Tunnel]: Tunnel[K] } & {
-  readonly ticket: string
-  /** Resolves when it is over: with the reason if it was taken back. */
-  readonly over: PromiseWithResolvers<string | undefined>
-  /** The call that it lives under. Another may take it over. */
-  holder: AbortSignal | undefined
-}
-
 export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Parts): Tunnels {
-  const live = new Map<string, Held>()
-  /** How many each end has: `agent/db-1`. */
-  const ends = new Map<string, number>()
-
-  function count(end: string, by: 1 | -1): void {
-    const now = (ends.get(end) ?? 0) + by
-    if (now === 0) ends.delete(end)
-    else ends.set(end, now)
-  }
-
-  function keep(tunnel: Held): void {
-    live.set(tunnel.id, tunnel)
-    count(tunnel.initiator, 1)
-    count(`agent/${tunnel.agent}`, 1)
-  }
-
-  function forget(tunnel: Held, reason?: string): boolean {
-    if (!live.delete(tunnel.id)) return false
-    tunnel.over.resolve(reason)
-    count(tunnel.initiator, -1)
-    count(`agent/${tunnel.agent}`, -1)
-    return true
-  }
+  const register = openRegister()
+  const { live, forget } = register
+  const ends = openTunnelEnds(mirror, hosts)
 
   /** Cut here, and there: what goes straight only the answering agent can cut. */
   function withdraw(tunnel: Held, reason: string): void {
@@ -113,68 +66,15 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
     for (const each of [...live.values()]) if (each.onwardOf === tunnel.id) withdraw(each, reason)
   }
 
-  function checkRoom(what: string, ...who: string[]): void {
-    const full = who.find(end => (ends.get(end) ?? 0) >= mostOfOneEnd)
-    if (!full && live.size < mostInAll) return
-    const why = full
-      ? `${full} has ${mostOfOneEnd} tunnels already`
-      : `there are ${mostInAll} tunnels already`
-    throw new RelayError('exhausted', { what, why, fix: 'Try again when some have ended' })
-  }
-
-  const placeable = () =>
-    [...mirror.agents.values()].filter(({ value }) => !value.revoked).map(({ value }) => value.name)
-
-  function answeringHost(address: Address): Host {
-    const { host: name = '', text: what } = address
-    const known = mirror.agents.get(name)?.value
-    const fix = '`fleetcat agents` shows how they fare'
-    if (!known || known.revoked) {
-      const why = known ? `agent/${name} was revoked` : `there is no agent called ${name}`
-      const near = known ? undefined : nearest(name, placeable())
-      throw new RelayError('not-found', { what, why, fix: near ? `Did you mean \`@${near}/\`?` : fix })
-    }
-    const host = hosts.get(name)
-    if (!host?.session) {
-      throw new RelayError('unavailable', {
-        what,
-        why: `agent/${name} is not connected to the controller`,
-        fix,
-      })
-    }
-    if (!host.hello?.features.includes(tunnelFeature)) {
-      const why = `agent/${name} runs version ${host.hello?.version}, which answers no tunnels`
-      throw new RelayError('unsupported', { what, why, fix: 'Update fleetcat on that host' })
-    }
-    return host
-  }
-
-  /** A certificate that somebody else has had under the same name may not have expired yet. */
-  function keysOf(end: string): string[] {
-    const [kind = '', name = ''] = end.split('/')
-    const record = (kind === 'agent' ? mirror.agents : mirror.operators).get(name)?.value
-    const isGood = ({ hash }: { hash: string }) => !mirror.deadKeys.has(hash)
-    return record?.keys.filter(isGood).map(({ hash }) => hash) ?? []
-  }
-
   function mint(
-    wish: Pick<Tunnel, 'initiator' | 'relayId' | 'address' | 'onward' | 'onwardOf'>,
+    wish: Omit<Wish, 'agent'>,
     offer: { relayName: string; lease: number; purpose: string },
   ): { tunnel: Held; grant: TunnelGrant } {
     const address = parseAddress(wish.address)
-    const host = answeringHost(address)
-    checkRoom(wish.address, wish.initiator, `agent/${host.name}`)
+    const host = ends.answering(address)
+    register.checkRoom(wish.address, wish.initiator, `agent/${host.name}`)
     const ticket = newTicket()
-    const tunnel: Held = {
-      ...wish,
-      id: newId('t'),
-      agent: host.name,
-      state: 'granted',
-      ticket,
-      over: Promise.withResolvers(),
-      holder: undefined,
-    }
-    keep(tunnel)
+    const tunnel = register.keep({ ...wish, agent: host.name }, { id: newId('t'), state: 'granted', ticket })
     rendezvous.expect(
       {
         ticket,
@@ -199,7 +99,7 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
         lease: toDuration(offer.lease),
         onward: [...wish.onward],
         purpose: offer.purpose,
-        initiatorKeys: keysOf(tunnel.initiator),
+        initiatorKeys: ends.keysOf(tunnel.initiator),
       },
       () => live.get(tunnel.id) === tunnel,
     )
@@ -208,7 +108,7 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
       ticket,
       agent: host.name,
       straight: straightTo(host),
-      keys: keysOf(`agent/${host.name}`),
+      keys: ends.keysOf(`agent/${host.name}`),
     }
     return { tunnel, grant: TunnelGrant.fromPartial(grant) }
   }
@@ -277,38 +177,28 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
    * when the tunnel was taken back. It stays if a relay still has it.
    */
   function adopted(agent: string, { tunnelId, initiator, relayId, address }: TunnelNews): Held | undefined {
-    const tunnel: Held = {
-      id: tunnelId,
-      initiator,
-      agent,
-      relayId,
-      address: `@${agent}/${address}`,
-      onward: [],
-      onwardOf: '',
-      state: 'straight',
-      ticket: '',
-      over: Promise.withResolvers(),
-      holder: undefined,
+    const wish: Wish = {
+      ...{ initiator, agent, relayId, address: `@${agent}/${address}` },
+      ...{ onward: [], onwardOf: '' },
     }
-    const why = relayId === '' ? 'the call that it belonged to has ended' : whyGone(tunnel)
+    const why = relayId === '' ? 'the call that it belonged to has ended' : whyGone(wish)
     if (why) {
       hosts.get(agent)?.session?.tunnelWithdrawal({ tunnelId, reason: why })
       return undefined
     }
-    keep(tunnel)
-    return tunnel
+    return register.keep(wish, { id: tunnelId, state: 'straight', ticket: '' })
   }
 
   /** Why a tunnel has no right to be any more, if it has none. */
-  function whyGone({ relayId, initiator, agent, address }: Tunnel): string | undefined {
-    const relay = mirror.relaysById.get(relayId)
-    const [kind = '', name = ''] = initiator.split('/')
-    const people = kind === 'agent' ? mirror.agents : mirror.operators
-    if (people.get(name)?.value.revoked ?? mirror.agents.get(agent)?.value.revoked)
-      return 'one of its ends was revoked'
+  function whyGone({ relayId, initiator, agent, address }: Wish): string | undefined {
+    const revoked = ends.whyRevoked(initiator) ?? ends.whyRevoked(`agent/${agent}`)
+    if (revoked !== undefined) return revoked
     if (relayId === '') return undefined
+    const relay = mirror.relaysById.get(relayId)
     const isIts =
-      relay && placement.runsOn(relay, name) && addressesOf(relay).map(canonical).includes(canonical(address))
+      relay &&
+      placement.runsOn(relay, initiator.slice('agent/'.length)) &&
+      addressesOf(relay).map(canonical).includes(canonical(address))
     return isIts ? undefined : 'its relay has ended, or has it no more'
   }
 

@@ -5,6 +5,7 @@ import type { RelayError } from './errors.ts'
 import type { Cidr } from './ip.ts'
 import type { OptionGroup } from './options.ts'
 import type { ProgramPolicy } from './programs/policy.ts'
+import type { Remark } from './remark.ts'
 import type { SerialControl } from './serial/control.ts'
 
 /** From host to host, or by way of the controller, which joins what it cannot read. */
@@ -240,6 +241,8 @@ export interface OpenContext {
   readonly turnedAway?: (cause: TurnedAway, peer: Peer) => void
   /** Told of failures while the opening goes on, because the address asks for more tries. The last one is thrown. */
   readonly retrying?: (error: RelayError, retryAt: Date) => void
+  /** Told of what those who run the fleet want to hear. Absent where there is nobody to tell. */
+  readonly remark?: (remark: Remark) => void
   /** Told of each step as it comes to it; of `dialling` once for each address that is tried, with the IP. */
   readonly progress?: (step: Step, ip?: string) => void
 }

@@ -10,6 +10,7 @@ import type { Tees } from './layers/tee.ts'
 import { openWatcher, type Watcher } from './layers/watcher.ts'
 import { dialOnce } from './once.ts'
 import type { PumpLimits } from './pump.ts'
+import type { Remark } from './remark.ts'
 import type { RelayContext, RelayLimits, RelayPlan, RelayState, RunningRelay } from './running-relay.ts'
 import { openScope } from './scope.ts'
 import { checkServedLine } from './served-line.ts'
@@ -50,6 +51,7 @@ export function openRelay(
   const dialing = {
     egress,
     turnedAway,
+    remark: (remark: Remark) => observer.remarked?.(remark),
     ...(lookup && { lookup }),
     ...(certificates && { certificates }),
     ...(programs && { programs }),

@@ -7,6 +7,7 @@ import type { Sink } from './layers/taps.ts'
 import type { Watcher, WatchOptions } from './layers/watcher.ts'
 import type { ProgramPolicy } from './programs/policy.ts'
 import type { PumpLimits } from './pump.ts'
+import type { Remark } from './remark.ts'
 import type { TargetStatus } from './targets/target.ts'
 import type { Sharing } from './targets/targets.ts'
 
@@ -67,6 +68,8 @@ export interface RelayObserver {
   joined?(connection: Connection, target: Peer): void
   /** No target could be opened for this connection, or it failed at the door: its handshake did. */
   failed(error: RelayError, source: string): void
+  /** One of its targets has something to say. */
+  remarked?(remark: Remark): void
   /** A target's health has changed, or (many times a second on a busy relay) its counts. */
   target?(target: TargetStatus, change: 'health' | 'counts'): void
 }

@@ -1,4 +1,4 @@
-import { shown } from './address.ts'
+import { type Address, formatAddress, shown } from './address.ts'
 import type { Endpoint } from './endpoint.ts'
 import { RelayError } from './errors.ts'
 
@@ -6,23 +6,46 @@ import { RelayError } from './errors.ts'
 const files: ReadonlySet<string> = new Set(['OPEN', 'GOPEN', 'CREATE'])
 const lines: ReadonlySet<string> = new Set(['SERIAL', 'RFC2217'])
 
+/** Has what it opens a line, which goes with its bytes through a tunnel where the option `rfc2217` says so? */
+export const hasLine = ({ keyword }: Address): boolean => lines.has(keyword)
+
+/** With this, who opens it gets the line too, by RFC 2217. */
+export const servesLine = ({ options }: Address): boolean =>
+  options.some(({ name, value }) => name === 'rfc2217' && value !== '0')
+
+/** The same address, with the line. */
+export function withLine(address: Address): string {
+  return servesLine(address) ? address.text : `${address.text},rfc2217`
+}
+
 /**
  * Where clients set the line of their target they would be told that it is as they wish, and it would not be, if the
  * target has a line that cannot be reached. Throws a RelayError `unsupported`.
  */
 export function checkServedLine(listen: Endpoint, targets: readonly Endpoint[]): void {
   if (!listen.setsLine) return
-  for (const { address, scope } of targets.flatMap(({ halves, ...whole }) => halves ?? [whole])) {
-    const what = `address \`${shown(address.text)}\` behind ${listen.scope.keyword}`
-    if (files.has(scope.keyword)) {
-      const [path = '<path>'] = address.args
-      const why = 'a file has no line that its clients could set'
-      throw new RelayError('unsupported', { what, why, fix: `For a serial port write \`SERIAL:${path}\`` })
-    }
-    if (address.host !== undefined && lines.has(scope.keyword)) {
-      const why = 'a tunnel carries the bytes of the port, and not its line'
-      const fix = `Serve the port on ${address.host}, and reach that with \`TCP-LISTEN:<port>,fork\` and \`@${address.host}/TCP:127.0.0.1:<port>\``
-      throw new RelayError('unsupported', { what, why, fix })
+  for (const target of targets) {
+    const { host } = target.address
+    for (const { address, scope } of target.halves ?? [target]) {
+      const refused = (why: string, fix: string) => {
+        const what = `address \`${shown(address.text)}\` behind ${listen.scope.keyword}`
+        return new RelayError('unsupported', { what, why, fix })
+      }
+      if (files.has(scope.keyword)) {
+        const port = { keyword: 'SERIAL', args: [address.args[0] ?? '<path>'], options: [] }
+        const there = host === undefined ? port : { ...port, host }
+        throw refused(
+          'a file has no line that its clients could set',
+          `For a serial port write \`${formatAddress(there)}\``,
+        )
+      }
+      if (!hasLine(scope)) continue
+      if (host !== undefined && target.halves) {
+        throw refused('of a dual address on another host only bytes come here', 'Write one address')
+      }
+      if (host === undefined && servesLine(address)) {
+        throw refused('with `rfc2217` it serves its line itself, and twice is once too often', 'Leave it out')
+      }
     }
   }
 }

@@ -56,7 +56,7 @@ export function openAnswered(
     },
   }
   const outgoing = cx.outgoing({ relayId: '', onwardOf: offer.tunnelId, name: initiator })
-  const target = targetOf(offer, cx, onwardOf(offer, outgoing))
+  const { target, attended } = targetOf(offer, cx, onwardOf(offer, outgoing))
   const plan: RelayPlan = {
     id: relayId,
     name: offer.relayName || initiator,
@@ -84,6 +84,7 @@ export function openAnswered(
     observer: {
       ...story,
       state() {},
+      remarked: remark => cx.remarks.heard(plan, remark),
       opened(connection) {
         cx.roster.opened(connection, { initiator, way, purpose })
         story.opened(connection)
@@ -99,6 +100,7 @@ export function openAnswered(
   const over = link.over.then(async reason => {
     await relay.abort(reason)
     await relay[Symbol.asyncDispose]()
+    await attended[Symbol.asyncDispose]()
     await outgoing[Symbol.asyncDispose]()
     await link[Symbol.asyncDispose]()
     return reason
@@ -127,31 +129,46 @@ export function openAnswered(
 
 const tunnelAddress = { ...parseAddress('TUNNEL'), text: 'TUNNEL' }
 
-/** Asked of the ceiling each time: it may have changed since the tunnel began. */
+/**
+ * Asked of the ceiling each time: it may have changed since the tunnel began. What it does with nobody there begins with
+ * the first who comes, so that he hears why if it cannot; `attended` ends it.
+ */
 function targetOf(
   { address }: TunnelOffer,
   { ceiling }: IncomingContext,
   onward: OpenContext['onward'],
-): Endpoint {
+): { readonly target: Endpoint; readonly attended: AsyncDisposable } {
+  const attended = new AsyncDisposableStack()
   let endpoint: Endpoint
   try {
     endpoint = bindTarget(address)
   } catch (thrown) {
     const error = RelayError.from(thrown, address)
     const dialer: Dialer = { dial: () => Promise.reject(error) }
-    return { address: { ...tunnelAddress, text: address }, scope: tunnelAddress, dialer }
+    const target = { address: { ...tunnelAddress, text: address }, scope: tunnelAddress, dialer }
+    return { target, attended }
   }
-  const { dialer } = endpoint
-  return {
-    ...endpoint,
+  const { dialer, attend, ...others } = endpoint
+  let beginning: Promise<void> | undefined
+  const begin = async (context: OpenContext) => {
+    if (attend) attended.use(await attend(context))
+  }
+  const target: Endpoint = {
+    ...others,
     dialer: {
       async dial(context) {
         ceiling.checkTarget(endpoint)
         if (!dialer) throw new RelayError('unsupported', { what: address, why: 'it cannot be opened here' })
+        beginning ??= begin(context).catch(thrown => {
+          beginning = undefined
+          throw thrown
+        })
+        await beginning
         return dialer.dial({ ...context, ...(onward && { onward }) })
       },
     },
   }
+  return { target, attended }
 }
 
 /** The ways on from here that the operator has asked for, if any. The controller holds us to the same. */

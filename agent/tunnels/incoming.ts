@@ -8,6 +8,7 @@ import { openAnswering } from '#tunnel/answer.ts'
 import type { Place } from '#tunnel/dial.ts'
 import { leaseMs } from '#wire/lease.ts'
 import type { Ceiling } from '../ceiling.ts'
+import type { Remarks } from '../remarks.ts'
 import { type Cut, nothingCut } from '../revocations.ts'
 import type { Roster } from '../roster.ts'
 import { type Answered, openAnswered } from './answered.ts'
@@ -20,6 +21,8 @@ export interface IncomingContext {
   readonly roster: Pick<Roster, 'live' | 'opened' | 'closed'>
   readonly lease: { holds(leaseMs: number): boolean }
   readonly isRevoked: (relayId: string) => boolean
+  /** What targets have to say. */
+  readonly remarks: Pick<Remarks, 'heard'>
   /** The ways on from here for an operator's command. */
   readonly outgoing: (cause: Cause) => Outgoing
   identity(): TlsIdentity

@@ -3,6 +3,8 @@ import type { TunnelRequest } from '#gen/fleetcat/v1/agent.ts'
 import type { TunnelGrant } from '#gen/fleetcat/v1/relay.ts'
 import type { TlsIdentity } from '#identity/tls.ts'
 import type { Dialer, Endpoint } from '#relay/endpoint.ts'
+import { farLine } from '#relay/endpoints/far-line.ts'
+import { lineAddress } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { RelayPlan } from '#relay/relay.ts'
 import type { Logger } from '#telemetry/log.ts'
@@ -64,33 +66,38 @@ export function openOutgoing(
     return route
   }
 
-  const dialerOf = ({ scope, address }: Endpoint): Dialer => ({
+  /** `withLine`: how it is asked for when its line has to come with its bytes. */
+  const dialerOf = ({ scope, address }: Endpoint, withLine: string | undefined): Dialer => ({
     async dial(cx) {
       cx.egress.check(scope)
       const opening = {
         id: cx.connectionId ?? `t-${randomUUID()}`,
         source: cx.client?.text ?? name,
-        ...(cx.uses && { uses: cx.uses }),
+        // A line is talked with both ways, whichever way its bytes go.
+        ...(cx.uses && !withLine && { uses: cx.uses }),
       }
       try {
-        return await routeTo(address.text).open(opening, cx.signal)
+        const channel = await routeTo(withLine ?? address.text).open(opening, cx.signal)
+        return withLine ? await farLine(channel, address, cx) : channel
       } catch (thrown) {
         throw RelayError.from(thrown, address.text).within(address.text)
       }
     },
   })
 
-  function reached(endpoint: Endpoint): Endpoint {
-    return endpoint.address.host === undefined ? endpoint : { ...endpoint, dialer: dialerOf(endpoint) }
+  function reached(endpoint: Endpoint, withLine?: string): Endpoint {
+    if (endpoint.address.host === undefined) return endpoint
+    return { ...endpoint, dialer: dialerOf(endpoint, withLine) }
   }
 
   return {
-    reached,
+    reached: endpoint => reached(endpoint),
     planned({ targets, flow, ...plan }) {
-      const tee = flow?.tee?.map(reached)
+      const { text: listen } = plan.listen.address
+      const tee = flow?.tee?.map(endpoint => reached(endpoint))
       return {
         ...plan,
-        targets: targets.map(reached),
+        targets: targets.map(target => reached(target, lineAddress(listen, target.address.text))),
         ...(flow && { flow: { ...flow, ...(tee && { tee }) } }),
       }
     },

@@ -1,11 +1,11 @@
 import type { Command } from 'commander'
 import { define, withContext } from '../command.ts'
-import { parseDuration } from '../duration.ts'
+import { durationOf, parseDuration } from '../duration.ts'
 import { usage } from '../failure.ts'
-import { choice } from '../option-values.ts'
-import type { Wish } from '../serial/attached.ts'
+import { choice, patternOf } from '../option-values.ts'
 import { baudOf } from '../serial/line-options.ts'
 import { type LineEnd, lineEnds, type ShownEnd, shownEnds } from '../serial/newlines.ts'
+import { alertOption, reservationOptions, type Wish } from '../serial/reservation.ts'
 
 interface Options {
   readonly context?: string
@@ -17,6 +17,9 @@ interface Options {
   readonly hex?: true
   readonly echo?: true
   readonly replay?: string
+  readonly alert?: RegExp
+  readonly ttl?: number
+  readonly wait?: number
   readonly escape: number | 'none'
   readonly enter: LineEnd
   readonly newline: ShownEnd
@@ -39,8 +42,15 @@ export function command(): Command {
     .option('--watch', 'only watch, also when nobody writes')
     .option('--take-over', 'take the writing from whoever has it')
     .option('--exclusive', 'have it alone: nobody may watch')
+    .option('--ttl <duration>', 'have it for so long, and no longer, e.g. 30m', durationOf('--ttl'))
+    .option('--wait <duration>', 'while others have it, wait in line for so long', durationOf('--wait'))
     .option('--replay <bytes>', 'begin with so much of what came before, e.g. 8k')
     .option('--log <file>', 'write what comes into this file too')
+    .option(
+      '--alert <pattern>',
+      'raise an alert with each line that this is in, e.g. panic',
+      patternOf('--alert'),
+    )
     .option('--hex', 'show bytes, not text')
     .option('--echo', 'show what you type')
   return withContext(
@@ -78,12 +88,15 @@ async function open(port: string, options: Options): Promise<void> {
   const wish = wishOf(options)
   // A wrong number is known before anybody is asked.
   if (options.replay !== undefined) place.check('share', `replay=${options.replay}`)
+  const { alert, ttl: ttlMs, wait: waitMs } = options
+  const reservation = { wish, ttlMs, waitMs }
+  place.check(...reservationOptions(reservation), ...(alert ? [alertOption(alert)] : []))
   await withFleet(options, async (_, fleet) => {
     using stop = stopRequests()
     const { hex = false, echo = false, endAfter: endAfterMs, ...others } = options
     process.exitCode = await runConsole(fleet, place, {
       ...others,
-      ...{ wish, hex, echo, endAfterMs },
+      ...{ ...reservation, hex, echo, endAfterMs },
       escape: options.escape === 'none' ? undefined : options.escape,
       stopped: stop.asked,
     })

@@ -1,7 +1,10 @@
 import type { Command } from 'commander'
 import { define, withContext } from '../command.ts'
+import { durationOf } from '../duration.ts'
 import { usage } from '../failure.ts'
+import { patternOf } from '../option-values.ts'
 import { type OutputOptions, print, printList, withOutput } from '../output/print.ts'
+import { type Reservation, reservationOptions } from '../serial/reservation.ts'
 
 interface ListOptions extends OutputOptions {
   readonly context?: string
@@ -66,6 +69,8 @@ interface PortOptions {
   readonly context?: string
   readonly takeOver?: true
   readonly exclusive?: true
+  readonly ttl?: number
+  readonly wait?: number
   readonly quiet?: true
 }
 
@@ -74,12 +79,15 @@ const withWish = (command: Command): Command =>
   command
     .option('--take-over', 'take the writing from whoever has it')
     .option('--exclusive', 'have it alone: nobody may watch')
+    .option('--ttl <duration>', 'have it for so long, and no longer, e.g. 30m', durationOf('--ttl'))
+    .option('--wait <duration>', 'while others have it, wait in line for so long', durationOf('--wait'))
     .option('-q, --quiet', 'say nothing of how the line is set')
 
-function wishOf({ takeOver, exclusive }: PortOptions): 'share' | 'take-over' | 'exclusive' {
+function reservationOf({ takeOver, exclusive, ttl, wait }: PortOptions): Reservation {
   if (takeOver && exclusive)
     throw usage('--take-over and --exclusive', 'they contradict each other', 'Keep one of them')
-  return takeOver ? 'take-over' : exclusive ? 'exclusive' : 'share'
+  const wish = takeOver ? 'take-over' : exclusive ? 'exclusive' : 'share'
+  return { wish, ttlMs: ttl, waitMs: wait }
 }
 
 function ptyCommand(): Command {
@@ -107,12 +115,13 @@ async function pty(port: string, options: PortOptions & { readonly link?: string
     import('node:path'),
   ])
   const place = readPlace(port)
-  const wish = wishOf(options)
+  const reservation = reservationOf(options)
+  place.check(...reservationOptions(reservation))
   const link = options.link === undefined ? undefined : resolve(options.link)
   await withFleet(options, async (_, fleet) => {
     using stop = stopRequests()
     await using remote = await openRemotePty(fleet, place, {
-      ...{ purpose: 'pty', wish, link },
+      ...{ ...reservation, purpose: 'pty', link },
       quiet: options.quiet ?? false,
     })
     print(`${remote.path}\n`)
@@ -146,12 +155,16 @@ async function run(port: string, words: string[], options: PortOptions): Promise
     import('../signals.ts'),
   ])
   const place = readPlace(port)
-  const wish = wishOf(options)
+  const reservation = reservationOf(options)
+  place.check(...reservationOptions(reservation))
   checkCommand(words)
   await withFleet(options, async (_, fleet) => {
     // Ctrl-C is for the program.
     process.off('SIGINT', interrupted)
-    process.exitCode = await runWithPort(fleet, place, words, { wish, quiet: options.quiet ?? false })
+    process.exitCode = await runWithPort(fleet, place, words, {
+      ...reservation,
+      quiet: options.quiet ?? false,
+    })
   })
 }
 
@@ -177,7 +190,7 @@ function logCommand(): Command {
     )
       .argument('<port>', '@AGENT//dev/PORT, or @AGENT/SERIAL:…')
       .option('-f, --follow', 'go on with what it says from now on')
-      .option('--grep <pattern>', 'only lines that match this regular expression', patternOf)
+      .option('--grep <pattern>', 'only lines that match this regular expression', patternOf('--grep'))
       .option('--since <when>', 'only lines since then: 2h, or a time like 2026-11-29T10:00Z')
       .option('--last <bytes>', 'only so much of what came before; 64k, unless something is searched for'),
   ).action(log)
@@ -198,12 +211,4 @@ async function log(port: string, options: LogOptions): Promise<void> {
     using stop = stopRequests()
     process.exitCode = await showLog(fleet, place, { ...{ follow, grep, since, last }, stopped: stop.asked })
   })
-}
-
-function patternOf(text: string): RegExp {
-  try {
-    return new RegExp(text, 'u')
-  } catch (thrown) {
-    throw usage(`--grep ${text}`, (thrown as Error).message, 'Write for example `panic|Oops`')
-  }
 }

@@ -2,7 +2,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { RelayError } from '#relay/errors.ts'
 
 /** These will not be otherwise for the next connection. */
-const lasting: ReadonlySet<string> = new Set(['usage', 'denied', 'unauthenticated', 'revoked', 'unsupported'])
+const lasting: ReadonlySet<string> = new Set([
+  ...['usage', 'denied', 'unauthenticated', 'revoked', 'unsupported', 'expired'],
+])
 const firstPauseMs = 250
 const longestPauseMs = 5_000
 

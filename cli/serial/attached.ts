@@ -5,16 +5,15 @@ import { openTunnels } from '../tunnels.ts'
 import { connectAgain, isLasting } from './again.ts'
 import type { Place } from './place.ts'
 import { openRemotePort, type RemotePort } from './remote-port.ts'
+import { alertOption, type Reservation, reservationOptions, type Wish } from './reservation.ts'
 
-/** How somebody wants to have a port. */
-export type Wish = 'share' | 'watch' | 'take-over' | 'exclusive'
-
-export interface AttachedOptions {
+export interface AttachedOptions extends Reservation {
   /** For the audit log: `console`. */
   readonly purpose: string
-  readonly wish: Wish
   /** Of what came before, so many bytes come first: `8k`. */
   readonly replay?: string | undefined
+  /** An alert is raised with each line that this is in. */
+  readonly alert?: RegExp | undefined
   readonly received: (bytes: Buffer) => Promise<void> | void
   /** For a person. */
   readonly told: (text: string) => void
@@ -37,12 +36,13 @@ interface Connection {
 
 /** Resolves when the first connection stands. Rejects with a RelayError when there is none. */
 export async function openAttached(fleet: Fleet, place: Place, options: AttachedOptions): Promise<Attached> {
-  const { purpose, wish, replay, received, told, connected } = options
+  const { purpose, wish, waitMs, ttlMs, replay, alert, received, told, connected } = options
   const ended = new AbortController()
   const over = Promise.withResolvers<never>()
   over.promise.catch(() => {})
   const end = (why: RelayError) => {
-    over.reject(why)
+    // Of all that its address says, people have written the port.
+    over.reject(why.what.startsWith('@') ? why.within(place.text) : why)
     ended.abort(why)
   }
   await using opening = new AsyncDisposableStack()
@@ -50,12 +50,20 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
   let remote: RemotePort | undefined
   let isLeaving = false
 
-  const connect = async (again: boolean): Promise<Connection> => {
-    const first = again ? [] : [...(replay === undefined ? [] : [`replay=${replay}`])]
+  /** Its time is over, once it has been open. */
+  let until: number | undefined
+  const connect = async (again: boolean, inLineMs?: number): Promise<Connection> => {
     const { promise: lost, resolve } = Promise.withResolvers<RelayError>()
-    const address = place.address(...modeNow(wish, again), ...first, ...fixed)
+    const leftMs = until === undefined ? ttlMs : until - performance.now()
+    const address = place.address(
+      ...reservationOptions({ wish: wishNow(wish, again), waitMs: inLineMs, ttlMs: leftMs }),
+      ...(again || replay === undefined ? [] : [`replay=${replay}`]),
+      ...(alert ? [alertOption(alert)] : []),
+      ...fixed,
+    )
     const opened = await openRemotePort(address, tunnels, { received, told, over: resolve }, ended.signal)
     remote = opened
+    if (ttlMs !== undefined) until ??= performance.now() + ttlMs
     const gone = lost.finally(async () => {
       remote = undefined
       await opened[Symbol.asyncDispose]()
@@ -69,7 +77,17 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
     return { lost: gone }
   }
 
-  let { lost } = await connect(false)
+  const connectInTurn = async (): Promise<Connection> => {
+    try {
+      return await connect(false)
+    } catch (thrown) {
+      const error = RelayError.from(thrown, place.text)
+      if (waitMs === undefined || error.code !== 'conflict') throw error
+      told(`${error.why}; waiting`)
+      return await connect(false, waitMs)
+    }
+  }
+  let { lost } = await connectInTurn()
   const keeping = (async () => {
     for (;;) {
       const why = await lost
@@ -113,16 +131,5 @@ async function goodbye(remote: RemotePort | undefined, lost: Promise<unknown>): 
   patience.abort()
 }
 
-const optionsOf: Record<Wish, readonly string[]> = {
-  share: ['share'],
-  watch: ['watch'],
-  'take-over': ['take-over'],
-  // A device that is shared is waited for anyway.
-  exclusive: ['exclusive', 'replug'],
-}
-
-/** What an address has for it. */
-export const wishOptions = (wish: Wish): readonly string[] => optionsOf[wish]
-
 /** Who took over once does not take over again from whoever came meanwhile. */
-const modeNow = (wish: Wish, again: boolean) => wishOptions(again && wish === 'take-over' ? 'share' : wish)
+const wishNow = (wish: Wish, again: boolean): Wish => (again && wish === 'take-over' ? 'share' : wish)

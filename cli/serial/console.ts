@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { RelayError } from '#relay/errors.ts'
 import type { Standing } from '#relay/serial/standing.ts'
 import type { Fleet } from '../client.ts'
-import { openAttached, type Wish } from './attached.ts'
+import { openAttached } from './attached.ts'
 import { type ConsoleCommand, consoleCommands } from './console-commands.ts'
 import { consoleView } from './console-view.ts'
 import { openKeys } from './keys.ts'
@@ -11,11 +11,12 @@ import { enterAs, type LineEnd, type ShownEnd } from './newlines.ts'
 import type { Place } from './place.ts'
 import { openRecording, type Recording } from './recording.ts'
 import type { RemotePort } from './remote-port.ts'
+import type { Reservation } from './reservation.ts'
 import { openTerminal } from './terminal.ts'
 
-export interface ConsoleOptions {
-  readonly wish: Wish
+export interface ConsoleOptions extends Reservation {
   readonly replay?: string | undefined
+  readonly alert?: RegExp | undefined
   readonly log?: string | undefined
   readonly hex: boolean
   readonly echo: boolean
@@ -32,7 +33,7 @@ export interface ConsoleOptions {
 
 /** Runs until somebody ends it. Answers the exit code; rejects with what ended it otherwise. */
 export async function runConsole(fleet: Fleet, place: Place, options: ConsoleOptions): Promise<number> {
-  const { wish, replay, baud, stopped } = options
+  const { wish, waitMs, ttlMs, replay, alert, baud, stopped } = options
   await using held = new AsyncDisposableStack()
   const done = Promise.withResolvers<number>()
   const terminal = held.use(openTerminal())
@@ -45,7 +46,7 @@ export async function runConsole(fleet: Fleet, place: Place, options: ConsoleOpt
   let heardAt = performance.now()
 
   const opening = openAttached(fleet, place, {
-    ...{ purpose: 'console', wish, replay, told: say },
+    ...{ purpose: 'console', wish, waitMs, ttlMs, replay, alert, told: say },
     async received(bytes) {
       heardAt = performance.now()
       recording?.add(bytes)
@@ -53,7 +54,10 @@ export async function runConsole(fleet: Fleet, place: Place, options: ConsoleOpt
     },
     async connected(remote, again) {
       if (baud !== undefined) await setBaud(remote, baud).then(say, complain)
-      if (!again) say(greeting(place, remote.standing))
+      if (again) return
+      // Before it is said: a program at the other end of the terminal types as soon as it reads that it may.
+      terminal.takeKeys()
+      say(greeting(place, remote.standing))
     },
   })
   // Who gives up before it stands need not wait for it.

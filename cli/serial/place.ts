@@ -62,7 +62,19 @@ export function readPlace(text: string): Place {
 
 /** These the command decides. */
 const ours: ReadonlySet<string> = new Set([
-  ...['share', 'watch', 'take-over', 'exclusive', 'replay', 'notices', 'rfc2217', 'log', 'replug'],
+  ...[
+    'share',
+    'watch',
+    'take-over',
+    'exclusive',
+    'replay',
+    'notices',
+    'rfc2217',
+    'log',
+    'replug',
+    'for',
+    'wait',
+  ],
 ])
 
 /** A bare path is a port here, whatever it is elsewhere. */

@@ -2,9 +2,10 @@ import { RelayError } from '#relay/errors.ts'
 import type { LineSettings } from '#relay/serial/port.ts'
 import type { Fleet } from '../client.ts'
 import { note } from '../failure.ts'
-import { type Attached, openAttached, type Wish } from './attached.ts'
+import { type Attached, openAttached } from './attached.ts'
 import { inWords } from './line-words.ts'
 import type { Place } from './place.ts'
+import type { Reservation } from './reservation.ts'
 import { openVirtualPort, type VirtualLine, type VirtualPort } from './virtual-port.ts'
 
 /** A port of another host as one of this host. */
@@ -17,9 +18,8 @@ export interface RemotePty extends AsyncDisposable {
   unused(): Promise<void>
 }
 
-export interface RemotePtyOptions {
+export interface RemotePtyOptions extends Reservation {
   readonly purpose: string
-  readonly wish: Wish
   readonly link?: string | undefined
   readonly quiet: boolean
 }
@@ -32,15 +32,14 @@ export async function openRemotePty(
   place: Place,
   options: RemotePtyOptions,
 ): Promise<RemotePty> {
-  const { purpose, wish, link, quiet } = options
+  const { purpose, wish, ttlMs, waitMs, link, quiet } = options
   await using opening = new AsyncDisposableStack()
   let virtual: VirtualPort | undefined
   /** What a program has set last: a device that comes back does not know it. */
   let wanted: VirtualLine | undefined
   const attached: Attached = opening.use(
     await openAttached(fleet, place, {
-      purpose,
-      wish,
+      ...{ purpose, wish, ttlMs, waitMs },
       received: bytes => virtual?.give(bytes),
       told: note,
       async connected(_remote, again) {

@@ -5,8 +5,8 @@ import { openRelay } from '#relay/relay.ts'
 import type { Fleet } from '../client.ts'
 import { note } from '../failure.ts'
 import { openTunnels } from '../tunnels.ts'
-import { type Wish, wishOptions } from './attached.ts'
 import type { Place } from './place.ts'
+import { type Reservation, reservationOptions } from './reservation.ts'
 
 /** A port of another host for programs of this host that speak RFC 2217 themselves. */
 export interface RemoteUrl extends AsyncDisposable {
@@ -20,14 +20,14 @@ export interface RemoteUrl extends AsyncDisposable {
 export async function openRemoteUrl(
   fleet: Fleet,
   place: Place,
-  { purpose, wish }: { readonly purpose: string; readonly wish: Wish },
+  { purpose, ...reservation }: Reservation & { readonly purpose: string },
 ): Promise<RemoteUrl> {
   const over = Promise.withResolvers<never>()
   const listening = Promise.withResolvers<string>()
   over.promise.catch(() => {})
   await using opening = new AsyncDisposableStack()
   const tunnels = opening.use(openTunnels(fleet, { purpose, withdrawn: over.reject }))
-  const address = place.address(...wishOptions(wish), 'end-after=0', 'rfc2217')
+  const address = place.address(...reservationOptions(reservation), 'end-after=0', 'rfc2217')
   await tunnels.warm(address, AbortSignal.timeout(warmMs))
   let connections = 0
   opening.use(

@@ -4,13 +4,12 @@ import { constants } from 'node:os'
 import { RelayError } from '#relay/errors.ts'
 import type { Fleet } from '../client.ts'
 import { usage } from '../failure.ts'
-import type { Wish } from './attached.ts'
 import type { Place } from './place.ts'
 import { openRemotePty } from './pty.ts'
 import { openRemoteUrl } from './remote-url.ts'
+import type { Reservation } from './reservation.ts'
 
-export interface RunOptions {
-  readonly wish: Wish
+export interface RunOptions extends Reservation {
   readonly quiet: boolean
 }
 
@@ -33,15 +32,15 @@ export async function runWithPort(
   fleet: Fleet,
   place: Place,
   words: readonly string[],
-  { wish, quiet }: RunOptions,
+  { quiet, ...reservation }: RunOptions,
 ): Promise<number> {
   await using held = new AsyncDisposableStack()
   const has = (what: string) => words.some(word => word.includes(what))
   const pty = has(places.path)
-    ? held.use(await openRemotePty(fleet, place, { purpose: 'run', wish, quiet }))
+    ? held.use(await openRemotePty(fleet, place, { ...reservation, purpose: 'run', quiet }))
     : undefined
   const url = has(places.url)
-    ? held.use(await openRemoteUrl(fleet, place, { purpose: 'run', wish }))
+    ? held.use(await openRemoteUrl(fleet, place, { ...reservation, purpose: 'run' }))
     : undefined
   const [file = '', ...args] = words.map(word =>
     word.replaceAll(places.path, pty?.path ?? '').replaceAll(places.url, url?.url ?? ''),

@@ -8,7 +8,9 @@ export interface Terminal extends Disposable {
   show(bytes: Buffer): Promise<void>
   /** A word of fleetcat, on a line of its own, if there is any. */
   say(text: string): void
-  /** What was typed, until it ends. Nothing is read before, and Ctrl-C is what it is anywhere. */
+  /** From now on each key counts as soon as it is pressed. Before, Ctrl-C is what it is anywhere. */
+  takeKeys(): void
+  /** What was typed, until it ends. Nothing is read before. */
   read(typed: (bytes: Buffer) => Promise<void>): Promise<void>
   /** A line that is typed in answer to a question; undefined if it was given up with Escape or Ctrl-C. */
   ask(question: string): Promise<string | undefined>
@@ -73,8 +75,10 @@ export function openTerminal(): Terminal {
       if (isShown) put(`${atStart ? '' : '\r\n'}${line}\r\n`)
       else stderr.write(`${line}\n`)
     },
-    async read(typed) {
+    takeKeys() {
       if (isInteractive) stdin.setRawMode(true)
+    },
+    async read(typed) {
       for await (const bytes of stdin) {
         const rest = answered(bytes)
         if (rest.length > 0) await typed(rest)

@@ -31,7 +31,7 @@ export function openComings({
   mirror: Mirror
   log: Logger
 }): Comings {
-  const rows = openAlerts(ledger.record, { mostPeers: mostAgents })
+  const rows = openAlerts(ledger.record, { mostSubjects: mostAgents })
   /** Of each agent that is away: what ends the wait for its leases; nothing once they are over. */
   const away = new Map<string, NodeJS.Timeout | undefined>()
   let closed = false

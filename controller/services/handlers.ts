@@ -88,6 +88,7 @@ function streamed(name: string, act: StreamAct, { admit, mirror, log, refused, c
   return async (call: ServerWritableStream<unknown, unknown>) => {
     const gone = new AbortController()
     let lost: unknown
+    let isAnswered = false
     const lose = (thrown: unknown) => {
       lost = thrown
       gone.abort()
@@ -102,13 +103,15 @@ function streamed(name: string, act: StreamAct, { admit, mirror, log, refused, c
       closing.addEventListener('abort', close)
       for await (const message of act(call.request, caller, gone.signal)) {
         if (gone.signal.aborted) break
+        isAnswered = true
         // Ignoring a full stream once cost a gigabyte in two seconds.
         if (!call.write(message)) await drained(call, gone.signal)
       }
       if (lost) throw lost
       call.end()
     } catch (thrown) {
-      refused(call, name, thrown)
+      // What ends later was let in before: that it was taken back is on record already.
+      if (!isAnswered) refused(call, name, thrown)
       call.emit('error', refusal(name, thrown, log))
     } finally {
       closing.removeEventListener('abort', close)

@@ -7,7 +7,7 @@ import { nearest } from '../nearest.ts'
 import { privilegeOptions } from '../option-groups.ts'
 import { checkOptions, hasOption } from '../options.ts'
 import { readPort } from '../ports.ts'
-import { checkServedLine } from '../served-line.ts'
+import { checkServedLine, hasLine, withLine } from '../served-line.ts'
 import { type AbsentKind, absentKinds } from './absent.ts'
 import { aliases } from './aliases.ts'
 import { askedKinds } from './asked.ts'
@@ -136,10 +136,21 @@ export function bindAll({
   /** If there is any, the targets must be such that it can be checked. */
   readonly health?: object | undefined
 }): void {
-  const [listener, bound] = [bindListen(listen), targets.map(bindTarget)]
+  const asReached = (target: string) => lineAddress(listen, target) ?? target
+  const [listener, bound] = [bindListen(listen), targets.map(target => bindTarget(asReached(target)))]
   checkAsked(listener, bound, tee.map(bindTarget))
   checkServedLine(listener, bound)
   if (health) for (const target of targets) checkCheckable(target)
+}
+
+/**
+ * What another host is asked for in place of `target` when its line has to come with its bytes, because clients of
+ * `listen` set it. Undefined where there is no line to come, or where it is on this host.
+ */
+export function lineAddress(listen: string, target: string): string | undefined {
+  const { read, write } = parseTarget(target)
+  const isOne = read === write && read.host !== undefined && hasLine(read)
+  return isOne && bindListen(listen).setsLine ? withLine(read) : undefined
 }
 
 /** What the addresses of a relay want of the fleet's authority: nothing unless one of them says `cert=auto`. */

@@ -1,4 +1,4 @@
-import { flag, integer, valued } from '../option-types.ts'
+import { duration, flag, integer, valued } from '../option-types.ts'
 import type { OptionGroup, OptionSpec, OptionValues } from '../options.ts'
 import { fastestBaud, lineChoices, oneOf } from '../serial/line-settings.ts'
 import type { LineSettings } from '../serial/port.ts'
@@ -14,6 +14,20 @@ export const lineOptions = {
     flow: choice('flow', 'what stops and starts the flow', lineChoices.flow),
     dtr: flag('dtr', { summary: 'raise DTR, or with `dtr=0` lower it, once the port is open' }),
     rts: flag('rts', { summary: 'raise RTS, or with `rts=0` lower it, once the port is open' }),
+  },
+} as const satisfies OptionGroup
+
+/** What becomes of the line, and where its bytes end. */
+export const lineUseOptions = {
+  name: 'line-use',
+  options: {
+    rfc2217: flag('rfc2217', {
+      summary: 'the client gets the line too, how it is set and its wires, by RFC 2217',
+    }),
+    endAfter: duration('end-after', {
+      summary: 'when the other side has ended: so much silence is the end of the line; 1 s if absent',
+      max: 86_400_000,
+    }),
   },
 } as const satisfies OptionGroup
 

@@ -1,26 +1,16 @@
 import type { EndpointKind, OpenContext } from '../endpoint.ts'
 import { connectOptions, retryOptions, socketOptions } from '../option-groups.ts'
-import { duration } from '../option-types.ts'
-import { type OptionGroup, readOptions } from '../options.ts'
+import { readOptions } from '../options.ts'
 import { checkLine } from '../serial/line-settings.ts'
 import { defaultEndAfterMs } from '../serial/quiet-end.ts'
 import { rfc2217Client } from '../serial/rfc2217/client.ts'
+import { servedChannel } from '../serial/served-channel.ts'
 import { agreedVersion, argsOf, hostArg, ipScope, portArg, withBindPort } from './ip-parts.ts'
-import { lineOptions, lineWishes } from './line-options.ts'
+import { lineOptions, lineUseOptions, lineWishes } from './line-options.ts'
 import { retrying } from './retrying.ts'
 import { defaultConnectTimeoutMs, dialTcp } from './tcp-dial.ts'
 
-const lineEndOptions = {
-  name: 'line-end',
-  options: {
-    endAfter: duration('end-after', {
-      summary: 'when the other side has ended: so much silence is the end of the line; 1 s if absent',
-      max: 86_400_000,
-    }),
-  },
-} as const satisfies OptionGroup
-
-const groups = [lineOptions, lineEndOptions, socketOptions, connectOptions, retryOptions] as const
+const groups = [lineOptions, lineUseOptions, socketOptions, connectOptions, retryOptions] as const
 
 /** A serial port that another program serves: ser2net, a terminal server, another fleetcat. */
 export const rfc2217Kinds: readonly EndpointKind[] = [
@@ -47,7 +37,8 @@ export const rfc2217Kinds: readonly EndpointKind[] = [
         const inner = await dialTcp({ scope, host, port, family, options }, cx)
         const withinMs = Math.max(1, deadline - performance.now())
         const endAfterMs = options.endAfter ?? defaultEndAfterMs
-        return await rfc2217Client(inner, { what, withinMs, endAfterMs, ...wishes }, cx)
+        const channel = await rfc2217Client(inner, { what, withinMs, endAfterMs, ...wishes }, cx)
+        return options.rfc2217 ? servedChannel(channel) : channel
       }
       return { address, scope, dialer: { dial: cx => retrying(options, cx, () => dial(cx)) } }
     },

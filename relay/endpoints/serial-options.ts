@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import { duration, flag, integer, refused, valued } from '../option-types.ts'
 import type { OptionGroup, OptionSpec, OptionValues } from '../options.ts'
 import { termiosOptions } from '../terminal/termios-options.ts'
-import { lineOptions } from './line-options.ts'
+import { lineOptions, lineUseOptions } from './line-options.ts'
 
 /** Who has the port, and what becomes of its bytes. */
 const sharingOptions = {
@@ -11,6 +11,15 @@ const sharingOptions = {
     share: flag('share', { summary: 'several may have it: the first writes, the others watch' }),
     watch: flag('watch', { summary: 'share it, and only read' }),
     takeOver: flag('take-over', { summary: 'share it, and take the writing from whoever has it' }),
+    for: duration('for', {
+      summary: 'whoever comes has it for so long, and is then cut',
+      min: 1_000,
+      max: 86_400_000,
+    }),
+    wait: duration('wait', {
+      summary: 'while others have it, wait in line for so long; refused at once if absent',
+      max: 86_400_000,
+    }),
     exclusive: flag('exclusive', { summary: 'nobody else may have it; so unless it is shared' }),
     replug: flag('replug', {
       summary: 'when the device goes, wait for it to come back; always so when it is shared',
@@ -18,9 +27,6 @@ const sharingOptions = {
     replay: size('replay', 'of what came before, begin with so many bytes', '8k', 1_048_576),
     notices: flag('notices', {
       summary: 'notices of fleetcat among the bytes; on when it is shared, unless `notices=0`',
-    }),
-    rfc2217: flag('rfc2217', {
-      summary: 'the client gets the line too, how it is set and its wires, by RFC 2217',
     }),
     log: valued<string>(
       'log',
@@ -31,6 +37,22 @@ const sharingOptions = {
     ),
     logSize: size('log-size', 'begin a new log at this size; 16 MiB if absent', '16m', 2 ** 40),
     logKeep: integer('log-keep', { summary: 'older logs that are kept; 5 if absent', min: 0, max: 1_000 }),
+    alert: valued<RegExp>(
+      'alert',
+      {
+        summary:
+          'raise an alert with each line that this regular expression is in, also while nobody is there; several may have the port',
+      },
+      '<pattern>',
+      'panic|Oops',
+      text => {
+        try {
+          return { value: new RegExp(text, 'u') }
+        } catch (thrown) {
+          return { problem: (thrown as Error).message, write: 'e.g. `alert=panic|Oops`' }
+        }
+      },
+    ),
     charDelay: duration('char-delay', { summary: 'a pause after each byte', max: 60_000 }),
     lineDelay: duration('line-delay', { summary: 'a pause after each line', max: 600_000 }),
     send: valued<string>(
@@ -42,10 +64,6 @@ const sharingOptions = {
         value,
       }),
     ),
-    endAfter: duration('end-after', {
-      summary: 'when the other side has ended: so much silence is the end of the line; 1 s if absent',
-      max: 86_400_000,
-    }),
   },
 } as const satisfies OptionGroup
 
@@ -68,7 +86,7 @@ const portTermiosOptions = {
   } as typeof others,
 } as const satisfies OptionGroup
 
-export const serialGroups = [lineOptions, sharingOptions, portTermiosOptions] as const
+export const serialGroups = [lineOptions, sharingOptions, lineUseOptions, portTermiosOptions] as const
 export type SerialOptions = OptionValues<typeof serialGroups>
 
 /** Plain names of a line, and the termios options that say the same: both at once would leave one of them ignored. */

@@ -36,7 +36,7 @@ export const serialKinds: readonly EndpointKind[] = [
         scope,
         ...(options.log !== undefined && { writes: [dumpScope(options.log)] }),
         dialer: { dial: async (cx: OpenContext) => (await load()).dialPort(target, cx) },
-        ...(options.log !== undefined && {
+        ...((options.log !== undefined || options.alert) && {
           attend: async (cx: OpenContext) => (await load()).attendPort(target, cx),
         }),
       }
@@ -56,7 +56,7 @@ function checkTogether(address: Address, options: SerialOptions): void {
       throw refuse(other.name, why, 'Keep one of them')
     }
   }
-  const { share, watch, takeOver, exclusive, replug, notices, replay, log, rfc2217 } = options
+  const { share, watch, takeOver, exclusive, replug, notices, replay, log, alert, rfc2217 } = options
   const shares = [share && 'share', watch && 'watch', takeOver && 'take-over'].filter(name => name)
   if (exclusive && shares.length > 0) {
     throw refuse('exclusive', `\`exclusive\` and \`${shares[0]}\` contradict each other`, 'Keep one of them')
@@ -68,9 +68,10 @@ function checkTogether(address: Address, options: SerialOptions): void {
     const why = 'to who has the line nothing is said among its bytes'
     throw refuse('notices', why, 'Leave `notices` out')
   }
-  const isShared = shares.length > 0 || log !== undefined
-  if (log !== undefined && exclusive) {
-    throw refuse('exclusive', '`log` has the port open for itself too', 'Leave `exclusive` out')
+  const attends = (log !== undefined && 'log') || (alert && 'alert')
+  const isShared = shares.length > 0 || Boolean(attends)
+  if (attends && exclusive) {
+    throw refuse('exclusive', `\`${attends}\` has the port open for itself too`, 'Leave `exclusive` out')
   }
   const idle =
     (!isShared && replay !== undefined && 'replay') || (!isShared && !replug && notices && 'notices')

@@ -1,4 +1,4 @@
-import type { Address } from '../address.ts'
+import { type Address, addressError, type Option } from '../address.ts'
 import type { Acceptor, Channel, Dialer, Endpoint, EndpointKind, Listener, OpenContext } from '../endpoint.ts'
 import { holdLock, lockScope } from '../layers/lock-file.ts'
 import {
@@ -8,6 +8,7 @@ import {
   streamOptions,
 } from '../layers/stream-options.ts'
 import { hasOption, type OptionGroup } from '../options.ts'
+import { servesLine } from '../served-line.ts'
 
 /** The kind's own options, and those of every kind that it does not have by itself. */
 export function groupsOf({ groups }: Pick<EndpointKind, 'groups'>): readonly OptionGroup[] {
@@ -27,8 +28,17 @@ export function bindWithStreamOptions(kind: EndpointKind, address: Address): End
   if (common.length === 0) return kind.bind(address)
   const options = readStreamOptions({ ...address, options: common })
   const own = address.options.filter(({ name }) => !isCommon(name))
+  if (servesLine(address)) refuseLayer(address, common)
   const endpoint = kind.bind({ ...address, options: own })
   return { ...wrapped(endpoint, options), address }
+}
+
+/** What goes through such an address is not the bytes alone. */
+function refuseLayer(address: Address, options: readonly Option[]): void {
+  const touching = options.find(option => streamLayer(readStreamOptions({ ...address, options: [option] })))
+  if (!touching) return
+  const why = `\`${touching.name}\` is for the bytes of the line, and with \`rfc2217\` there is more than bytes`
+  throw addressError(address.text, touching.at, { why, fix: `Leave \`${touching.name}\` out` })
 }
 
 function wrapped(endpoint: Endpoint, options: StreamOptions): Endpoint {

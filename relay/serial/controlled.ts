@@ -1,8 +1,6 @@
 import type { Address } from '../address.ts'
 import type { Channel, OpenContext } from '../endpoint.ts'
-import { memoryPair } from '../endpoints/memory-pair.ts'
 import { RelayError } from '../errors.ts'
-import { pump } from '../pump.ts'
 import {
   companionCodes,
   errorsBytes,
@@ -12,7 +10,8 @@ import {
   toldBytes,
 } from './companion.ts'
 import { portScope } from './port-scope.ts'
-import { type Companion, rfc2217Server } from './rfc2217/server.ts'
+import type { Companion } from './rfc2217/server.ts'
+import { servedChannel } from './served-channel.ts'
 import type { Attachment, SharedView } from './shared-port.ts'
 import type { Standing } from './standing.ts'
 import { viewControl } from './view-control.ts'
@@ -60,8 +59,6 @@ export async function controlledChannel(
       }
     },
   }
-  const [near, inner] = memoryPair({ text: scope.text }, { text: `the client of ${scope.text}` })
-  const server = rfc2217Server(inner, companion)
   const far: Channel = {
     stream: attached.stream,
     framing: 'stream',
@@ -70,29 +67,7 @@ export async function controlledChannel(
     abort: () => attached.abort(),
     [Symbol.asyncDispose]: () => Promise.resolve(attached[Symbol.asyncDispose]()),
   }
-  const leaving = new AbortController()
-  const parted = server.joined?.(far, () => true)
-  const served = (async () => {
-    const { error } = await pump(server, far, {}, leaving.signal)
-    // What has cut it is said; through the pair it would be a mere reset.
-    if (error && !near.stream.destroyed) near.stream.destroy(error)
-    await parted?.()
-    await far[Symbol.asyncDispose]()
-    await server[Symbol.asyncDispose]()
-  })()
-  return {
-    ...near,
-    abort(reason) {
-      attached.abort()
-      leaving.abort(reason)
-      near.abort(reason)
-    },
-    async [Symbol.asyncDispose]() {
-      await near[Symbol.asyncDispose]()
-      leaving.abort(new RelayError('closed', { what: scope.text, why: 'its client has gone' }))
-      await served
-    },
-  }
+  return servedChannel(far, companion)
 }
 
 function standingOf({ writes, seen, present }: SharedView): Standing {

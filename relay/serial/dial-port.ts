@@ -2,13 +2,16 @@ import type { Address } from '../address.ts'
 import type { Channel, OpenContext } from '../endpoint.ts'
 import { lineWishes } from '../endpoints/line-options.ts'
 import type { SerialOptions } from '../endpoints/serial-options.ts'
+import { watchLines } from './alerts.ts'
 import { controlledChannel, type Hearing } from './controlled.ts'
 import type { LogSettings } from './line-log.ts'
 import { openPort, type PortOptions } from './open-port.ts'
 import type { SerialPort } from './port.ts'
 import { attachShared, keepShared } from './shared.ts'
 import { type Attachment, type SharedPortOptions, type SharedView, sharedPort } from './shared-port.ts'
+import { forSoLong } from './time-limit.ts'
 import { viewControl } from './view-control.ts'
+import { inLine } from './waiting-line.ts'
 
 export interface PortTarget {
   readonly scope: Address
@@ -18,20 +21,52 @@ export interface PortTarget {
   readonly settings: string
 }
 
-/** Whether the address shares its port, alone or by its log. */
-function isShared({ share, watch, takeOver, log }: SerialOptions): boolean {
-  return Boolean(share || watch || takeOver || log !== undefined)
+/** Whether the address shares its port, by saying so or by what it does with nobody there. */
+function isShared({ share, watch, takeOver, log, alert }: SerialOptions): boolean {
+  return Boolean(share || watch || takeOver || log !== undefined || alert)
 }
 
 /** Rejects with a RelayError that names the port. */
 export async function dialPort(target: PortTarget, cx: OpenContext): Promise<Channel> {
+  const { scope, path, options } = target
+  const { wait = 0, for: lasts } = options
+  const client = cx.client?.text ?? 'this relay'
+  const until =
+    lasts === undefined ? '' : ` (until ${new Date(Date.now() + lasts).toISOString().slice(0, 19)}Z)`
+  let warn: (text: string) => void = () => {}
+  const channel = await inLine(path, wait, cx.signal, () =>
+    openAs(target, `${client}${until}`, cx, view => {
+      warn = text => view.tell(text)
+    }),
+  )
+  return lasts === undefined ? channel : forSoLong(channel, lasts, scope.text, text => warn(text))
+}
+
+/** `opened` gets the view of who has one. */
+async function openAs(
+  target: PortTarget,
+  who: string,
+  cx: OpenContext,
+  opened: (view: SharedView) => void,
+): Promise<Channel> {
   const { scope, path, options, settings } = target
-  const who = cx.client?.text ?? 'this relay'
   const port = portOptions(options, who)
-  const attach = (hearing?: Hearing) => {
+  const about = { subject: scope.text, ...(cx.connectionId && { connectionId: cx.connectionId }) }
+  const attach = async (hearing?: Hearing) => {
     const shared = sharedOptions(target, port)
-    const wish = { ...attachment(options, who), ...hearing }
-    return isShared(options) ? attachShared(shared, settings, wish, cx) : openAlone(shared, wish, cx)
+    const wish: Attachment = {
+      ...attachment(options, who),
+      ...hearing,
+      tookOver(former) {
+        const text = `${who} took the writing from ${former}`
+        cx.remark?.({ ...about, event: 'serial.taken-over', text })
+      },
+    }
+    const view = await (isShared(options)
+      ? attachShared(shared, settings, wish, cx)
+      : openAlone(shared, wish, cx))
+    opened(view)
+    return view
   }
   if (options.rfc2217) return controlledChannel(target, attach, cx)
   const { charDelay, lineDelay, send, replug } = options
@@ -40,10 +75,16 @@ export async function dialPort(target: PortTarget, cx: OpenContext): Promise<Cha
   return viewChannel(await attach(), scope)
 }
 
-/** Keeps the port of a log open. */
+/** Keeps the port of a log, or of an alert, open. */
 export function attendPort(target: PortTarget, cx: OpenContext): Promise<AsyncDisposable> {
-  const { options, settings } = target
-  return keepShared(sharedOptions(target, portOptions(options, 'a log')), settings, cx)
+  const { options, settings, scope } = target
+  const { alert: pattern } = options
+  const raise = (text: string) => cx.remark?.({ event: 'serial.alert', subject: scope.text, text })
+  const gaveUp = () =>
+    raise(`\`${pattern?.source}\` takes too long to look for, and is not looked for any more`)
+  const look = pattern && watchLines({ pattern, raised: raise, gaveUp })
+  const holder = options.log === undefined ? 'an alert' : 'a log'
+  return keepShared(sharedOptions(target, portOptions(options, holder)), settings, cx, look)
 }
 
 /** The same machinery with one who has it all, and loses nothing. */

@@ -6,7 +6,7 @@ const stuckMs = 500
 const longestDrainMs = 10_000
 const lookEveryMs = 10
 
-/** All is sent, or it gets no less: a line that the other side has stopped may never be. */
+/** Resolves when all is sent, or when it gets no less: a line that the other side has stopped may never be. */
 export async function drained({ unsent }: LineCalls): Promise<void> {
   const deadline = performance.now() + longestDrainMs
   let left = Infinity

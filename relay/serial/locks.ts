@@ -42,6 +42,11 @@ export function heldPort(rdev: number): HeldPort | undefined {
   return held.get(rdev)
 }
 
+/** Resolves when whoever of this process has the device has given it back; undefined if nobody has it. */
+export function released(rdev: number): Promise<void> | undefined {
+  return held.get(rdev)?.gone.promise
+}
+
 /**
  * Asked before a device is opened: an open that fails for a lock has already changed the settings of whoever holds it.
  * Waits for somebody who is about to leave. Rejects with a RelayError `conflict`.

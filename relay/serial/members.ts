@@ -10,6 +10,8 @@ export interface Member {
   readonly view: View
   /** Somebody has come or gone, or writes now, or the device has. Must not throw. */
   readonly changed?: (() => void) | undefined
+  /** It writes in the place of somebody else, who did until now. Must not throw. */
+  readonly tookOver?: ((former: string) => void) | undefined
 }
 
 /** Those who share a port, and which of them writes. Each is told what changes for him, and `note` all of it. */
@@ -49,6 +51,7 @@ export function openMembers(note: (text: string) => void): Members {
     if (!former) return
     former.view.tell(`${member.who} has taken over; what you write goes nowhere`)
     told.add(former)
+    member.tookOver?.(former.who)
   }
 
   return {

@@ -92,8 +92,9 @@ export function openedPort({
     await last
     if (!lost) await drained(calls)
     if (!stream.closed) await new Promise<void>(resolve => stream.once('close', () => resolve()).destroy())
-    // What is left would make closing wait for the other side.
-    await calls.flush('tx').catch(() => {})
+    // What is left would make closing wait for the other side. Where nothing is, a flush is not for nothing: it would take from
+    // a pseudo-terminal what its other side has not read yet.
+    if (isLeft(calls)) await calls.flush('tx').catch(() => {})
     const gone = held.disposeAsync().catch(() => {})
     await Promise.race([gone, sleep(closePatienceMs, undefined, { ref: false })])
   }
@@ -101,6 +102,7 @@ export function openedPort({
   return {
     stream,
     path,
+    givesBack: true,
     get settings() {
       return readLine()
     },
@@ -137,6 +139,14 @@ export function openedPort({
 /** Near is not enough for a change: 9,600 and 9,700 are two speeds. */
 function isOtherSpeed({ outputSpeed }: Termios, { baud }: LineSettings): boolean {
   return baud !== undefined && baud !== outputSpeed
+}
+
+function isLeft({ unsent }: LineCalls): boolean {
+  try {
+    return unsent() > 0
+  } catch {
+    return false
+  }
 }
 
 function closed(what: string): RelayError {

@@ -32,6 +32,8 @@ export interface SerialPort extends AsyncDisposable {
   readonly path: string
   /** What the device really has now. */
   readonly settings: Required<LineSettings>
+  /** When it is closed, and has sent what was written, it is set back by itself: whoever does it before does it too soon. */
+  readonly givesBack?: true
   /** Applies only what differs, and answers what the device then has. Rejects with a RelayError for what it cannot be. */
   set(settings: LineSettings): Promise<Required<LineSettings>>
   /** False: the device has no such lines. */

@@ -1,7 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
-import { type Alert, watchLines } from './alerts.ts'
 import { lineHealth } from './line-health.ts'
 import { type LineLog, type LogSettings, openLineLog } from './line-log.ts'
 import { type Member, openMembers, type SharedMode } from './members.ts'
@@ -25,7 +24,6 @@ export interface SharedPortOptions {
   /** Written whenever the device has been opened. */
   readonly greeting?: Buffer | undefined
   readonly log?: LogSettings | undefined
-  readonly alert?: Alert | undefined
   /** Where names of devices are looked up. */
   readonly root?: string | undefined
 }
@@ -43,6 +41,8 @@ export interface Attachment {
   /** Somebody has come or gone, or writes now, or the device has. Must not throw. */
   readonly changed?: (() => void) | undefined
   readonly endAfterMs?: number | undefined
+  /** It has taken the writing from whoever wrote before. Must not throw. */
+  readonly tookOver?: ((former: string) => void) | undefined
 }
 
 /** One of those who share a port. Disposal leaves it; the last one closes the device. */
@@ -58,6 +58,8 @@ export interface SharedView extends AsyncDisposable {
   /** Sets the line, for who writes; all are told. Rejects with a RelayError. */
   set(line: LineSettings): Promise<Required<LineSettings>>
   takeOver(): void
+  /** Tells it something, as the port does. */
+  tell(text: string): void
   /** Leaves at once. What it has written and the device does not have yet is forgotten. */
   abort(): void
 }
@@ -75,6 +77,8 @@ export interface SharedPort {
   readonly closing: Promise<void> | undefined
   /** Who is there, in the order in which they came. */
   readonly present: readonly { readonly who: string; readonly writes: boolean }[]
+  /** Shows it all that the device says from now on. Answers how to stop. */
+  look(at: (bytes: Buffer) => void): () => void
   /** At least so many of the last bytes are kept from now on. */
   remember(bytes: number): void
   readonly port: SerialPort | undefined
@@ -91,7 +95,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
   const { path, shared, pacing = {}, greeting, returns } = options
   const closing = new AbortController()
   const replay = replayBuffer()
-  const lookAt = options.alert && watchLines(options.alert)
+  const looking = new Set<(bytes: Buffer) => void>()
   const members = openMembers(text => log?.note(text))
   /** Who is about to come, or keeps it open. */
   let entered = 0
@@ -112,7 +116,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
   const received = (bytes: Buffer) => {
     replay.add(bytes)
     log?.add(bytes)
-    lookAt?.(bytes)
+    for (const look of looking) look(bytes)
     health.take(bytes)
     let full = false
     for (const { view } of members.all) full = view.give(bytes) || full
@@ -203,7 +207,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
 
   const attach = async (attachment: Attachment): Promise<SharedView> => {
     const { who, mode, replayBytes = 0, notices = shared, endAfterMs = defaultEndAfterMs } = attachment
-    const { told, changed } = attachment
+    const { told, changed, tookOver } = attachment
     await openLog()
     // One that is waited for is there as far as anybody who comes is concerned.
     if (!device.awaited) await device.open()
@@ -223,7 +227,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
         void closeIfEmpty().then(left.resolve, left.resolve)
       },
     })
-    const member: Member = { who, mode, view, changed }
+    const member: Member = { who, mode, view, changed, tookOver }
     if (replayBytes > 0) view.give(replay.last(replayBytes))
     members.join(member)
     if (!device.port) view.tell('the port is not there; waiting for it')
@@ -261,6 +265,7 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
         return now
       },
       takeOver: () => members.takeOver(member),
+      tell: text => view.tell(text),
       abort() {
         const port = members.writer === member ? device.port : undefined
         view.stream.destroy()
@@ -284,6 +289,10 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     },
     get closing() {
       return closed
+    },
+    look(at) {
+      looking.add(at)
+      return () => void looking.delete(at)
     },
     remember: bytes => replay.grow(bytes),
     enter() {

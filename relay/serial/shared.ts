@@ -47,27 +47,29 @@ export async function attachShared(
   }
 }
 
-/** Keeps the port open, and its log going, with nobody there. The device may come later. */
+/** Keeps the port open, and its log going, with nobody there. The device may come later. `look` sees all that it says. */
 export async function keepShared(
   options: SharedPortOptions,
   settings: string,
   cx: OpenContext,
+  look: (bytes: Buffer) => void = () => {},
 ): Promise<AsyncDisposable> {
   const port = await enterShared(options, settings, true, cx)
+  const stopLooking = port.look(look)
   let left: Promise<void> | undefined
+  const leave = () => {
+    stopLooking()
+    left ??= port.leave()
+    return left
+  }
   try {
     port.remember(leastRemembered)
     await port.begin()
   } catch (error) {
-    await port.leave()
+    await leave()
     throw error
   }
-  return {
-    [Symbol.asyncDispose]() {
-      left ??= port.leave()
-      return left
-    },
-  }
+  return { [Symbol.asyncDispose]: leave }
 }
 
 /** Where the log of a port is that is kept open for it. `real` is where the links of its path lead. */

@@ -17,6 +17,7 @@ export function viewControl(view: SharedView, path: string): SerialControl {
   }
   return {
     path,
+    givesBack: true,
     get settings() {
       settings = view.seen?.settings ?? settings
       return settings

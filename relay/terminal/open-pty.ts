@@ -1,6 +1,6 @@
 import { closeSync, constants } from 'node:fs'
 import { RelayError } from '../errors.ts'
-import { loadLibc } from '../native/libc.ts'
+import { type Libc, loadLibc } from '../native/libc.ts'
 
 const { O_RDWR, O_NOCTTY, O_NONBLOCK } = constants
 /** Node does not name it. */
@@ -16,6 +16,13 @@ export interface Pty {
   readonly slavePath: string
 }
 
+/** What programs open as their terminal, of which this is the other end. */
+export function slavePathOf(libc: Libc, master: number): string {
+  const number = Buffer.alloc(4)
+  libc.ioctl(master, TIOCGPTN, number)
+  return `/dev/pts/${number.readInt32LE()}`
+}
+
 /** Rejects with a RelayError that says `what` needed it, and then holds nothing. */
 export async function openPty(what = 'a pseudo-terminal'): Promise<Pty> {
   const libc = await loadLibc(what)
@@ -24,9 +31,7 @@ export async function openPty(what = 'a pseudo-terminal'): Promise<Pty> {
     master = libc.posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
     libc.grantpt(master)
     libc.unlockpt(master)
-    const number = Buffer.alloc(4)
-    libc.ioctl(master, TIOCGPTN, number)
-    return { master, slavePath: `/dev/pts/${number.readInt32LE()}` }
+    return { master, slavePath: slavePathOf(libc, master) }
   } catch (error) {
     if (master !== undefined) closeSync(master)
     if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {

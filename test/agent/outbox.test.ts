@@ -34,6 +34,7 @@ function setting(relays: string[]) {
     },
     connections: { take: () => undefined, restart: () => void restarts++ },
     banned: () => [],
+    remarks: { take: () => undefined },
     askLease: () => 1n,
   })
   return { outbox, restarts: () => restarts, reads: () => reads }

@@ -68,6 +68,7 @@ export function openHost({
     ceiling,
     roster,
     isRevoked: id => revocations.has(id),
+    remarks: { heard() {} },
     isBanned: bans.refuses,
     unwelcome: (relay, ip, rule) => doorkeeper.turnedAway(relay, ip, rule),
     clock,

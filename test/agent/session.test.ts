@@ -32,6 +32,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     ceiling,
     roster,
     isRevoked: id => revocations.has(id),
+    remarks: { heard() {} },
     isBanned: bans.refuses,
     unwelcome() {},
     clock: () => performance.now(),
@@ -59,6 +60,7 @@ function openAgent(address: string, more: { pulseMs?: number } = {}) {
     },
     connections: roster,
     banned: () => [],
+    remarks: { take: () => undefined },
     askLease: () => lease.ask(),
   })
   const lease: Lease = openLease({

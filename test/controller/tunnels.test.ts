@@ -66,6 +66,22 @@ test('an agent gets a tunnel to what its relay names, and to nothing else', asyn
   expect(dbStream.unheard.filter(({ $case }) => $case === 'tunnelOffer')).toEqual([])
 })
 
+test('a relay whose clients set the line of its port gets a tunnel to the port with its line', async () => {
+  await using appStream = await app.settle(able)
+  await using dbStream = await db.settle(able)
+  const port = '@db-1/SERIAL:/dev/ttyUSB0,share'
+  const spec = { agents: ['app-1'], listen: 'RFC2217-LISTEN:0,bind=127.0.0.1,fork', targets: [port] }
+  const { relay } = await create(controller, draft('modem', spec))
+  const relayId = relay.id
+  expect(relay.spec?.targets).toEqual([port])
+  const bytes = await ask(appStream, { relayId, address: port })
+  expect(bytes).toMatchObject({ ticket: '', problem: { code: 'denied' } })
+  const { tunnelId } = await ask(appStream, { relayId, address: `${port},rfc2217` })
+  expect(await dbStream.await('tunnelOffer')).toMatchObject({ address: 'SERIAL:/dev/ttyUSB0,share,rfc2217' })
+  await revoke(controller, 'relay/modem')
+  expect(await dbStream.await('tunnelWithdrawal')).toMatchObject({ tunnelId })
+})
+
 test('a tunnel is taken back when its relay is changed, and when it is revoked', async () => {
   await using appStream = await app.settle(able)
   await using dbStream = await db.settle(able)

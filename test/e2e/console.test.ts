@@ -112,6 +112,38 @@ needing(...needed)(
 )
 
 needing(...needed)(
+  'a port that is asked for is theirs who waited longest, for as long as they said, and it is on record who took it',
+  async () => {
+    await using lab = await openLab()
+    const ann = await openConsole(lab, '--exclusive', await lab.operator('ann'))
+    const bob = await lab.screen(await lab.operator('bob'))
+    await enter(bob, `fleetcat console ${lab.place} --exclusive --wait 5m --ttl 2s; echo "ended with $?"`)
+    await bob.shows(/in use by .* through operator\/ann.*; waiting\]/)
+    await ann.type('~.')
+    await bob.shows(/you write\][\s\S]*the time for which it was asked for is over[\s\S]*ended with 1/)
+
+    const cat = await openConsole(lab, "--alert 'panic|Oops'", await lab.operator('cat'))
+    const dan = await openConsole(lab, '--take-over', await lab.operator('dan'))
+    await cat.shows(/operator\/dan has taken over/)
+    lab.port.far.write('all is well\r\nkernel panic\r\n')
+    await dan.shows(/kernel panic/)
+    const rows = await until('both are on record', async () => {
+      const { items } = await lab.fleet.json(['audit', '--event', 'serial'])
+      return items.length === 2 ? items : undefined
+    })
+    expect(rows).toMatchObject([
+      {
+        event: 'serial.taken-over',
+        by: 'agent/lab-1',
+        words: expect.stringMatching(/operator\/dan took the writing from .*operator\/cat$/),
+      },
+      { event: 'serial.alert', outcome: 'alert', words: 'a serial port has said: kernel panic' },
+    ])
+  },
+  patience,
+)
+
+needing(...needed)(
   'a console sets the line and its wires, sends breaks, shows bytes and logs',
   async () => {
     await using lab = await openLab()

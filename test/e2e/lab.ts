@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { launcher, type Program, startProgram } from '#test/resources/program.ts'
-import { type FakePort, openFakePort } from '#test/resources/serial/cables.ts'
+import { type FakePort, openFakePort, openLoop } from '#test/resources/serial/cables.ts'
 import { type FakeLine, type FakeLines, openFakeLines } from '#test/resources/serial/lines.ts'
 import { openScreen, type Screen } from '#test/resources/tmux.ts'
 import { type Fleet, openFleet } from './fleet.ts'
@@ -28,17 +28,19 @@ export interface Lab extends AsyncDisposable {
 }
 
 export interface LabOptions {
+  /** What is written to the port comes back, and its control lines lead to its inputs. */
+  readonly loop?: boolean
   readonly permit?: readonly string[]
   /** Of the path of the port: see `AgentStart`. */
   readonly within?: (port: string) => Promise<readonly string[]>
 }
 
 export async function openLab(options: LabOptions = {}): Promise<Lab> {
-  const { permit = ['SERIAL:/dev/pts/*'], within } = options
+  const { permit = ['SERIAL:/dev/pts/*'], within, loop = false } = options
   await using opening = new AsyncDisposableStack()
   const lines = opening.use(await openFakeLines())
-  const port = opening.use(await openFakePort())
-  const line = lines.add(port.path)
+  const port = opening.use(await (loop ? openLoop() : openFakePort()))
+  const line = lines.add(port.path, loop ? 'loopback' : 'nowhere')
   const fleet = opening.use(await openFleet())
   const controller = await fleet.startController()
   const place = (await within?.(port.path)) ?? []

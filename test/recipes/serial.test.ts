@@ -7,6 +7,7 @@ import { needing } from '../resources/needs.ts'
 import { freePort } from '../resources/ports.ts'
 import { openFakePort } from '../resources/serial/cables.ts'
 import { openFakeLines } from '../resources/serial/lines.ts'
+import { until } from '../resources/until.ts'
 import { follow, permitted, readPage } from './guide.ts'
 
 const script = `
@@ -47,6 +48,17 @@ needing('cc', '/usr/bin/python3')(
     expect(stdout).toMatch(/board 1\.2/)
     expect(stdout.match(/answer: board 1\.2/g)).toHaveLength(2)
     expect(stdout).toMatch(/relay\/modem created[\s\S]*relay\/kept created/)
+    const alert = {
+      event: 'serial.alert',
+      target: 'relay/kept',
+      outcome: 'alert',
+      words: 'a serial port has said: kernel panic',
+    }
+    const recorded = await until('the alert is on record', async () => {
+      const { items } = await fleet.json(['audit', '--event', 'serial'])
+      return items[0]
+    })
+    expect(recorded).toMatchObject(alert)
   },
   90_000,
 )

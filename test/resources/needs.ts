@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { test } from 'vitest'
 
-/** What a test needs of its machine beyond Node. `root` is a right; the others are programs. */
+/** What a test needs of its machine beyond Node. `root` is a right, `$NAME` a variable that says where something is; the others are programs. */
 type Need = 'root' | (string & {})
 
 const found = new Map<Need, boolean>()
@@ -9,11 +9,16 @@ const found = new Map<Need, boolean>()
 function there(need: Need): boolean {
   let known = found.get(need)
   if (known === undefined) {
-    known =
-      need === 'root' ? process.getuid?.() === 0 : spawnSync('sh', ['-c', `command -v ${need}`]).status === 0
+    known = look(need)
     found.set(need, known)
   }
   return known
+}
+
+function look(need: Need): boolean {
+  if (need === 'root') return process.getuid?.() === 0
+  if (need.startsWith('$')) return Boolean(process.env[need.slice(1)])
+  return spawnSync('sh', ['-c', `command -v ${need}`]).status === 0
 }
 
 /**

@@ -55,7 +55,13 @@ export async function startInTerminal(
     ended,
     type: text => void typist.write(text),
     shown: () => shown,
-    shows: pattern => until(`the terminal shows ${pattern}`, () => pattern.test(shown)),
+    async shows(pattern) {
+      try {
+        await until(`the terminal shows ${pattern}`, () => pattern.test(shown))
+      } catch {
+        throw new Error(`the terminal never showed ${pattern}:\n${JSON.stringify(shown)}`)
+      }
+    },
     isRaw: () => (readTermios(libc, slave).lflag & ICANON) === 0,
     settings: () => JSON.stringify(readTermios(libc, slave)),
     async [Symbol.asyncDispose]() {

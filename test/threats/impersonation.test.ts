@@ -1,6 +1,6 @@
 import type { ServiceError } from '@grpc/grpc-js'
 import { expect, test } from 'vitest'
-import { AgentServiceClient, AgentServiceService, ConnectionEvents } from '#gen/fleetcat/v1/agent.ts'
+import { AgentServiceClient, AgentServiceService, ConnectionEvents, Remark } from '#gen/fleetcat/v1/agent.ts'
 import { Connection, Receipt, RelayReport, RelayState, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { Timestamp } from '#gen/google/protobuf/timestamp.ts'
 import { clientOptions } from '#identity/tls.ts'
@@ -180,6 +180,31 @@ test('connections count only for relays of the agent itself, and long texts in t
   const { connections } = await controller.admin.ask(c => c.listConnections, { filter: undefined })
   expect(connections).toMatchObject([{ relay: 'own', connection: { id: 'c-3' } }])
   expect(connections[0]!.connection!.source).toBe(`${'x'.repeat(299)}…`)
+})
+
+test('what an agent says of the targets of a relay counts for its own, and is cut', async () => {
+  await using controller = await openController()
+  const [victim, liar] = [
+    await joinAgent(controller, { name: 'edge-1' }),
+    await joinAgent(controller, { name: 'liar' }),
+  ]
+  const { relay: theirs } = await create(controller, draft('web'))
+  const { relay: own } = await create(controller, draft('own', { agents: ['liar'] }))
+  await using _ = await victim.settle()
+  await using stream = await liar.settle()
+  const remark = (relayId: string, event: string) =>
+    Remark.fromPartial({ relayId, event, subject: 'SERIAL:/dev/ttyUSB0', text: 'x'.repeat(2_000) })
+  const remarks = [
+    remark(theirs.id, 'serial.alert'),
+    remark(own.id, 'fleet.erased'),
+    remark(own.id, 'serial.alert'),
+  ]
+  stream.send({ $case: 'remarks', value: { remarks, leftOut: 0n } })
+  await until('both are noted', () => controller.events('serial.alert').length === 1)
+  expect(controller.events('alert.foreign-remark')).toMatchObject([{ agent: 'liar', relay: 'web' }])
+  expect(controller.events('fleet.erased')).toEqual([])
+  const [noted] = controller.events('serial.alert')
+  expect(noted).toMatchObject({ agent: 'liar', text: `${'x'.repeat(299)}…` })
 })
 
 test('what an agent says of its relays breaks no list, however much it says', async () => {

@@ -34,6 +34,8 @@ export interface ClientOptions {
    * reading. If absent, it is told.
    */
   readonly endAfterMs?: number | undefined
+  /** The server is one of ours: it sets the line back by itself, and always tells of its wires. */
+  readonly isOurs?: true
 }
 
 /** What nobody has told: the most usual. */
@@ -46,8 +48,11 @@ const counted = {
   breaks: lineBits.break,
 } as const satisfies Record<keyof LineCounters, number>
 
-/** An answer that nothing depends on is not waited for much longer than for the others. */
-const maskPatienceMs = 300
+/** What nobody has told of is taken to be on, as whoever serves the line does. */
+const untold: ModemLines = { cts: true, dsr: true, dcd: true, ri: false }
+
+/** What nothing depends on is not waited for much longer than the rest: not every server has it. */
+const wiresPatienceMs = 300
 
 /** In the order in which they are set: stop bits depend on data bits. */
 const order = ['baud', 'data', 'parity', 'stop', 'flow'] as const
@@ -67,6 +72,7 @@ export async function rfc2217Client(
   let counts: LineCounters | undefined
   const listeners = new Set<(now: ModemLines, before: ModemLines) => void>()
   const agreed = Promise.withResolvers<void>()
+  const wired = Promise.withResolvers<void>()
 
   const set = (news: LineSettings) => {
     settings = { ...settings, ...news }
@@ -75,11 +81,11 @@ export async function rfc2217Client(
     if (value !== undefined) set({ [name]: value })
   }
   const heardModem = (state: number) => {
-    const before = wires
+    const before = wires ?? untold
     wires = modemLinesOf(state)
     const now = wires
-    const isNews =
-      before && (Object.keys(now) as (keyof ModemLines)[]).some(name => now[name] !== before[name])
+    wired.resolve()
+    const isNews = (Object.keys(now) as (keyof ModemLines)[]).some(name => now[name] !== before[name])
     if (isNews) for (const listener of [...listeners]) listener(now, before)
   }
   const heardLine = (state: number) => {
@@ -159,6 +165,7 @@ export async function rfc2217Client(
 
   const serial: SerialControl = {
     path: what,
+    ...(options.isOurs && { givesBack: true }),
     get settings() {
       return settings
     },
@@ -220,10 +227,10 @@ export async function rfc2217Client(
       )
     }
     await Promise.all(others)
-    // Their modem lines most servers tell unasked; some have no answer to this.
+    // Most servers tell of them now; some do not, or have no answer to this.
     const { promise: longEnough, resolve } = Promise.withResolvers<void>()
-    const stopWaiting = startTimer(maskPatienceMs, resolve)
-    await Promise.race([masked, longEnough])
+    const stopWaiting = startTimer(options.isOurs ? options.withinMs : wiresPatienceMs, resolve)
+    await Promise.race([Promise.all([masked, wired.promise]), longEnough])
     stopWaiting()
   }
   const notKept = (written: string) =>

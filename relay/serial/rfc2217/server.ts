@@ -238,7 +238,7 @@ export function rfc2217Server(inner: Channel, companion?: Companion): Channel {
       const { serial } = far
       mayAct = mayActNow
       line = serial ?? noPort(far.peer.text)
-      const giveBack = serial && keepSettings(serial)
+      const giveBack = serial && !serial.givesBack ? keepSettings(serial) : undefined
       if (channel.stream.destroyed) return giveBack
       watch = lineWatch(line, far.stream, state => {
         if (!telnet.isStuck) answer('line-state', state)

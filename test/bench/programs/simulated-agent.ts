@@ -59,6 +59,7 @@ export function simulateAgent(
       },
     },
     banned: () => [],
+    remarks: { take: () => undefined },
     askLease: () => lease.ask(),
   })
   const lease: Lease = openLease({

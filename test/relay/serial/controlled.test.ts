@@ -1,20 +1,18 @@
-import { closeSync, constants, openSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Channel } from '#relay/endpoint.ts'
 import { bindAddress } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
-import { loadLibc } from '#relay/native/libc.ts'
 import { readAnswer, standingBytes, wishBytes } from '#relay/serial/companion.ts'
 import type { LineCounters } from '#relay/serial/port.ts'
 import { comPortBytes } from '#relay/serial/rfc2217/codec.ts'
 import type { Standing } from '#relay/serial/standing.ts'
 import { subnegotiationBytes, telnetOptions, telnetParser } from '#relay/serial/telnet.ts'
-import { readTermios } from '#relay/terminal/termios.ts'
 import { openContext } from '#test/resources/contexts.ts'
 import { openTestRelay } from '#test/resources/relays.ts'
 import { openScratch } from '#test/resources/scratch.ts'
-import { openFakePort } from '#test/resources/serial/cables.ts'
+import { baudOf, openFakePort } from '#test/resources/serial/cables.ts'
 import { openClient } from '#test/resources/servers.ts'
 import { until } from '#test/resources/until.ts'
 
@@ -67,15 +65,6 @@ async function open(address: string, who = 'ann', cx = openContext()): Promise<C
 }
 
 const baud = (value: number) => comPortBytes({ name: 'baud', value }, 'client')
-
-async function baudOf(path: string): Promise<number> {
-  const fd = openSync(path, constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK)
-  try {
-    return readTermios(await loadLibc('a test'), fd).outputSpeed
-  } finally {
-    closeSync(fd)
-  }
-}
 
 test('who asks is told where he stands, whenever that changes; who does not never hears of it', async () => {
   await using port = await openFakePort()

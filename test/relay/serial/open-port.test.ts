@@ -285,6 +285,14 @@ describe('closing', () => {
     expect(performance.now() - began).toBeLessThan(2_000)
   })
 
+  test('leaves what was sent to whoever reads it later', async () => {
+    await using device = await openFakePort()
+    const port = await open(device.path)
+    await new Promise(resolve => port.stream.write('last words', resolve))
+    await port[Symbol.asyncDispose]()
+    expect(String(await gather(device.far, 10))).toBe('last words')
+  })
+
   test('is done once, however often it is asked for', async () => {
     await using port = await openFakePort()
     const opened = await open(port.path)
@@ -621,5 +629,18 @@ describe('a device with modem lines', () => {
     await driven.call('close')
     expect(performance.now() - began).toBeLessThan(3_000)
     expect(lines.log().map(({ what }) => what)).toContain('flush tx')
+  })
+
+  withLines('is closed without a flush when all is sent: other sides may have yet to read it', async () => {
+    await using lines = await openFakeLines()
+    await using port = await openFakePort()
+    lines.add(port.path)
+    await using driven = await openDriven(port.path, {}, lines.env)
+    const before = lines.log().length
+    await driven.call('write', 'last words')
+    await driven.call('close')
+    const seen = lines.log().slice(before)
+    expect(seen.map(({ what }) => what).filter(what => /flush/.test(what))).toEqual([])
+    expect(String(await gather(port.far, 10))).toBe('last words')
   })
 })

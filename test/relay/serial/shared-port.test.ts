@@ -3,7 +3,6 @@ import { mkdirSync, symlinkSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { RelayError } from '#relay/errors.ts'
-import { watchLines } from '#relay/serial/alerts.ts'
 import type { SharedMode } from '#relay/serial/members.ts'
 import { openPort } from '#relay/serial/open-port.ts'
 import { replayBuffer } from '#relay/serial/replay-buffer.ts'
@@ -196,23 +195,15 @@ test('names of others cannot command a terminal', async () => {
   expect(two.said()).toBe('[fleetcat: watching; mallory]0;x writes]\r\n')
 })
 
-test('an alert is raised for each line that its pattern is in, wherever chunks begin', async () => {
+test('who keeps a port sees all that it says, with nobody else there', async () => {
   await using port = await openFakePort()
-  const raised: string[] = []
-  const alert = { pattern: /panic|Oops/g, raised: (line: string) => void raised.push(line) }
-  await using one = await attach(shared(port.path, { alert }), 'one')
-  port.far.write('all is well\nkernel pa')
-  await until('half of it has come', () => one.said().endsWith('pa'))
-  port.far.write('nic - not syncing\r\nOops\nOops again')
-  await until('all has come', () => one.said().endsWith('again'))
-  expect(raised).toEqual(['kernel panic - not syncing', 'Oops'])
-})
-
-test('a line that never ends is looked at all the same, and takes no memory', () => {
-  const raised: number[] = []
-  const look = watchLines({ pattern: /x/, raised: line => void raised.push(line.length) })
-  for (let n = 0; n < 100; n++) look(Buffer.alloc(1_000, 'x'))
-  expect(raised.length).toBe(20)
+  let seen = ''
+  const kept = await keepShared(shared(port.path), '', openContext(), bytes => {
+    seen += bytes
+  })
+  port.far.write('booting')
+  await until('it is seen', () => seen === 'booting')
+  await kept[Symbol.asyncDispose]()
 })
 
 test('a replay keeps what it was told to, however small the pieces', () => {

@@ -65,6 +65,7 @@ export interface AttachRequest {
     | { $case: "probe"; value: ProbeAnswer }
     | { $case: "tunnelRequest"; value: TunnelRequest }
     | { $case: "tunnelNews"; value: TunnelNews }
+    | { $case: "remarks"; value: Remarks }
     | undefined;
 }
 
@@ -89,6 +90,29 @@ export interface TunnelNews {
   initiator: string;
   relayId: string;
   address: string;
+}
+
+/** What the targets of relays have to say. Nothing depends on it: what does not fit is left out, and counted. */
+export interface Remarks {
+  remarks: Remark[];
+  leftOut: bigint;
+}
+
+export interface Remark {
+  /** Empty: of a tunnel that an operator has opened. */
+  relayId: string;
+  /** Whose doing it is, if it is anybody's. */
+  connectionId: string;
+  /** `serial.alert`, `serial.taken-over` */
+  event: string;
+  /** `SERIAL:/dev/ttyUSB0` */
+  subject: string;
+  text: string;
+  at:
+    | Date
+    | undefined;
+  /** How many like it there were, of which this is the last. */
+  count: bigint;
 }
 
 /** A certificate for what a relay of this agent speaks TLS with. What it is for the relay's addresses say, not the agent. */
@@ -459,6 +483,9 @@ export const AttachRequest: MessageFns<AttachRequest> = {
       case "tunnelNews":
         TunnelNews.encode(message.message.value, writer.uint32(130).fork()).join();
         break;
+      case "remarks":
+        Remarks.encode(message.message.value, writer.uint32(138).fork()).join();
+        break;
     }
     return writer;
   },
@@ -594,6 +621,14 @@ export const AttachRequest: MessageFns<AttachRequest> = {
             message.message = { $case: "tunnelNews", value: TunnelNews.decode(reader, reader.uint32()) };
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.message = { $case: "remarks", value: Remarks.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -699,6 +734,12 @@ export const AttachRequest: MessageFns<AttachRequest> = {
       case "tunnelNews": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "tunnelNews", value: TunnelNews.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "remarks": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "remarks", value: Remarks.fromPartial(object.message.value) };
         }
         break;
       }
@@ -912,6 +953,206 @@ export const TunnelNews: MessageFns<TunnelNews> = {
     message.initiator = object.initiator ?? "";
     message.relayId = object.relayId ?? "";
     message.address = object.address ?? "";
+    return message;
+  },
+};
+
+function createBaseRemarks(): Remarks {
+  return { remarks: [], leftOut: 0n };
+}
+
+export const Remarks: MessageFns<Remarks> = {
+  encode(message: Remarks, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.remarks) {
+      Remark.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.leftOut !== 0n) {
+      if (BigInt.asUintN(64, message.leftOut) !== message.leftOut) {
+        throw new globalThis.Error("value provided for field message.leftOut of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.leftOut);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Remarks {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemarks();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.remarks.push(Remark.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.leftOut = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Remarks>): Remarks {
+    return Remarks.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Remarks>): Remarks {
+    const message = createBaseRemarks();
+    message.remarks = object.remarks?.map((e) => Remark.fromPartial(e)) || [];
+    message.leftOut = (object.leftOut !== undefined && object.leftOut !== null) ? BigInt(object.leftOut) : 0n;
+    return message;
+  },
+};
+
+function createBaseRemark(): Remark {
+  return { relayId: "", connectionId: "", event: "", subject: "", text: "", at: undefined, count: 0n };
+}
+
+export const Remark: MessageFns<Remark> = {
+  encode(message: Remark, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.relayId !== "") {
+      writer.uint32(10).string(message.relayId);
+    }
+    if (message.connectionId !== "") {
+      writer.uint32(18).string(message.connectionId);
+    }
+    if (message.event !== "") {
+      writer.uint32(26).string(message.event);
+    }
+    if (message.subject !== "") {
+      writer.uint32(34).string(message.subject);
+    }
+    if (message.text !== "") {
+      writer.uint32(42).string(message.text);
+    }
+    if (message.at !== undefined) {
+      Timestamp.encode(toTimestamp(message.at), writer.uint32(50).fork()).join();
+    }
+    if (message.count !== 0n) {
+      if (BigInt.asUintN(64, message.count) !== message.count) {
+        throw new globalThis.Error("value provided for field message.count of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.count);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Remark {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemark();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.relayId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.connectionId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.event = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.subject = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.at = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.count = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Remark>): Remark {
+    return Remark.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Remark>): Remark {
+    const message = createBaseRemark();
+    message.relayId = object.relayId ?? "";
+    message.connectionId = object.connectionId ?? "";
+    message.event = object.event ?? "";
+    message.subject = object.subject ?? "";
+    message.text = object.text ?? "";
+    message.at = object.at ?? undefined;
+    message.count = (object.count !== undefined && object.count !== null) ? BigInt(object.count) : 0n;
     return message;
   },
 };

@@ -5,6 +5,7 @@ import { bindAddress, bindAll, bindTarget } from '#relay/endpoints/index.ts'
 import { memoryPair } from '#relay/endpoints/memory-pair.ts'
 import type { RelayError } from '#relay/errors.ts'
 import { noPort } from '#relay/serial/no-port.ts'
+import type { ModemLines } from '#relay/serial/port.ts'
 import { rfc2217Client } from '#relay/serial/rfc2217/client.ts'
 import { comPortBytes } from '#relay/serial/rfc2217/codec.ts'
 import { rfc2217Server } from '#relay/serial/rfc2217/server.ts'
@@ -241,14 +242,29 @@ describe('servers that are odd', () => {
     expect(await refusal(dial(server, ',baud=9600,connect-timeout=0.5'))).toMatchObject({ code: 'timed-out' })
   })
 
+  /** Answers what it is asked, and tells nothing by itself. */
+  const answersOnly = (peer: TelnetPeer) => {
+    peer.option('do', 44)
+    const line = { baud: 9_600, data: 8, parity: 1, stop: 1, control: 1, 'modem-mask': 255 } as const
+    for (const [name, value] of Object.entries(line) as [keyof typeof line, number][]) {
+      void peer.next(name).then(() => peer.tell({ name, value }))
+    }
+  }
+
+  test('one that tells of its wires late is heard, for until then they were taken to be on', async () => {
+    await using server = await openScripted(answersOnly)
+    await using channel = await dial(server)
+    expect(await channel.serial!.modem()).toBeUndefined()
+    const heard: ModemLines[][] = []
+    channel.serial!.onModem((now, before) => heard.push([now, before]))
+    server.peers[0]!.tell({ name: 'modem-state', value: 16 })
+    const [now, before] = await until('it is heard', () => heard[0])
+    expect(now).toEqual({ cts: true, dsr: false, dcd: false, ri: false })
+    expect(before).toEqual({ cts: true, dsr: true, dcd: true, ri: false })
+  })
+
   test('one that asks for a pause gets it, and the rest when it is over', async () => {
-    await using server = await openScripted(peer => {
-      peer.option('do', 44)
-      const line = { baud: 9_600, data: 8, parity: 1, stop: 1, control: 1, 'modem-mask': 255 } as const
-      for (const [name, value] of Object.entries(line) as [keyof typeof line, number][]) {
-        void peer.next(name).then(() => peer.tell({ name, value }))
-      }
-    })
+    await using server = await openScripted(answersOnly)
     await using channel = await dial(server)
     const [peer] = server.peers
     peer!.tell({ name: 'suspend' })
@@ -297,14 +313,21 @@ test('a server in front of a line that its clients could not reach is refused', 
   for (const [target, fix] of [
     ['/dev/ttyUSB0,raw,b115200', 'write `SERIAL:/dev/ttyUSB0`'],
     ['OPEN:/dev/ttyUSB0', 'write `SERIAL:/dev/ttyUSB0`'],
-    ['@lab/SERIAL:/dev/ttyUSB0', '`@lab/TCP:127.0.0.1:<port>`'],
-    ['@lab/RFC2217:far:2001', '`@lab/TCP:127.0.0.1:<port>`'],
+    ['@lab//dev/ttyUSB0,raw,b115200', 'write `@lab/SERIAL:/dev/ttyUSB0`'],
+    ['@lab/FILE:/dev/ttyUSB0', 'write `@lab/SERIAL:/dev/ttyUSB0`'],
+    ['@lab/SERIAL:/dev/ttyUSB0!!SERIAL:/dev/ttyUSB1', 'Write one address'],
+    ['@lab/SERIAL:/dev/ttyUSB0,share,notices', 'Leave `notices` out'],
+    ['@lab/SERIAL:/dev/ttyUSB0,crnl', 'Leave `crnl` out'],
+    ['@lab/SERIAL:/dev/ttyUSB0,rfc2217=0', 'Keep one of them'],
+    ['SERIAL:/dev/ttyUSB0,rfc2217', 'twice is once too often'],
   ] as const) {
     expect(() => bindAll({ listen, targets: [target] })).toThrow(fix)
   }
-  for (const target of ['SERIAL:/dev/ttyUSB0', 'RFC2217:far:2001', 'TCP:far:23', '@lab/TCP:far:23']) {
+  for (const target of ['SERIAL:/dev/ttyUSB0', 'RFC2217:far:2001', 'TCP:far:23']) {
     bindAll({ listen, targets: [target] })
+    bindAll({ listen, targets: [`@lab/${target}`] })
   }
+  bindAll({ listen, targets: ['@lab/SERIAL:/dev/ttyUSB0,rfc2217,lockfile=/run/lock/lab'] })
 })
 
 test('what no line can be is refused where it is written', () => {

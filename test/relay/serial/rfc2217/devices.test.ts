@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect } from 'vitest'
 import { needing } from '#test/resources/needs.ts'
+import { baudOf } from '#test/resources/serial/cables.ts'
 import { openServedLine, type ServedLine } from '#test/resources/serial/served-line.ts'
 import { type TelnetPeer, telnetPeer } from '#test/resources/serial/telnet-peer.ts'
 import { openClient, type TestClient } from '#test/resources/servers.ts'
@@ -7,6 +9,9 @@ import { gather } from '#test/resources/terminals.ts'
 import { until } from '#test/resources/until.ts'
 
 const test = needing('cc')
+
+/** As long as whoever waits for a line to be empty takes from one look at it to the next. */
+const nextLook = () => sleep(10)
 
 type Client = TelnetPeer & AsyncDisposable & { readonly socket: TestClient }
 
@@ -28,6 +33,24 @@ describe('a device', () => {
     await using next = await clientOf(served)
     expect(await next.ask('baud', 0)).toBe(9_600)
     expect(await next.ask('data', 0)).toBe(8)
+  })
+
+  test('is set back when all that its client has written is sent, and no sooner', async () => {
+    await using served = await openServedLine('nowhere')
+    {
+      await using client = await clientOf(served)
+      client.option('will', 44)
+      expect(await client.ask('baud', 57_600)).toBe(57_600)
+      served.line.stick(20)
+      client.write('last words')
+    }
+    for (let unsent = 20; unsent > 0; unsent--) {
+      served.line.stick(unsent)
+      expect(await baudOf(served.device.path)).toBe(57_600)
+      await nextLook()
+    }
+    served.line.stick(0)
+    await until('it is as it was', async () => (await baudOf(served.device.path)) === 9_600)
   })
 
   test('whose address lowers its control lines says so', async () => {

@@ -1,22 +1,17 @@
 import { spawnSync } from 'node:child_process'
-import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import { bindTarget } from '#relay/endpoints/index.ts'
 import { openContext } from '#test/resources/contexts.ts'
 import { needing } from '#test/resources/needs.ts'
-import { freePort } from '#test/resources/ports.ts'
-import { type Program, run, startProgram } from '#test/resources/program.ts'
-import { openScratch } from '#test/resources/scratch.ts'
-import { type FakePort, openLoop } from '#test/resources/serial/cables.ts'
-import { type FakeLine, type FakeLines, openFakeLines } from '#test/resources/serial/lines.ts'
+import { run } from '#test/resources/program.ts'
+import { openPyserial, openSer2net, python } from '#test/resources/serial/foreign-port.ts'
+import type { FakeLines } from '#test/resources/serial/lines.ts'
 import { openServedLine } from '#test/resources/serial/served-line.ts'
 import { startInTerminal } from '#test/resources/terminal-program.ts'
 import { gather } from '#test/resources/terminals.ts'
 import { until } from '#test/resources/until.ts'
 
-/** The one that Debian's packages of Python belong to, whatever else is first in the path. */
-const python = '/usr/bin/python3'
 const script = (name: string) => join(import.meta.dirname, '../../programs', name)
 
 const speed = (path: string, lines: FakeLines) =>
@@ -68,6 +63,33 @@ describe('a real client', () => {
     expect(log).toContain('flush tx')
   })
 
+  needing(
+    'cc',
+    python,
+    'pyserial-ports',
+  )('pyserial opens a port without wires, is refused what would move them, and goes on', async () => {
+    await using served = await openServedLine('none')
+    served.device.far.pipe(served.device.far)
+    const url = `rfc2217://127.0.0.1:${served.port}`
+    const words = `
+import serial
+port = serial.serial_for_url('${url}', 115200, timeout=5)
+for name, value in (('dtr', False), ('break_condition', True)):
+    try:
+        setattr(port, name, value)
+    except ValueError as error:
+        print(error)
+port.write(b'hello')
+print(port.read(5), port.baudrate, port.cts)
+port.close()
+`
+    const refused = "remote rejected value for option 'control'\n"
+    expect(await run([python, '-W', 'ignore', '-c', words])).toMatchObject({
+      stdout: `${refused}${refused}b'hello' 115200 True\n`,
+      stderr: '',
+    })
+  })
+
   needing('cc', 'gensiot')('gensiot hears who serves, sets the speed and sends a break', async () => {
     await using served = await openServedLine()
     const server = `telnet(rfc2217),tcp,127.0.0.1,${served.port}`
@@ -86,63 +108,57 @@ describe('a real client', () => {
     gensiot.type('\x1cb')
     await until('there was a break', () => served.lines.log().some(({ what }) => what === 'break off'))
   })
+
+  needing('cc', 'microcom')('microcom types, sets the speed and sends a break', async () => {
+    await using served = await openServedLine()
+    const words = ['microcom', '-t', `127.0.0.1:${served.port}`, '-s', '57600']
+    await using microcom = await startInTerminal(words, { size: { rows: 24, columns: 80 } })
+    await microcom.shows(/Escape character/)
+    await until('the speed is set', () => /speed 57600/.test(speed(served.device.path, served.lines)))
+    // It refuses binary, and hears its line ends as a network terminal does: a NUL follows each return that stands alone.
+    microcom.type('one\rtwo\r\nthree')
+    await microcom.shows(/one\r\0two\r+\nthree/)
+    microcom.type('\x1c')
+    await microcom.shows(/-> $/)
+    microcom.type('speed 19200\r')
+    await until('the speed is set', () => /speed 19200/.test(speed(served.device.path, served.lines)))
+    microcom.type('break\r')
+    await until('there was a break', () => served.lines.log().some(({ what }) => what === 'break off'))
+  })
+
+  needing('cc', 'kermit')('C-Kermit types, sets the line, hears of its wires and sends a break', async () => {
+    await using served = await openServedLine()
+    const { path } = served.device
+    const begin = `set host 127.0.0.1 ${served.port} /telnet, set flow none, set speed 57600, connect`
+    await using kermit = await startInTerminal(['kermit', '-Y', '-C', begin], {
+      size: { rows: 50, columns: 160 },
+    })
+    await kermit.shows(/-----\r\n$/)
+    expect(speed(path, served.lines)).toMatch(/speed 57600/)
+    kermit.type('one\rtwo')
+    await kermit.shows(/one\rtwo$/)
+    kermit.type('\x1cb')
+    await until('there was a break', () => served.lines.log().some(({ what }) => what === 'break off'))
+    kermit.type('\x1cc')
+    await kermit.shows(/Back at[\s\S]*C-Kermit>$/)
+    kermit.type('set speed 19200\r')
+    await until('the speed is set', () => /speed 19200/.test(speed(path, served.lines)))
+    kermit.type('set parity even\r')
+    await until('the parity is set', () => /parenb -parodd.* cs7/s.test(speed(path, served.lines)))
+    kermit.type('show communications\r')
+    await kermit.shows(/Signature *: fleetcat\s*Speed *: 19200[\s\S]*CTS Signal On[\s\S]*CD\) Signal On/)
+  })
 })
 
-/** A serial line that another program serves, and its own words for it. */
-interface ForeignPort extends AsyncDisposable {
-  readonly port: number
-  readonly device: FakePort
-  readonly line: FakeLine
-  readonly lines: FakeLines
-}
-
-async function openForeign(
-  start: (device: FakePort, env: Record<string, string>) => Promise<{ program: Program; port: number }>,
-): Promise<ForeignPort> {
-  await using opening = new AsyncDisposableStack()
-  const lines = opening.use(await openFakeLines())
-  const device = opening.use(await openLoop())
-  const line = lines.add(device.path, 'loopback')
-  const { program, port } = await start(device, lines.env)
-  opening.use(program)
-  const held = opening.move()
-  return { port, device, line, lines, [Symbol.asyncDispose]: () => held.disposeAsync() }
-}
-
-const ser2net = () =>
-  openForeign(async ({ path }, env) => {
-    const scratch = await openScratch()
-    const port = await freePort()
-    const file = join(scratch.path, 'ser2net.yaml')
-    const accepter = `telnet(rfc2217),tcp,127.0.0.1,${port}`
-    await writeFile(
-      file,
-      `%YAML 1.1\n---\nconnection: &lab\n  accepter: ${accepter}\n  connector: serialdev,${path},9600n81,local\n`,
-    )
-    const program = startProgram(['ser2net', '-n', '-d', '-c', file], { env })
-    const dispose = async () => {
-      await program[Symbol.asyncDispose]()
-      await scratch[Symbol.asyncDispose]()
-    }
-    return { program: { ...program, [Symbol.asyncDispose]: dispose }, port }
-  })
-
-const pyserial = () =>
-  openForeign(async ({ path }, env) => {
-    const program = startProgram([python, '-W', 'ignore', script('pyserial-server.py'), path], { env })
-    const [, port] = await program.says(/listening on (\d+)/)
-    return { program, port: Number(port) }
-  })
-
 describe('a real server', () => {
-  for (const [name, open, needs, patience] of [
-    ['ser2net', ser2net, ['cc', 'ser2net'], ',retry=50,interval=0.1'],
-    ["pyserial's", pyserial, ['cc', python, 'pyserial-ports'], ''],
+  for (const [name, open, needs] of [
+    ['ser2net', openSer2net, ['cc', 'ser2net']],
+    ["pyserial's", openPyserial, ['cc', python, 'pyserial-ports']],
   ] as const) {
     needing(...needs)(`${name} is a target, with its settings, lines and breaks`, async () => {
       await using foreign = await open()
       const { line, lines, device, port } = foreign
-      const target = bindTarget(`RFC2217:127.0.0.1:${port},baud=115200,data=7,parity=even,stop=2${patience}`)
+      const target = bindTarget(`RFC2217:127.0.0.1:${port},baud=115200,data=7,parity=even,stop=2`)
       await using channel = await target.dialer!.dial(openContext())
       const { serial, stream } = channel
       expect(serial!.settings).toEqual({ baud: 115_200, data: 7, parity: 'even', stop: 2, flow: 'none' })

@@ -1,0 +1,33 @@
+import { writeToken } from '#relay/lexer.ts'
+
+/** How somebody wants to have a port. */
+export type Wish = 'share' | 'watch' | 'take-over' | 'exclusive'
+
+/** How, when and for how long. */
+export interface Reservation {
+  readonly wish: Wish
+  /** While others have it, wait in line for so long. */
+  readonly waitMs?: number | undefined
+  /** From when it is open; then it is taken back. */
+  readonly ttlMs?: number | undefined
+}
+
+const optionsOf: Record<Wish, readonly string[]> = {
+  share: ['share'],
+  watch: ['watch'],
+  'take-over': ['take-over'],
+  // A device that is shared is waited for anyway.
+  exclusive: ['exclusive', 'replug'],
+}
+
+/** A host takes no shorter time; what is left of a longer one may be less. */
+const shortestMs = 1_000
+
+/** What an address has for it. */
+export const reservationOptions = ({ wish, waitMs, ttlMs }: Reservation): readonly string[] => [
+  ...optionsOf[wish],
+  ...(waitMs === undefined ? [] : [`wait=${waitMs}ms`]),
+  ...(ttlMs === undefined ? [] : [`for=${Math.ceil(Math.max(shortestMs, ttlMs))}ms`]),
+]
+
+export const alertOption = ({ source }: RegExp): string => `alert=${writeToken(source)}`
