@@ -80,6 +80,8 @@ describe('a port that is revoked', () => {
       far.pause()
       client.write(plenty)
       await until('it is under way', async () => (await connectionsOf(lab))[0]!.bytesIn > 20_000)
+      // A pseudo-terminal sends at once what it takes; a line has it in a queue.
+      lab.line.stick(100)
 
       await lab.fleet.cat(['revoke', 'relay/lab', '--reason', 'the board is wanted'])
       expect(descriptorsOf(lab.agent.pid).filter(text => text === path)).toEqual([])
