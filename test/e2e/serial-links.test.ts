@@ -10,9 +10,10 @@ const patience = 90_000
 
 /** A port of another host as a device of this one. */
 async function startLink(lab: Lab) {
-  const link = join(lab.fleet.folder, 'ttyLAB1')
+  // Programs lock a device by its name, wherever it is.
+  const link = join(lab.fleet.folder, `ttyLAB${process.pid}`)
   const pty = lab.start([launcher, 'serial', 'pty', lab.place, '--link', link])
-  await pty.says(/ttyLAB1\n/)
+  await pty.says(/ttyLAB\d+\n/)
   return { link, pty }
 }
 

@@ -1,10 +1,10 @@
-"""Runs pyserial's own tests, as many at a time as there are ports, and prints a line of JSON for each that has ended."""
+"""Runs pyserial's own tests, all or only those that are named, as many at a time as there are ports, and prints a line of JSON for each that has ended."""
 import json
 import os
 import sys
 import unittest
 
-folder, modules, *urls = sys.argv[1:]
+folder, modules, only, *urls = sys.argv[1:]
 sys.path.insert(0, folder)
 
 
@@ -50,6 +50,8 @@ def apart(work):
 
 loaded = [__import__(name) for name in modules.split(',')]
 tests = [test for module in loaded for test in each(unittest.defaultTestLoader.loadTestsFromModule(module))]
+if only:
+    tests = [test for test in tests if test.id() in only.split(',')]
 
 
 def lane(number, url):

@@ -134,7 +134,7 @@ port.close()
       size: { rows: 50, columns: 160 },
     })
     await kermit.shows(/-----\r\n$/)
-    expect(speed(path, served.lines)).toMatch(/speed 57600/)
+    await until('the speed is set', () => /speed 57600/.test(speed(path, served.lines)))
     kermit.type('one\rtwo')
     await kermit.shows(/one\rtwo$/)
     kermit.type('\x1cb')
