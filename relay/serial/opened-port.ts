@@ -92,9 +92,9 @@ export function openedPort({
     await last
     if (!lost) await drained(calls)
     if (!stream.closed) await new Promise<void>(resolve => stream.once('close', () => resolve()).destroy())
-    // What is left would make closing wait for the other side. Where nothing is, a flush is not for nothing: it would take from
-    // a pseudo-terminal what its other side has not read yet.
-    if (isLeft(calls)) await calls.flush('tx').catch(() => {})
+    // What is left would make closing wait for the other side, and what was cut shall not be sent any more. All else stays: a
+    // flush would take from a pseudo-terminal what its other side has not read yet.
+    if (lost || isLeft(calls)) await calls.flush('tx').catch(() => {})
     const gone = held.disposeAsync().catch(() => {})
     await Promise.race([gone, sleep(closePatienceMs, undefined, { ref: false })])
   }
