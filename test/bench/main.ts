@@ -3,6 +3,7 @@ import { copyLarge, copySmall } from './benches/copy.ts'
 import { orderLatency } from './benches/order-latency.ts'
 import { revokeEverywhere } from './benches/revoke-everywhere.ts'
 import { revokeUnderLoad } from './benches/revoke-under-load.ts'
+import { serialRoundTrip } from './benches/serial-round-trip.ts'
 import { tcpConnections, tcpRequests, tcpStream } from './benches/tcp.ts'
 import { tcpIdle } from './benches/tcp-idle.ts'
 import { tenThousand } from './benches/ten-thousand.ts'
@@ -28,6 +29,7 @@ const benches: readonly Bench[] = [
   tunnelRequests,
   tunnelConnections,
   tunnelRoundTrip,
+  serialRoundTrip,
   copySmall,
   copyLarge,
   cliStart,

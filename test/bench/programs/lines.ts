@@ -1,0 +1,146 @@
+// What hangs at the far ends of the serial lines: pseudo-terminals, and somebody at each who answers, talks or listens.
+// He waits in the kernel and not in the event loop, so that he is not what is measured. All is bounded in time.
+import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs'
+import { loadLibc } from '#relay/native/libc.ts'
+import { applyTermios } from '#relay/terminal/apply-termios.ts'
+import { openPty } from '#relay/terminal/open-pty.ts'
+import { termios } from '#test/resources/terminals.ts'
+import { followPattern, type Heard, longestPiece, mark, over, patternAt } from '../pattern.ts'
+import { answerQuestions } from '../processes.ts'
+
+/** Lines are known by their paths. */
+export type LineQuestion =
+  /** So many new lines. Answers their paths. */
+  | { readonly do: 'open'; readonly count: number }
+  | { readonly do: 'close'; readonly lines: readonly string[] }
+  /** Says `mark` on each. */
+  | { readonly do: 'mark'; readonly lines: readonly string[] }
+  /** Sends back what comes, until `over` does. */
+  | { readonly do: 'echo'; readonly line: string }
+  /** Says the pattern as fast as it is taken. Answers what was said. */
+  | { readonly do: 'source'; readonly line: string; readonly ms: number }
+  /** Says the pattern in its time, as a line does, whether it is taken or not. Answers what was said on each. */
+  | { readonly do: 'pace'; readonly lines: readonly string[]; readonly pace: Pace; readonly ms: number }
+  /** Reads the pattern until it is quiet. */
+  | { readonly do: 'sink'; readonly line: string }
+
+/** So many bytes at a time, so often. */
+export interface Pace {
+  readonly bytes: number
+  readonly everyMs: number
+}
+
+const patienceMs = 10_000
+const quietMs = 300
+const POLLIN = 1
+const POLLOUT = 4
+
+interface Line {
+  readonly master: number
+  /** Keeps the line there while nobody has it open. */
+  readonly held: number
+}
+
+const lines = new Map<string, Line>()
+const libc = await loadLibc('a serial line')
+const waiting = Buffer.alloc(8)
+const room = Buffer.alloc(64 * 1_024)
+const never = new Int32Array(new SharedArrayBuffer(4))
+
+answerQuestions<LineQuestion>(async question => {
+  switch (question.do) {
+    case 'open':
+      return await Promise.all(Array.from({ length: question.count }, openLine))
+    case 'close':
+      for (const path of question.lines) closeLine(path)
+      return
+    case 'mark':
+      for (const path of question.lines) writeSync(masterOf(path), Uint8Array.of(mark))
+      return
+    case 'echo':
+      return echo(masterOf(question.line))
+    case 'source':
+      return source(masterOf(question.line), question.ms)
+    case 'pace':
+      return pace(question.lines.map(masterOf), question.pace, question.ms)
+    case 'sink':
+      return sink(masterOf(question.line))
+  }
+})
+
+async function openLine(): Promise<string> {
+  const { master, slavePath } = await openPty()
+  const held = openSync(slavePath, constants.O_RDWR | constants.O_NOCTTY)
+  await applyTermios(held, termios('rawer,b115200'))
+  lines.set(slavePath, { master, held })
+  return slavePath
+}
+
+function closeLine(path: string): void {
+  const { master, held } = lines.get(path)!
+  lines.delete(path)
+  closeSync(held)
+  closeSync(master)
+}
+
+const masterOf = (path: string) => lines.get(path)!.master
+
+/** False: nothing has come of it in that time. */
+function waitFor(fd: number, events: number, ms: number): boolean {
+  waiting.writeInt32LE(fd, 0)
+  waiting.writeInt16LE(events, 4)
+  return libc.poll(waiting, 1, ms) > 0
+}
+
+function echo(fd: number): void {
+  while (waitFor(fd, POLLIN, patienceMs)) {
+    const length = readSync(fd, room)
+    const end = room.subarray(0, length).indexOf(over)
+    writeSync(fd, room, 0, end < 0 ? length : end)
+    if (end >= 0) return
+  }
+}
+
+function source(fd: number, ms: number): number {
+  const until = performance.now() + ms
+  let said = 0
+  while (performance.now() < until && waitFor(fd, POLLOUT, patienceMs)) {
+    said += written(fd, patternAt(said, longestPiece))
+  }
+  return said
+}
+
+/** The lines take turns within each interval. What the kernel has no room for is lost, for no line waits. */
+function pace(fds: readonly number[], { bytes, everyMs }: Pace, ms: number): number {
+  const began = performance.now()
+  const turns = Math.floor(ms / everyMs)
+  for (let turn = 0; turn < turns; turn++) {
+    for (const [at, fd] of fds.entries()) {
+      const due = began + (turn + at / fds.length) * everyMs - performance.now()
+      if (due > 0.05) Atomics.wait(never, 0, 0, due)
+      written(fd, patternAt(turn * bytes, bytes))
+    }
+  }
+  return turns * bytes
+}
+
+function written(fd: number, bytes: Buffer): number {
+  try {
+    return writeSync(fd, bytes)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return 0
+    throw error
+  }
+}
+
+function sink(fd: number): Heard {
+  const follower = followPattern()
+  let began = 0
+  let last = 0
+  while (waitFor(fd, POLLIN, began ? quietMs : patienceMs)) {
+    follower.take(room.subarray(0, readSync(fd, room)))
+    last = performance.now()
+    began ||= last
+  }
+  return { bytes: follower.bytes, breaks: follower.breaks, seconds: (last - began) / 1_000 }
+}
