@@ -3,6 +3,7 @@ import { copyLarge, copySmall } from './benches/copy.ts'
 import { orderLatency } from './benches/order-latency.ts'
 import { revokeEverywhere } from './benches/revoke-everywhere.ts'
 import { revokeUnderLoad } from './benches/revoke-under-load.ts'
+import { serialPaced, serialStream } from './benches/serial-bytes.ts'
 import { serialRoundTrip } from './benches/serial-round-trip.ts'
 import { tcpConnections, tcpRequests, tcpStream } from './benches/tcp.ts'
 import { tcpIdle } from './benches/tcp-idle.ts'
@@ -30,6 +31,8 @@ const benches: readonly Bench[] = [
   tunnelConnections,
   tunnelRoundTrip,
   serialRoundTrip,
+  serialStream,
+  serialPaced,
   copySmall,
   copyLarge,
   cliStart,
