@@ -98,6 +98,7 @@ export function openedPort({
 
   return {
     stream,
+    lender: bytes.lender,
     path,
     get settings() {
       return readLine()

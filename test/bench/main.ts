@@ -4,6 +4,8 @@ import { orderLatency } from './benches/order-latency.ts'
 import { revokeEverywhere } from './benches/revoke-everywhere.ts'
 import { revokeUnderLoad } from './benches/revoke-under-load.ts'
 import { serialPaced, serialStream } from './benches/serial-bytes.ts'
+import { serialEight, serialWatchers } from './benches/serial-full.ts'
+import { serialOpen } from './benches/serial-open.ts'
 import { serialRoundTrip } from './benches/serial-round-trip.ts'
 import { tcpConnections, tcpRequests, tcpStream } from './benches/tcp.ts'
 import { tcpIdle } from './benches/tcp-idle.ts'
@@ -33,6 +35,9 @@ const benches: readonly Bench[] = [
   serialRoundTrip,
   serialStream,
   serialPaced,
+  serialOpen,
+  serialEight,
+  serialWatchers,
   copySmall,
   copyLarge,
   cliStart,

@@ -121,26 +121,31 @@ export interface OpenLines extends AsyncDisposable {
 const patienceMs = 15_000
 const settleMs = 400
 
-/** So many lines through one way, each with so many clients. They are there when each client has heard its line. */
+/**
+ * So many lines through one way, each with so many clients. They are there when each client has heard its
+ * line; `started` is called with the processes before there is any.
+ */
 export async function openLines(
   { far, load }: Ends,
   kind: SerialKind,
-  count = 1,
-  clientsEach = 1,
+  { lines: count = 1, clientsEach = 1, started = async (_: readonly number[]) => {} } = {},
 ): Promise<OpenLines> {
   await using opening = new AsyncDisposableStack()
   const lines: string[] = await far.ask({ do: 'open', count })
   opening.defer(async () => void (await far.ask({ do: 'close', lines })))
   const { ports, pids, telnet, name } = opening.use(await kind.open(lines))
+  await started(pids)
   const each = ports.flatMap(port => Array.from({ length: clientsEach }, () => port))
   const clients: number[] = await load.ask({ do: 'connect', ports: each, telnet })
   opening.defer(async () => void (await load.ask({ do: 'leave', clients })))
   const deadline = performance.now() + patienceMs
-  do {
-    if (performance.now() > deadline) throw new Error(`${name}: a client does not hear its line`)
+  for (let deaf = clients; deaf.length > 0; ) {
+    if (performance.now() > deadline)
+      throw new Error(`${name}: ${deaf.length} of ${clients.length} clients do not hear their lines`)
     await far.ask({ do: 'mark', lines })
     await delay(settleMs)
-  } while (!(await load.ask({ do: 'marked', clients })))
+    deaf = await load.ask({ do: 'unmarked', clients })
+  }
   const held = opening.move()
   return {
     name,
@@ -152,9 +157,29 @@ export async function openLines(
   }
 }
 
-/** The same through each of them, all open at once. */
+const warmUps = 20_000
+const warmUpMs = 1_500
+
+/** One line through each of them, all open at once. They have carried some bytes: a line is open for hours. */
 export async function openEach(ends: Ends, kinds: readonly SerialKind[], held: AsyncDisposableStack) {
   const open: OpenLines[] = []
-  for (const kind of kinds) open.push(held.use(await openLines(ends, kind)))
+  for (const kind of kinds) {
+    const each = held.use(await openLines(ends, kind))
+    await roundTrips(ends, each, warmUps, warmUpMs)
+    open.push(each)
+  }
   return open
+}
+
+/** One byte to the first line and back, over and over. Answers how long each took, in µs. */
+export async function roundTrips(
+  { far, load }: Ends,
+  { lines: [line], clients: [client] }: OpenLines,
+  count: number,
+  ms: number,
+): Promise<number[]> {
+  const echoing = far.ask({ do: 'echo', line: line! })
+  const took: number[] = await load.ask({ do: 'round-trips', client: client!, count, ms })
+  await echoing
+  return took
 }

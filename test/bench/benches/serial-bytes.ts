@@ -1,7 +1,7 @@
 import { type Bench, type BenchContext, inTurn, type Outcome } from '../harness.ts'
 import type { Heard } from '../pattern.ts'
-import type { Pace } from '../programs/lines.ts'
-import { ser2nets, socat } from '../serial-peers.ts'
+import type { Pace, Paced } from '../programs/lines.ts'
+import { ser2nets, ser2netsAre, socat } from '../serial-peers.ts'
 import { type Ends, findSerialPeers, type OpenLines, openEach, openEnds, ours } from '../serial-ways.ts'
 import { median } from '../statistics.ts'
 
@@ -66,7 +66,7 @@ const perKilobyte = (seconds: number, bytes: number) => (seconds * 1e9) / bytes
 export const serialStream: Bench = {
   name: 'serial-stream',
   title: 'As many bytes as a serial line takes',
-  about: `One pseudo-terminal, ${sampleMs / 1_000} s a sample: what it says as fast as it is read, then what is said to it as fast as it takes it. Each byte is checked for its place. KB are thousands of bytes.`,
+  about: `One pseudo-terminal, ${sampleMs / 1_000} s a sample: what it says as fast as it is read, then what is said to it as fast as it takes it. Each byte is checked for its place. KB are thousands of bytes. ${ser2netsAre}`,
   run: cx =>
     throughEach(cx, {
       columns: [
@@ -99,7 +99,7 @@ const paces: Readonly<Record<string, Pace>> = {
 export const serialPaced: Bench = {
   name: 'serial-paced',
   title: 'CPU of a serial line that talks at its own pace',
-  about: `One pseudo-terminal whose other end says 62 bytes each 5.4 ms (115,200 baud), or 510 bytes each 1.3 ms (4 Mbaud), as USB adapters bring them; ${pacedMs / 1_000} s a sample, each byte checked. What it says is lost if it is not read in time. ser2net as it is by itself gathers for a millisecond what comes.`,
+  about: `One pseudo-terminal whose other end says 62 bytes each 5.4 ms (115,200 baud), or 510 bytes each 1.3 ms (4 Mbaud), as USB adapters bring them; ${pacedMs / 1_000} s a sample, each byte checked. ${ser2netsAre}`,
   run: cx =>
     throughEach(cx, {
       columns: [
@@ -111,9 +111,9 @@ export const serialPaced: Bench = {
         for (const [each, pace] of Object.entries(paces)) {
           await load.ask({ do: 'listen', clients, stalled: [] })
           const before = spent()
-          const said: number = await far.ask({ do: 'pace', lines, pace, ms: pacedMs })
-          const [heard]: Heard[] = await load.ask({ do: 'heard', clients })
+          const { said }: Paced = await far.ask({ do: 'pace', lines, pace, ms: pacedMs })
           figures[`${each}, µs a KB`] = perKilobyte(spent() - before, said)
+          const [heard]: Heard[] = await load.ask({ do: 'heard', clients })
           figures['bytes lost']! += checked(name, said, heard!).lost
         }
         return figures

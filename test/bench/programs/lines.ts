@@ -19,7 +19,7 @@ export type LineQuestion =
   | { readonly do: 'echo'; readonly line: string }
   /** Says the pattern as fast as it is taken. Answers what was said. */
   | { readonly do: 'source'; readonly line: string; readonly ms: number }
-  /** Says the pattern in its time, as a line does, whether it is taken or not. Answers what was said on each. */
+  /** Says the pattern in its time, as a line does, whether it is taken or not. */
   | { readonly do: 'pace'; readonly lines: readonly string[]; readonly pace: Pace; readonly ms: number }
   /** Reads the pattern until it is quiet. */
   | { readonly do: 'sink'; readonly line: string }
@@ -30,8 +30,16 @@ export interface Pace {
   readonly everyMs: number
 }
 
+export interface Paced {
+  /** On each line. */
+  readonly said: number
+  /** On one line, at the worst of times, beside what a pseudo-terminal keeps. */
+  readonly mostKept: number
+}
+
 const patienceMs = 10_000
-const quietMs = 300
+const quietMs = 200
+const kernelKeeps = 640 * 1_024
 const POLLIN = 1
 const POLLOUT = 4
 
@@ -110,21 +118,42 @@ function source(fd: number, ms: number): number {
   return said
 }
 
-/** The lines take turns within each interval. What the kernel has no room for is lost, for no line waits. */
-function pace(fds: readonly number[], { bytes, everyMs }: Pace, ms: number): number {
-  const began = performance.now()
+/**
+ * The lines take turns within each interval. Of a real port the kernel keeps so much, of a pseudo-terminal a fiftieth: we keep
+ * the rest. What is more is lost, for no line waits; and when we come late we do not make up for it, for no line does.
+ */
+function pace(fds: readonly number[], { bytes, everyMs }: Pace, ms: number): Paced {
+  const stepMs = everyMs / fds.length
   const turns = Math.floor(ms / everyMs)
-  for (let turn = 0; turn < turns; turn++) {
-    for (const [at, fd] of fds.entries()) {
-      const due = began + (turn + at / fds.length) * everyMs - performance.now()
-      if (due > 0.05) Atomics.wait(never, 0, 0, due)
-      written(fd, patternAt(turn * bytes, bytes))
+  const taken = fds.map(() => 0)
+  let mostKept = 0
+  const give = (at: number, said: number) => {
+    const lost = Math.max(0, said - taken[at]! - kernelKeeps)
+    taken[at]! += lost
+    taken[at]! += written(fds[at]!, patternAt(taken[at]!, Math.min(said - taken[at]!, longestPiece)))
+    mostKept = Math.max(mostKept, said - taken[at]!)
+  }
+  let due = performance.now()
+  for (let turn = 1; turn <= turns; turn++) {
+    for (const at of fds.keys()) {
+      const now = performance.now()
+      if (due > now) Atomics.wait(never, 0, 0, due - now)
+      else if (now - due > everyMs) due = now
+      give(at, turn * bytes)
+      due += stepMs
     }
   }
-  return turns * bytes
+  const said = turns * bytes
+  const until = performance.now() + quietMs
+  while (taken.some(each => each < said) && performance.now() < until) {
+    for (const at of fds.keys()) give(at, said)
+    Atomics.wait(never, 0, 0, 1)
+  }
+  return { said, mostKept }
 }
 
 function written(fd: number, bytes: Buffer): number {
+  if (bytes.length === 0) return 0
   try {
     return writeSync(fd, bytes)
   } catch (error) {

@@ -13,8 +13,8 @@ import { answerQuestions } from '../processes.ts'
 export type SerialQuestion =
   /** One after the other. Answers their numbers. */
   | { readonly do: 'connect'; readonly ports: readonly number[]; readonly telnet: boolean }
-  /** Whether each has heard `mark` by now. */
-  | { readonly do: 'marked'; readonly clients: readonly number[] }
+  /** Those that have not heard `mark` yet. */
+  | { readonly do: 'unmarked'; readonly clients: readonly number[] }
   /** One byte there and back, over and over. Answers how long each took, in µs. */
   | { readonly do: 'round-trips'; readonly client: number; readonly count: number; readonly ms: number }
   /** Reads the pattern from its beginning, and those of `stalled` read nothing. */
@@ -26,8 +26,10 @@ export type SerialQuestion =
   | { readonly do: 'leave'; readonly clients: readonly number[] }
 
 const patienceMs = 10_000
-const quietMs = 300
+const quietMs = 150
 const POLLIN = 1
+const SOL_SOCKET = 1
+const SO_RCVBUF = 8
 
 interface Client {
   readonly socket: Socket
@@ -50,13 +52,13 @@ answerQuestions<SerialQuestion>(async question => {
       for (const port of question.ports) numbers.push(await join(port, question.telnet))
       return numbers
     }
-    case 'marked':
-      return question.clients.every(at => clients[at]!.marked)
+    case 'unmarked':
+      return question.clients.filter(at => !clients[at]!.marked)
     case 'round-trips':
       return await roundTrips(clients[question.client]!.socket, question.count, question.ms)
     case 'listen':
       for (const at of question.clients) listen(clients[at]!)
-      for (const at of question.stalled) clients[at]!.socket.pause()
+      for (const at of question.stalled) stall(clients[at]!.socket)
       return
     case 'heard':
       return await heard(question.clients.map(at => clients[at]!))
@@ -148,11 +150,19 @@ function listen(client: Client): void {
   client.last = 0
 }
 
+/** The kernel would take megabytes for somebody who does not read; now it takes some kilobytes. */
+function stall(socket: Socket): void {
+  const size = Buffer.alloc(4)
+  size.writeInt32LE(4_096)
+  libc.setsockopt(descriptor(socket)!, SOL_SOCKET, SO_RCVBUF, size, 4)
+  socket.pause()
+}
+
 async function heard(those: readonly Client[]): Promise<Heard[]> {
   for (const { socket } of those) socket.resume()
   const resumedAt = performance.now()
   const lastOfAll = () => Math.max(resumedAt, ...those.map(({ last }) => last))
-  while (performance.now() - lastOfAll() < quietMs) await delay(50)
+  while (performance.now() - lastOfAll() < quietMs) await delay(25)
   return those.map(({ followed: { bytes, breaks }, began, last }) => {
     return { bytes, breaks, seconds: (last - began) / 1_000 }
   })
