@@ -13,7 +13,7 @@ import { answerQuestions } from '../processes.ts'
 export type SerialQuestion =
   /** One after the other. Answers their numbers. */
   | { readonly do: 'connect'; readonly ports: readonly number[]; readonly telnet: boolean }
-  /** Those that have not heard `mark` yet. */
+  /** Those that have not heard `mark` yet. Who was turned away tries again. */
   | { readonly do: 'unmarked'; readonly clients: readonly number[] }
   /** One byte there and back, over and over. Answers how long each took, in µs. */
   | { readonly do: 'round-trips'; readonly client: number; readonly count: number; readonly ms: number }
@@ -32,6 +32,8 @@ const SOL_SOCKET = 1
 const SO_RCVBUF = 8
 
 interface Client {
+  readonly port: number
+  readonly speaksTelnet: boolean
   readonly socket: Socket
   marked: boolean
   hear(bytes: Buffer): void
@@ -49,11 +51,11 @@ answerQuestions<SerialQuestion>(async question => {
   switch (question.do) {
     case 'connect': {
       const numbers: number[] = []
-      for (const port of question.ports) numbers.push(await join(port, question.telnet))
+      for (const port of question.ports) numbers.push(clients.push(await join(port, question.telnet)) - 1)
       return numbers
     }
     case 'unmarked':
-      return question.clients.filter(at => !clients[at]!.marked)
+      return await unmarked(question.clients)
     case 'round-trips':
       return await roundTrips(clients[question.client]!.socket, question.count, question.ms)
     case 'listen':
@@ -69,10 +71,12 @@ answerQuestions<SerialQuestion>(async question => {
   }
 })
 
-async function join(port: number, speaksTelnet: boolean): Promise<number> {
+async function join(port: number, speaksTelnet: boolean): Promise<Client> {
   const socket = await connected(port)
   socket.on('error', () => socket.destroy())
   const client: Client = {
+    port,
+    speaksTelnet,
     socket,
     marked: false,
     hear(bytes) {
@@ -92,7 +96,15 @@ async function join(port: number, speaksTelnet: boolean): Promise<number> {
     parser.binary = true
     socket.on('data', chunk => parser.take(chunk)).write(hello)
   } else socket.on('data', got)
-  return clients.push(client) - 1
+  return client
+}
+
+async function unmarked(numbers: readonly number[]): Promise<number[]> {
+  for (const at of numbers) {
+    const { socket, port, speaksTelnet } = clients[at]!
+    if (socket.destroyed) clients[at] = await join(port, speaksTelnet)
+  }
+  return numbers.filter(at => !clients[at]!.marked)
 }
 
 /** Most servers take a moment until they listen. */
