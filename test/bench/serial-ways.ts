@@ -119,7 +119,7 @@ export interface OpenLines extends AsyncDisposable {
 }
 
 const patienceMs = 15_000
-const settleMs = 400
+const settleMs = 250
 
 /**
  * So many lines through one way, each with so many clients. They are there when each client has heard its
@@ -158,7 +158,7 @@ export async function openLines(
 }
 
 const warmUps = 20_000
-const warmUpMs = 1_500
+const warmUpMs = 1_000
 
 /** One line through each of them, all open at once. They have carried some bytes: a line is open for hours. */
 export async function openEach(ends: Ends, kinds: readonly SerialKind[], held: AsyncDisposableStack) {

@@ -5,7 +5,7 @@ import { median, percentile } from '../statistics.ts'
 
 const rounds = 5
 const count = 2_000
-const sampleMs = 500
+const sampleMs = 300
 
 export const serialRoundTrip: Bench = {
   name: 'serial-round-trip',

@@ -1,6 +1,6 @@
 // What hangs at the far ends of the serial lines: pseudo-terminals, and somebody at each who answers, talks or listens.
 // He waits in the kernel and not in the event loop, so that he is not what is measured. All is bounded in time.
-import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, constants, existsSync, openSync, readSync, writeSync } from 'node:fs'
 import { loadLibc } from '#relay/native/libc.ts'
 import { applyTermios } from '#relay/terminal/apply-termios.ts'
 import { openPty } from '#relay/terminal/open-pty.ts'
@@ -78,10 +78,17 @@ answerQuestions<LineQuestion>(async question => {
 
 async function openLine(): Promise<string> {
   const { master, slavePath } = await openPty()
-  const held = openSync(slavePath, constants.O_RDWR | constants.O_NOCTTY)
-  await applyTermios(held, termios('rawer,b115200'))
-  lines.set(slavePath, { master, held })
-  return slavePath
+  try {
+    // Numbers are used again, and a lock of whoever had it before may still lie about.
+    if (existsSync(`/var/lock/LCK..${slavePath.replace('/dev/', '').replace('/', '_')}`))
+      return await openLine()
+    const held = openSync(slavePath, constants.O_RDWR | constants.O_NOCTTY)
+    await applyTermios(held, termios('rawer,b115200'))
+    lines.set(slavePath, { master, held })
+    return slavePath
+  } finally {
+    if (!lines.has(slavePath)) closeSync(master)
+  }
 }
 
 function closeLine(path: string): void {
