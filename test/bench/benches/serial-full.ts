@@ -18,7 +18,7 @@ const watchers = 8
 /** 4 Mbaud, in packets of USB adapters: 400 KB/s. */
 const pace: Pace = { bytes: 510, everyMs: 1.275 }
 const warmUpMs = 1_000
-const loadMs = 6_000
+const loadMs = 5_000
 
 interface Carried extends Paced {
   readonly heard: readonly Heard[]
