@@ -143,6 +143,7 @@ function attachment(options: SerialOptions, who: string): Attachment {
 function portChannel(port: SerialPort, { text }: Address): Channel {
   return {
     stream: port.stream,
+    ...(port.lender && { lender: port.lender }),
     framing: 'stream',
     peer: { text },
     serial: port,

@@ -101,6 +101,7 @@ export function openedPort({
 
   return {
     stream,
+    lender: bytes.lender,
     path,
     givesBack: true,
     get settings() {

@@ -1,6 +1,7 @@
 import type { OnReadOpts } from 'node:net'
 import { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Lender } from '../endpoint.ts'
 import type { RelayError } from '../errors.ts'
 import type { Libc } from '../native/libc.ts'
 import { socketOver } from '../terminal/descriptor-socket.ts'
@@ -10,6 +11,7 @@ import { endWhenQuiet } from './quiet-end.ts'
 /** The bytes of a port, and what can be done to them beside reading and writing. */
 export interface PortStream {
   readonly stream: Duplex
+  readonly lender: Lender
   /** The device has gone. What came before is still to be had, for a moment; then the stream ends in the error. */
   hangUp(): void
   /** Forgets what was read from the kernel and not taken yet. */
@@ -51,6 +53,7 @@ export function portStream(fd: number, libc: Libc, { gone, endAfterMs }: PortStr
   /** Bytes of the chunk that is being written, and whether the rest of it is still wanted. */
   let current: { bytes: number; wanted: boolean } | undefined
   let sliceDone: (() => void) | undefined
+  let take: ((bytes: Buffer) => boolean) | undefined
 
   const write = (chunk: Buffer, done: Done) => {
     const skipped = Math.min(forgotten, chunk.length)
@@ -118,7 +121,8 @@ export function portStream(fd: number, libc: Libc, { gone, endAfterMs }: PortStr
     buffer: shared,
     callback(length) {
       quiet.heard()
-      reading = stream.push(Buffer.from(shared.subarray(0, length)))
+      const bytes = Buffer.from(shared.subarray(0, length))
+      reading = take ? take(bytes) : stream.push(bytes)
       return reading
     },
   }
@@ -139,6 +143,16 @@ export function portStream(fd: number, libc: Libc, { gone, endAfterMs }: PortStr
 
   return {
     stream,
+    lender: {
+      lend(taker) {
+        take = taker
+        if (stream.readableLength > 0) taker(stream.read())
+      },
+      returned() {
+        reading = true
+        socket.resume()
+      },
+    },
     hangUp,
     forgetRead() {
       // Taking bytes out of a stream hands them to its listeners, who must not see these.

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Lender } from '../endpoint.ts'
 
 /** How a line is set. Absent: as the device has it. */
 export interface LineSettings {
@@ -29,6 +30,8 @@ export interface LineCounters {
 export interface SerialPort extends AsyncDisposable {
   /** Bytes. A hang-up ends in `error` (a RelayError) and then `close`, never in silence or a spinning core. */
   readonly stream: Duplex
+  /** A faster way to read it. Absent where there is none. */
+  readonly lender?: Lender
   readonly path: string
   /** What the device really has now. */
   readonly settings: Required<LineSettings>

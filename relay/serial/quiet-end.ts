@@ -9,9 +9,9 @@ export function endWhenQuiet(
   afterMs: number,
 ): { begin(): void; heard(): void; stop(): void } {
   let timer: NodeJS.Timeout | undefined
-  let heardAt = 0
+  let heardAt: number | undefined
   const look = () => {
-    const leftMs = heardAt + afterMs - performance.now()
+    const leftMs = heardAt! + afterMs - performance.now()
     if (leftMs > 0) timer = setTimeout(look, Math.ceil(leftMs))
     else if (!stream.destroyed && !stream.readableEnded) stream.push(null)
   }
@@ -21,7 +21,8 @@ export function endWhenQuiet(
       look()
     },
     heard() {
-      heardAt = performance.now()
+      // Before that nobody asks, and lines speak often.
+      if (heardAt !== undefined) heardAt = performance.now()
     },
     stop: () => clearTimeout(timer),
   }

@@ -25,9 +25,9 @@ export interface Outcome {
   readonly versions?: Readonly<Record<string, string>>
 }
 
-export interface Side {
+export interface Side<Sample = number> {
   readonly name: string
-  measure(): Promise<number>
+  measure(): Promise<Sample>
 }
 
 export interface Measured {
@@ -45,7 +45,17 @@ export async function alternate(
   rounds: number,
   say: (words: string) => void,
 ): Promise<Measured[]> {
-  const samples = sides.map((): number[] => [])
+  const all = await inTurn(sides, rounds, say)
+  return all.map(({ name, samples }) => ({ name, samples, median: median(samples) }))
+}
+
+/** The same of whatever is measured. */
+export async function inTurn<Sample>(
+  sides: readonly Side<Sample>[],
+  rounds: number,
+  say: (words: string) => void,
+): Promise<{ name: string; samples: Sample[] }[]> {
+  const samples = sides.map((): Sample[] => [])
   for (const side of sides) await side.measure()
   for (let round = 0; round < rounds; round++) {
     for (let turn = 0; turn < sides.length; turn++) {
@@ -54,7 +64,7 @@ export async function alternate(
     }
     say(`round ${round + 1} of ${rounds}`)
   }
-  return sides.map(({ name }, at) => ({ name, samples: samples[at]!, median: median(samples[at]!) }))
+  return sides.map(({ name }, at) => ({ name, samples: samples[at]! }))
 }
 
 /** One line a side, with its ratio to the one that is called `reference`. */

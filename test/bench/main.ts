@@ -3,6 +3,10 @@ import { copyLarge, copySmall } from './benches/copy.ts'
 import { orderLatency } from './benches/order-latency.ts'
 import { revokeEverywhere } from './benches/revoke-everywhere.ts'
 import { revokeUnderLoad } from './benches/revoke-under-load.ts'
+import { serialPaced, serialStream } from './benches/serial-bytes.ts'
+import { serialEight, serialWatchers } from './benches/serial-full.ts'
+import { serialOpen } from './benches/serial-open.ts'
+import { serialRoundTrip } from './benches/serial-round-trip.ts'
 import { tcpConnections, tcpRequests, tcpStream } from './benches/tcp.ts'
 import { tcpIdle } from './benches/tcp-idle.ts'
 import { tenThousand } from './benches/ten-thousand.ts'
@@ -28,6 +32,12 @@ const benches: readonly Bench[] = [
   tunnelRequests,
   tunnelConnections,
   tunnelRoundTrip,
+  serialRoundTrip,
+  serialStream,
+  serialPaced,
+  serialOpen,
+  serialEight,
+  serialWatchers,
   copySmall,
   copyLarge,
   cliStart,
@@ -40,6 +50,7 @@ const benches: readonly Bench[] = [
 const usage = `npm run bench -- [--write] [NAME…]
 
 Measures, and prints a table for each bench. Raw numbers go to test/bench/results/.
+A NAME that ends in a hyphen stands for all that begin with it: serial-
 --write puts the tables into docs/performance.md, with the date and the machine.
 
 ${benches.map(({ name, title }) => `  ${name.padEnd(18)}${title}`).join('\n')}
@@ -56,7 +67,7 @@ async function main(words: readonly string[]): Promise<number> {
   }
   const unknown = [
     ...options.filter(option => option !== '--write'),
-    ...names.filter(name => !benches.some(bench => bench.name === name)),
+    ...names.filter(name => !benches.some(bench => isMeant(bench, name))),
   ]
   if (unknown.length > 0) {
     process.stderr.write(`bench: unknown: ${unknown.join(', ')}\n\n${usage}`)
@@ -64,9 +75,13 @@ async function main(words: readonly string[]): Promise<number> {
   }
   let failed = 0
   for (const bench of benches)
-    if (names.length === 0 || names.includes(bench.name))
+    if (names.length === 0 || names.some(name => isMeant(bench, name)))
       failed += (await run(bench, options.includes('--write'))) ? 0 : 1
   return failed === 0 ? 0 : 1
+}
+
+function isMeant(bench: Bench, name: string): boolean {
+  return name.endsWith('-') ? bench.name.startsWith(name) : bench.name === name
 }
 
 /** One that fails does not keep the others from running. */

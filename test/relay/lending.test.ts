@@ -5,9 +5,11 @@ import { expect, test } from 'vitest'
 import type { Channel } from '#relay/endpoint.ts'
 import { bindAddress } from '#relay/endpoints/index.ts'
 import { memoryPair } from '#relay/endpoints/memory-pair.ts'
+import { RelayError } from '#relay/errors.ts'
 import { pump } from '#relay/pump.ts'
 import { openContext } from '#test/resources/contexts.ts'
 import { openTestRelay } from '#test/resources/relays.ts'
+import { openFakePort } from '#test/resources/serial/cables.ts'
 import { openClient, openServer } from '#test/resources/servers.ts'
 import { digest, send, writeUntilStalled } from '#test/resources/streams.ts'
 import { until } from '#test/resources/until.ts'
@@ -30,6 +32,36 @@ test('sockets that were dialled lend, and so do those that this Node accepts', a
     expect(channel.lender).toBeDefined()
     await channel[Symbol.asyncDispose]()
   }
+})
+
+test('so do serial ports; what their clients leave waiting is all there when they read', async () => {
+  // Two, for all of them are read into one buffer.
+  const talk = async (words: Buffer<ArrayBuffer>) => {
+    await using port = await openFakePort()
+    await using line = await bindAddress(`SERIAL:${port.path}`).dialer!.dial(openContext())
+    const [left, right] = await tcpPair()
+    await using client = left
+    await using served = right
+    expect(line.lender).toBeDefined()
+    const leaving = new AbortController()
+    const end = pump(served, line, {}, leaving.signal)
+    const taken = await writeUntilStalled(port.far, 64 * mebibyte, words)
+    expect(taken).toBeLessThan(64 * mebibyte)
+    const expected = createHash('sha256')
+    for (let at = 0; at < taken; at += words.length) expected.update(words)
+    const received = createHash('sha256')
+    let came = 0
+    const onData = (bytes: Buffer) => {
+      came += bytes.length
+      received.update(bytes)
+    }
+    client.stream.on('data', onData).resume()
+    await until('all has come', () => came >= taken)
+    expect(received.digest('hex')).toBe(expected.digest('hex'))
+    leaving.abort(new RelayError('closed', { what: 'the test', why: 'it is over' }))
+    expect((await end).received).toBe(taken)
+  }
+  await Promise.all([talk(source.subarray(0, 65_537)), talk(source.subarray(100_003, 115_016))])
 })
 
 test('forty conversations at once, of all sizes and speeds, do not mix', async () => {
