@@ -15,7 +15,9 @@ export interface Screen extends AsyncDisposable {
   seen(): Promise<string>
   /** Waits until what is seen matches. */
   shows(pattern: RegExp): Promise<RegExpExecArray>
-  /** How its terminal is set: `stty -a`. */
+  /** As when somebody draws its window larger or smaller. */
+  resize(columns: number, rows: number): Promise<void>
+  /** How its terminal is set, but for its size: `stty -a`. */
   settings(): Promise<string>
   /** The process that was started first: a shell. */
   readonly shell: number
@@ -53,9 +55,11 @@ export async function openScreen(
         throw new Error(`the screen never showed ${pattern}:\n${last}`)
       }
     },
+    resize: async (width, height) =>
+      void (await tmux('resize-window', '-x', String(width), '-y', String(height))),
     async settings() {
       const tty = (await tmux('display-message', '-p', '#{pane_tty}')).trim()
-      return (await execute('stty', ['-F', tty, '-a'])).stdout
+      return (await execute('stty', ['-F', tty, '-a'])).stdout.replace(/rows \d+; columns \d+; /, '')
     },
     async [Symbol.asyncDispose]() {
       await tmux('kill-server').catch(() => {})
