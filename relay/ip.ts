@@ -82,9 +82,20 @@ export function sourceNetwork(ip: string): string | undefined {
   return `${ipaddr.fromByteArray(bytes)}/64`
 }
 
+/** A ceiling asks about one address rule by rule, for each connection. */
+let asked: { readonly text: string; readonly bytes: readonly number[] | undefined } = {
+  text: '',
+  bytes: undefined,
+}
+
+function bytesOf(text: string): readonly number[] | undefined {
+  if (asked.text !== text) asked = { text, bytes: parse(text)?.toByteArray() }
+  return asked.bytes
+}
+
 /** Is `ip` inside the network? Text that is no IP is inside none. */
 export function contains(cidr: Cidr, ip: string): boolean {
-  const bytes = parse(ip)?.toByteArray()
+  const bytes = bytesOf(ip)
   if (!bytes || bytes.length !== cidr.bytes.length) return false
   return cidr.bytes.every((byte, i) => ((bytes[i]! ^ byte) & maskByte(cidr.bits, i)) === 0)
 }
