@@ -3,6 +3,7 @@ import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { type Expected, strangerProblem, type TlsIdentity, tunnelServerOptions } from '#identity/tls.ts'
 import type { TunnelWay } from '#relay/endpoint.ts'
 import { RelayError } from '#relay/errors.ts'
+import { readBriefly } from './brief-reads.ts'
 import type { Place } from './dial.ts'
 import { openGuests } from './guests.ts'
 import { answeringLine, type Ticket, ticketInServerName, ticketMs } from './ticket.ts'
@@ -106,6 +107,7 @@ export function openAnswering(options: AnsweringOptions): Answering {
     }
     over(ticket)
     if (way === 'straight') found.leg.destroy()
+    readBriefly(tls)
     answered(ticket, tls, way)
   }
 

@@ -1,8 +1,8 @@
-import { connect as connectTcp, type Socket } from 'node:net'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { connect, type TLSSocket } from 'node:tls'
 import { type Expected, type TlsIdentity, tunnelClientOptions } from '#identity/tls.ts'
 import type { TunnelWay } from '#relay/endpoint.ts'
 import { RelayError } from '#relay/errors.ts'
+import { BriefReads } from './brief-reads.ts'
 import { serverNameOf, type Ticket } from './ticket.ts'
 
 export interface Place {
@@ -87,19 +87,20 @@ async function shakeHands(
   withinMs: number,
   what: string,
 ): Promise<TLSSocket> {
-  const tcp = connectTcp({ host, port, noDelay: true, keepAlive: true })
-  const tls = connectTls({
-    socket: tcp,
+  const reads = new BriefReads()
+  const tls = connect({
+    ...{ host, port, onread: reads.onread() },
     servername: serverNameOf(grant.ticket),
     ...tunnelClientOptions(identity, grant.peer),
   })
+  reads.attach(tls)
+  tls.setNoDelay(true).setKeepAlive(true)
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const onAbort = () => reject(RelayError.from(signal.reason, what))
   const why = `no answer within ${Math.round(withinMs)} ms`
   const timer = setTimeout(() => reject(new RelayError('timed-out', { what, why })), withinMs)
   signal.addEventListener('abort', onAbort)
   if (signal.aborted) onAbort()
-  tcp.on('error', thrown => reject(RelayError.from(thrown, what)))
   tls.on('error', thrown => reject(inHandshake(thrown, what)))
   tls.once('close', () =>
     reject(new RelayError('reset', { what, why: 'it was closed during the handshake' })),
@@ -109,20 +110,13 @@ async function shakeHands(
     await promise
     return tls
   } catch (thrown) {
-    destroy(tls, tcp)
+    // Not in the middle of a call into OpenSSL, which may be what tells of the error.
+    setImmediate(() => tls.destroy())
     throw thrown
   } finally {
     clearTimeout(timer)
     signal.removeEventListener('abort', onAbort)
   }
-}
-
-/** Not in the middle of a call into OpenSSL, which may be what tells of the error. */
-function destroy(tls: TLSSocket, tcp: Socket): void {
-  setImmediate(() => {
-    tls.destroy()
-    tcp.destroy()
-  })
 }
 
 function inHandshake(thrown: Error & { code?: string }, what: string): RelayError {

@@ -1,6 +1,7 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { frameLength, type Kind, putFrame } from './frames.ts'
+import { enough, givePiece, takePiece } from './pieces.ts'
 
 /**
  * Where frames become bytes: they are copied into one piece, and the piece leaves when this turn of the loop is over,
@@ -19,15 +20,6 @@ export interface FrameWriter {
   stop(): void
 }
 
-/** What leaves at once, without waiting for the end of the turn. */
-const enough = 131_072
-/** With room for the frame that makes it full. */
-const pieceSize = 2 * enough
-
-/** Pieces that may be used again: memory that was touched before costs much less than new memory. */
-const spare: Buffer[] = []
-const mostSpare = 32
-
 export function openFrameWriter(socket: Duplex): FrameWriter {
   /** A socket has encrypted the bytes, or passed them to the kernel, once it calls back; other streams may keep them. */
   const mayReuse = socket instanceof Socket
@@ -44,7 +36,7 @@ export function openFrameWriter(socket: Duplex): FrameWriter {
   function send(bytes: Buffer, length: number): void {
     isFlying = true
     socket.write(bytes.subarray(0, length), () => {
-      if (mayReuse && spare.length < mostSpare) spare.push(bytes)
+      if (mayReuse) givePiece(bytes)
       isFlying = false
       leave()
     })
@@ -84,7 +76,7 @@ export function openFrameWriter(socket: Duplex): FrameWriter {
         piece = undefined
         used = 0
       }
-      piece ??= (mayReuse && spare.pop()) || Buffer.allocUnsafeSlow(pieceSize)
+      piece ??= takePiece()
       used += putFrame(piece, used, kind, stream, payload)
       if (isFlying) return
       if (used >= enough) leave()

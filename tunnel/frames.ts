@@ -68,6 +68,7 @@ export interface FrameReader {
 export interface FrameListener {
   /** Is what comes on this stream to be put together again, frame by frame? Otherwise it is told in pieces, uncopied. */
   isWhole(stream: number): boolean
+  /** The bytes are valid during the call only. */
   data(stream: number, bytes: Buffer): void
   words(kind: Exclude<Kind, typeof kinds.data>, stream: number, payload: Buffer): void
 }
@@ -95,7 +96,7 @@ export function openFrameReader(listener: FrameListener): FrameReader {
     missing -= bytes.length
     if (kind === kinds.data && !listener.isWhole(stream)) {
       if (bytes.length > 0) listener.data(stream, bytes)
-    } else if (missing > 0) pieces.push(bytes)
+    } else if (missing > 0) pieces.push(Buffer.from(bytes))
     else {
       const payload = pieces.length === 0 ? bytes : Buffer.concat([...pieces, bytes])
       pieces = []

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Channel, Peer } from '#relay/endpoint.ts'
 import { RelayError } from '#relay/errors.ts'
+import { hearBriefly } from './brief-reads.ts'
 import { openFrameWriter } from './frame-writer.ts'
 import { frame, frameLength, type Kind, kinds, openFrameReader } from './frames.ts'
 import { type Carrier, streamChannel, TunnelStream } from './stream.ts'
@@ -260,7 +261,7 @@ export function openLink(
   // How long the way is both ends have to know: windows grow by it.
   ping()
 
-  socket.on('data', (chunk: Buffer) => {
+  hearBriefly(socket, chunk => {
     heardAt = performance.now()
     try {
       if (!ending) reader.read(chunk)

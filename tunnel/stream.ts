@@ -1,7 +1,8 @@
 import { Duplex } from 'node:stream'
-import type { Channel } from '#relay/endpoint.ts'
+import type { Channel, Lender } from '#relay/endpoint.ts'
 import { RelayError } from '#relay/errors.ts'
 import { mostData } from './frames.ts'
+import { type Gathered, type Gathering, openGathering } from './gathering.ts'
 
 /** What one conversation needs of the link that carries it. */
 export interface Carrier {
@@ -22,6 +23,8 @@ export interface Carrier {
 export const firstWindow = 262_144
 /** A window grows up to this where the way is long and its reader is quick. */
 const mostWindow = 4 * 1024 * 1024
+/** What is a part of more: a whole record of TLS is twice that. */
+const large = 8_192
 /** As much of a stream as goes into one datagram. */
 const pieceSize = 8_192
 /** Pieces may be tiny, and each has its price: that many wait, of a stream as one, and of datagrams no more come. */
@@ -31,7 +34,7 @@ const mostWaiting = 1_024
  * One conversation of a link, both ways. Each side may have as much on its way as the other has given it credit for, so
  * that a slow reader holds up nobody but its own writer. A class, for that is how Node's streams are extended.
  */
-export class TunnelStream extends Duplex {
+export class TunnelStream extends Duplex implements Lender {
   framing: Channel['framing'] = 'stream'
   readonly #id: number
   readonly #carrier: Carrier
@@ -47,6 +50,14 @@ export class TunnelStream extends Duplex {
   /** What is to be written and has no credit yet. */
   #held: { bytes: Buffer; done: (error?: Error) => void } | undefined
   #isTold = false
+  /** Who gets what comes, since it is lent. */
+  #taker: ((bytes: Buffer) => boolean) | undefined
+  #gathering: Gathering | undefined
+  /** What the taker has not returned yet. */
+  #lent: Gathered | undefined
+  #isDue = false
+  /** The far side has ended, and what it said before has not been taken yet. */
+  #isOver = false
 
   constructor(id: number, carrier: Carrier) {
     // Chunks stay as they are, for they may be datagrams; how many bytes wait is a matter of credit.
@@ -65,11 +76,11 @@ export class TunnelStream extends Duplex {
   /** What is written is cut into datagrams, for its chunks mean nothing. */
   cutsStream = false
 
-  /** Bytes have come. False: more than they had credit for. */
+  /** Bytes have come, which are valid during the call only. False: more than they had credit for. */
   arrived(bytes: Buffer): boolean {
     this.#outstanding += bytes.length
     if (this.#outstanding > this.#window) return false
-    this.#take(bytes)
+    this.#take(this.#taker ? bytes : Buffer.from(bytes))
     return true
   }
 
@@ -99,9 +110,60 @@ export class TunnelStream extends Duplex {
     this.destroy()
   }
 
+  /** From now on what comes is lent, and no more of it read from the stream. */
+  lend(take: (bytes: Buffer) => boolean): void {
+    this.#taker = take
+    this.#gathering ??= openGathering()
+    // What has come before comes first, and at once: its end may be on its way already.
+    const early: Buffer[] = []
+    for (let bytes = this.read(); bytes !== null; bytes = this.read()) early.push(bytes)
+    const bytes = Buffer.concat(early)
+    if (bytes.length > 0 && !take(bytes)) this.#lent = { bytes, release() {} }
+    for (const each of this.#waiting.splice(0)) this.#gather(each)
+    this.#lendNow()
+  }
+
+  returned(): void {
+    this.#lent?.release()
+    this.#lent = undefined
+    this.#lendNow()
+  }
+
+  #gather(bytes: Buffer | null): void {
+    const gathering = this.#gathering!
+    if (bytes === null) this.#isOver = true
+    // What comes alone is said at once; what is a part of much waits for the rest that is there already.
+    else if (bytes.length < large && gathering.isEmpty) gathering.addWhole(Buffer.from(bytes))
+    else gathering.add(bytes)
+    const waits = bytes !== null && bytes.length >= large && !gathering.isMuch
+    if (!waits) this.#lendNow()
+    else if (!this.#isDue) {
+      this.#isDue = true
+      setImmediate(() => {
+        this.#isDue = false
+        this.#lendNow()
+      })
+    }
+  }
+
+  #lendNow(): void {
+    while (!this.#lent && !this.destroyed) {
+      const next = this.#gathering!.shift()
+      if (!next) break
+      this.#taken(next.bytes.length)
+      if (this.#taker!(next.bytes)) next.release()
+      else this.#lent = next
+    }
+    if (this.#isOver && !this.#lent && this.#gathering!.isEmpty && !this.destroyed) {
+      this.#isOver = false
+      this.push(null)
+    }
+  }
+
   #take(bytes: Buffer | null): void {
     if (this.destroyed) return
-    if (this.#isWanted && this.#waiting.length === 0) this.#hand(bytes)
+    if (this.#taker) this.#gather(bytes)
+    else if (this.#isWanted && this.#waiting.length === 0) this.#hand(bytes)
     else if (this.#waiting.length < mostWaiting || bytes === null) this.#waiting.push(bytes)
     else if (this.framing === 'stream') this.#waiting = [Buffer.concat([...this.#waiting, bytes] as Buffer[])]
     else {
@@ -133,6 +195,7 @@ export class TunnelStream extends Duplex {
   }
 
   override _read(): void {
+    if (this.#taker) return
     this.#isWanted = true
     while (this.#isWanted && this.#waiting.length > 0) this.#hand(this.#waiting.shift()!)
   }
@@ -217,6 +280,10 @@ export function streamChannel(
     stream,
     get framing() {
       return stream.framing
+    },
+    // A datagram stays by itself, and that many of them wait is none of a lender's business.
+    get lender() {
+      return stream.framing === 'stream' ? stream : undefined
     },
     // What it calls back for is copied, or encrypted, by then.
     borrows: true,

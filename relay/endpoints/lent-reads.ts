@@ -17,6 +17,11 @@ function takeLarge(): Buffer | undefined {
   return Buffer.allocUnsafeSlow(largeSize)
 }
 
+/** For those whose other side has to wait at times: while there are enough for others. */
+function takeSecond(): Buffer | undefined {
+  return spare.length > 0 || large < mostLarge / 2 ? takeLarge() : undefined
+}
+
 /**
  * How a socket reads without memory of its own: Node by itself allocates 64 KiB for each read, and memory that was
  * never touched costs more than the copying. Those who read the stream as usual get copies. A class, so that each of
@@ -66,11 +71,14 @@ export class LentReads implements Lender {
     if (!this.#take) return this.#socket.push(Buffer.from(bytes))
     const done = this.#take(filled === shared ? Buffer.from(bytes) : bytes)
     // Large ones are for those who have more to say and are heard as fast: a full buffer, written at once.
-    const more = done && length === filled.length
-    this.#next = more ? (filled === shared ? (takeLarge() ?? shared) : filled) : shared
-    if (filled !== shared && this.#next === shared) {
-      if (done) spare.push(filled)
-      else this.#kept = filled
+    const isFull = length === filled.length
+    if (filled === shared) this.#next = done && isFull ? (takeLarge() ?? shared) : shared
+    else if (!done) {
+      this.#kept = filled
+      this.#next = (isFull && takeSecond()) || shared
+    } else if (!isFull) {
+      spare.push(filled)
+      this.#next = shared
     }
     return done
   }
