@@ -1,3 +1,5 @@
+import { getEventListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { bindTarget } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
@@ -31,6 +33,27 @@ test('others are told who has it, and until when', async () => {
   const refused = await dial(port, 'exclusive').catch((thrown: RelayError) => thrown)
   expect(refused).toBeInstanceOf(RelayError)
   expect((refused as RelayError).why).toMatch(/in use by ann \(until \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\)/)
+})
+
+test('the time of who has waited for his turn begins with it', async () => {
+  await using port = await openFakePort()
+  const first = await dial(port, 'exclusive')
+  const waiting = dial(port, 'exclusive,wait=1m,for=30m', as('ann'))
+  await sleep(1_100)
+  const turnAt = Date.now()
+  await first[Symbol.asyncDispose]()
+  await using _ann = await waiting
+  const { why } = (await dial(port, 'exclusive').catch((thrown: RelayError) => thrown)) as RelayError
+  const until = Date.parse(/\(until (.+Z)\)/.exec(why)![1]!)
+  // It is written in whole seconds.
+  expect(until).toBeGreaterThan(turnAt + 1_800_000 - 1_000)
+})
+
+test('who gets the port at once leaves no timer behind that would wait for him', async () => {
+  await using port = await openFakePort()
+  const { signal } = new AbortController()
+  await using _ = await dial(port, 'exclusive,wait=1d', openContext({ signal }))
+  await until('nothing waits any more', () => getEventListeners(signal, 'abort').length === 0)
 })
 
 test('those who wait get the port one after the other, in the order in which they came', async () => {
