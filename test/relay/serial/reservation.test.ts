@@ -5,6 +5,7 @@ import { bindTarget } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Remark } from '#relay/remark.ts'
 import { openContext } from '#test/resources/contexts.ts'
+import { openTestRelay, type TestRelayParts } from '#test/resources/relays.ts'
 import { type FakePort, openFakePort } from '#test/resources/serial/cables.ts'
 import { until } from '#test/resources/until.ts'
 
@@ -131,6 +132,21 @@ test('an alert is raised with nobody there, and once for each line whoever is', 
   ])
   await channel[Symbol.asyncDispose]()
   await attended[Symbol.asyncDispose]()
+})
+
+test.each<[string, (port: string) => Pick<TestRelayParts, 'listen' | 'targets' | 'flow'>]>([
+  ['listens at', port => ({ listen: port, targets: ['PIPE'] })],
+  ['copies into', port => ({ targets: ['PIPE'], flow: { tee: [bindTarget(port)] } })],
+  ['connects to', port => ({ targets: [port] })],
+  ['connects to once', port => ({ listen: 'PIPE', targets: [port] })],
+])('an alert is raised of a port that a relay %s', async (_, parts) => {
+  await using port = await openFakePort()
+  const plan = parts(`SERIAL:${port.path},alert=panic`)
+  await using relay = await openTestRelay(plan)
+  await until('its one connection is there', () => !plan.listen || relay.opened.length === 1)
+  port.far.write('kernel panic\n')
+  await until('it is raised', () => relay.remarks.length === 1)
+  expect(relay.remarks).toMatchObject([{ event: 'serial.alert', text: 'kernel panic' }])
 })
 
 test.each<[string, RegExp]>([
