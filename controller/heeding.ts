@@ -24,7 +24,6 @@ import {
 } from './hearsay.ts'
 import { type Host, noteConnections, noteReport } from './hosts.ts'
 import type { Parts } from './parts.ts'
-import { noteRemark } from './remarks.ts'
 import type { AgentSession } from './session.ts'
 
 type Said = NonNullable<AttachRequest['message']>
@@ -196,7 +195,7 @@ function hearRemark(parts: Parts, host: Host, session: AgentSession, remark: Rem
   if (relay && !isIts(parts, host, session, relay) && !parts.tunnels.answersFor(host.name, relayId)) {
     const words = 'an agent had something to say about a relay that is not its own; it was not heeded'
     lied(parts, host.name, session, 'alert.foreign-remark', { relay: relay.name }, words)
-  } else noteRemark(parts, host, relay?.name, remark)
+  } else parts.remarks.heard(host, relay?.name, remark)
 }
 
 /** A relay that ended in between is only refused; one that was never this agent's is a sign of trouble. */

@@ -207,6 +207,28 @@ test('what an agent says of the targets of a relay counts for its own, and is cu
   expect(noted).toMatchObject({ agent: 'liar', text: `${'x'.repeat(299)}…` })
 })
 
+test('what an agent makes up of ports fills no log, and hides no alert', async () => {
+  await using controller = await openController({ logLevel: 'warn' })
+  const [victim, liar] = [
+    await joinAgent(controller, { name: 'edge-1' }),
+    await joinAgent(controller, { name: 'liar' }),
+  ]
+  const { relay } = await create(controller, draft('web'))
+  await using other = await victim.settle()
+  await using stream = await liar.settle()
+  const remarks = Array.from({ length: 5_000 }, (_, n) =>
+    Remark.fromPartial({ event: 'serial.alert', subject: `SERIAL:/dev/ttyUSB${n}` }),
+  )
+  stream.send({ $case: 'remarks', value: { remarks, leftOut: 0n } })
+  await until('it is noted', () => controller.events('serial.alert').length >= 100)
+  const real = Remark.fromPartial({ relayId: relay.id, event: 'serial.alert', text: 'panic' })
+  other.send({ $case: 'remarks', value: { remarks: [real], leftOut: 0n } })
+  await until('what others say is noted', () =>
+    controller.events('serial.alert').some(({ text }) => text === 'panic'),
+  )
+  expect(controller.events('serial.alert').length).toBeLessThan(110)
+})
+
 test('what an agent says of its relays breaks no list, however much it says', async () => {
   await using controller = await openController()
   const agent = await joinAgent(controller, { name: 'edge-1' })
