@@ -6,6 +6,7 @@ import type { LineSettings, ModemLines } from '../port.ts'
 import { sendBreak } from '../send-break.ts'
 import { telnet as bytes, telnetOptions } from '../telnet.ts'
 import { telnetChannel } from '../telnet-channel.ts'
+import type { TelnetStream } from '../telnet-stream.ts'
 import {
   type ComPortMessage,
   type ComPortNumber,
@@ -33,8 +34,10 @@ const absentWires: ModemLines = { cts: true, dsr: true, dcd: true, ri: false }
 /** What goes beyond RFC 2217 with clients that know of it: codes of the option that the standard leaves free. */
 export interface Companion {
   isIts(code: number): boolean
-  /** A client has said this. `say` says something to it, now or later. */
-  heard(code: number, say: (bytes: Buffer) => void): void
+  /** A client has said this. It can be answered now or later. */
+  heard(code: number, client: Pick<TelnetStream, 'say' | 'isStuck'>): void
+  /** The client takes in again what is said to it. */
+  caughtUp(): void
 }
 
 /**
@@ -207,7 +210,7 @@ export function rfc2217Server(inner: Channel, companion?: Companion): Channel {
     subnegotiation(option, payload) {
       const [code] = payload
       if (option === comPort && code !== undefined && companion?.isIts(code)) {
-        if (mayAct()) companion.heard(code, telnet.say)
+        if (mayAct()) companion.heard(code, telnet)
         return
       }
       const message = option === comPort ? readComPort(payload, 'client') : undefined
@@ -218,6 +221,7 @@ export function rfc2217Server(inner: Channel, companion?: Companion): Channel {
     },
     caughtUp() {
       if (owing) tellModem()
+      companion?.caughtUp()
     },
     closed: () => end(),
   })

@@ -110,6 +110,32 @@ test('a watcher cannot set the line, and whoever stays gets it back from a write
   await until('it is as it was', async () => (await baudOf(port.path)) === 9_600)
 })
 
+test('who takes nothing in, or never asks, makes nothing pile up however often others take over', async () => {
+  await using port = await openFakePort()
+  const address = `SERIAL:${port.path},share,rfc2217`
+  await using ann = await open(address, 'ann')
+  await using bob = await open(address, 'bob')
+  await using slow = await open(address, 'slow')
+  await using late = await open(address, 'late')
+  for (const client of [ann, bob, slow]) client.say(wishBytes('hello'))
+  await until('they know', () => [ann, bob, slow].every(client => client.standing()))
+  slow.channel.stream.pause()
+  const heard = slow.codes.length
+  for (let n = 0; n < 1_000; n++) {
+    const [next] = [ann, bob].filter(client => !client.standing()?.writes)
+    next!.say(wishBytes('takeOver'))
+    await until('it writes', () => next!.standing()?.writes)
+    late.say(wishBytes('takeOver'))
+    await until('the writing is lost', () => !next!.standing()?.writes)
+  }
+  slow.channel.stream.resume()
+  await until('it knows the end of it', () => slow.standing()?.present[3]?.writes)
+  expect(slow.codes.length - heard).toBeLessThan(600)
+  late.say(wishBytes('hello'))
+  await until('it is told', () => late.told.length > 0)
+  expect(late.told.length).toBeLessThanOrEqual(20)
+})
+
 test('where the ceiling lets only watch, nobody takes over', async () => {
   await using port = await openFakePort()
   const egress = {
