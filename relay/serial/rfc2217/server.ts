@@ -2,7 +2,7 @@ import type { Channel } from '../../endpoint.ts'
 import type { SerialControl } from '../control.ts'
 import { keepSettings } from '../kept-settings.ts'
 import { noPort } from '../no-port.ts'
-import type { LineSettings, ModemLines } from '../port.ts'
+import { absentWires, type LineSettings, type ModemLines } from '../port.ts'
 import { sendBreak } from '../send-break.ts'
 import { telnet as bytes, telnetOptions } from '../telnet.ts'
 import { telnetChannel } from '../telnet-channel.ts'
@@ -27,9 +27,6 @@ const { binary, echo, suppressGoAhead, comPort } = telnetOptions
 
 const signature = 'fleetcat'
 const presence = Buffer.from(`\r\n[${signature}: yes]\r\n`)
-
-/** What wires say that are not there: a line without them works as if they were always on, and never rings. */
-const absentWires: ModemLines = { cts: true, dsr: true, dcd: true, ri: false }
 
 /** What goes beyond RFC 2217 with clients that know of it: codes of the option that the standard leaves free. */
 export interface Companion {
