@@ -1,7 +1,11 @@
 import { getEventListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { parseAddress } from '#relay/address.ts'
+import type { Acceptor } from '#relay/endpoint.ts'
+import { openArrivals } from '#relay/endpoints/arrivals.ts'
 import { bindTarget } from '#relay/endpoints/index.ts'
+import { memoryPair } from '#relay/endpoints/memory-pair.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Remark } from '#relay/remark.ts'
 import { openContext } from '#test/resources/contexts.ts'
@@ -93,6 +97,28 @@ test('who gives up while he waits is out of the line', async () => {
   await expect(left).rejects.toThrow(/seen enough/)
   await first[Symbol.asyncDispose]()
   await using _ = await next
+})
+
+test('a client that is cut while it waits is out of the line', async () => {
+  await using port = await openFakePort()
+  await using _first = await dial(port, 'exclusive')
+  const [near, far] = memoryPair({ text: 'ann' }, { text: 'the relay' })
+  const address = { ...parseAddress('PIPE'), text: 'a test' }
+  const acceptor: Acceptor = {
+    async listen(cx) {
+      const arrivals = openArrivals(cx, { local: 'a test', fork: true, queue: Infinity, close() {} })
+      arrivals.offer(near)
+      return arrivals
+    },
+  }
+  await using relay = await openTestRelay({
+    listen: { address, scope: address, acceptor },
+    targets: [`SERIAL:${port.path},wait=1m`],
+  })
+  await until('it waits', () => relay.opened.length === 1)
+  far.abort(new RelayError('reset', { what: 'ann', why: 'she has gone' }))
+  await until('it is out', () => relay.closed.length === 1)
+  expect(relay.closed).toMatchObject([{ cause: 'failed', error: { code: 'reset' } }])
 })
 
 test('whoever takes the writing from another is told of to those who run the fleet', async () => {
