@@ -20,6 +20,7 @@ import {
   checkReceipt,
   checkRemarks,
   checkReports,
+  checkTunnelNews,
   dates,
 } from './hearsay.ts'
 import { type Host, noteConnections, noteReport } from './hosts.ts'
@@ -98,6 +99,7 @@ export function heed(
       session.tunnelGrant(parts.tunnels.grant(host, said.value))
       break
     case 'tunnelNews':
+      checkTunnelNews(said.value)
       parts.tunnels.heard(host.name, said.value)
       break
     case 'leaseRequest':
