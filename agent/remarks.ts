@@ -17,6 +17,8 @@ interface Told extends Remark {
 
 /** Of a controller that is away for long, the last are kept. */
 const mostWaiting = 200
+/** A device may say much in one line. */
+const mostText = 1_000
 
 /** They come from devices, and may come in floods. `due` is called when there is something to take. */
 export function openRemarks(
@@ -27,7 +29,8 @@ export function openRemarks(
   let waiting: RemarkMessage[] = []
   let leftOut = 0
 
-  const repeats = openRepeats<Told>(({ relay, event, subject, text, connectionId = '' }, count) => {
+  const repeats = openRepeats<Told>(({ relay, event, subject, connectionId = '', ...said }, count) => {
+    const text = said.text.slice(0, mostText)
     const about = {
       relay: relay.name,
       subject,

@@ -32,5 +32,17 @@ export function formatDuration(ms: number): string {
   return text || '0s'
 }
 
+export interface DurationBounds {
+  readonly min?: number
+  readonly max?: number
+}
+
 /** Reads the value of an option. */
-export const durationOf = (option: string) => (text: string) => parseDuration(text, option)
+export const durationOf =
+  (option: string, { min = 0, max = Number.POSITIVE_INFINITY }: DurationBounds = {}) =>
+  (text: string): number => {
+    const ms = parseDuration(text, option)
+    if (ms < min) throw usage(`${option} ${text}`, `the shortest is ${formatDuration(min)}`)
+    if (ms > max) throw usage(`${option} ${text}`, `the longest is ${formatDuration(max)}`)
+    return ms
+  }

@@ -5,6 +5,7 @@ import type {
   RelayCertificateRequest,
   Remarks,
   SourcesBanned,
+  TunnelNews,
 } from '#gen/fleetcat/v1/agent.ts'
 import {
   type DumpFrame,
@@ -121,6 +122,10 @@ export function checkRemarks({ remarks }: Remarks): void {
     remark.subject = cut(remark.subject, mostShown)
     remark.text = cut(remark.text, mostShown)
   }
+}
+
+export function checkTunnelNews({ tunnelId, relayId }: TunnelNews): void {
+  texts('TunnelNews', [tunnelId, relayId], mostId)
 }
 
 export function checkFrames(frames: readonly DumpFrame[]): void {

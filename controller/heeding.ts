@@ -20,11 +20,11 @@ import {
   checkReceipt,
   checkRemarks,
   checkReports,
+  checkTunnelNews,
   dates,
 } from './hearsay.ts'
 import { type Host, noteConnections, noteReport } from './hosts.ts'
 import type { Parts } from './parts.ts'
-import { noteRemark } from './remarks.ts'
 import type { AgentSession } from './session.ts'
 
 type Said = NonNullable<AttachRequest['message']>
@@ -99,6 +99,7 @@ export function heed(
       session.tunnelGrant(parts.tunnels.grant(host, said.value))
       break
     case 'tunnelNews':
+      checkTunnelNews(said.value)
       parts.tunnels.heard(host.name, said.value)
       break
     case 'leaseRequest':
@@ -196,7 +197,7 @@ function hearRemark(parts: Parts, host: Host, session: AgentSession, remark: Rem
   if (relay && !isIts(parts, host, session, relay) && !parts.tunnels.answersFor(host.name, relayId)) {
     const words = 'an agent had something to say about a relay that is not its own; it was not heeded'
     lied(parts, host.name, session, 'alert.foreign-remark', { relay: relay.name }, words)
-  } else noteRemark(parts, host, relay?.name, remark)
+  } else parts.remarks.heard(host, relay?.name, remark)
 }
 
 /** A relay that ended in between is only refused; one that was never this agent's is a sign of trouble. */

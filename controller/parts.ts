@@ -20,6 +20,7 @@ import type { Probes } from './probes.ts'
 import type { Refusals } from './refusals.ts'
 import type { RelayCertificates } from './relay-certificates.ts'
 import type { Relays } from './relays.ts'
+import type { Remarks } from './remarks.ts'
 import type { Revocations } from './revocations.ts'
 import type { Sightings } from './sightings.ts'
 import type { Store } from './store/store.ts'
@@ -34,6 +35,7 @@ export interface Parts {
   readonly startedAt: Date
   readonly log: Logger
   readonly alerts: Alerts
+  readonly remarks: Remarks
   readonly comings: Comings
   /** Absent where no collector is set. */
   readonly sink: Sink | undefined

@@ -34,6 +34,7 @@ import { openProbes } from './probes.ts'
 import { openRefusals } from './refusals.ts'
 import { openRelayCertificates } from './relay-certificates.ts'
 import { openRelays } from './relays.ts'
+import { openRemarks } from './remarks.ts'
 import { openRevocable } from './revocable.ts'
 import { openRevocations } from './revocations.ts'
 import { openSightings } from './sightings.ts'
@@ -67,6 +68,7 @@ export async function openState(
   const mirror = held.use(await openMirror(store, log))
   const ledger = openLedger(store, log)
   const alerts = held.use(openAlerts(ledger.keep))
+  const remarks = held.use(openRemarks(ledger))
   const refusals = openRefusals(alerts)
   const hosts = openHosts()
   const startedAt = new Date()
@@ -132,6 +134,7 @@ export async function openState(
     startedAt,
     log,
     alerts,
+    remarks,
     comings,
     sink,
     refusals,

@@ -36,6 +36,8 @@ export interface Register {
   readonly live: ReadonlyMap<string, Held>
   /** Throws a RelayError `exhausted` when one of these ends, or the controller, has all that it may have. */
   checkRoom(what: string, ...ends: string[]): void
+  /** The same as words, if it is so. */
+  whyFull(...ends: string[]): string | undefined
   keep(wish: Wish, how: Pick<Held, 'id' | 'state' | 'ticket'>): Held
   /** False: it was forgotten before. */
   forget(tunnel: Held, reason?: string): boolean
@@ -57,15 +59,19 @@ export function openRegister(): Register {
     }
   }
 
+  function whyFull(...ends: string[]): string | undefined {
+    const full = ends.find(end => (ofEnd.get(end) ?? 0) >= mostOfOneEnd)
+    if (full) return `${full} has ${mostOfOneEnd} tunnels already`
+    return live.size < mostInAll ? undefined : `there are ${mostInAll} tunnels already`
+  }
+
   return {
     live,
+    whyFull,
     checkRoom(what, ...ends) {
-      const full = ends.find(end => (ofEnd.get(end) ?? 0) >= mostOfOneEnd)
-      if (!full && live.size < mostInAll) return
-      const why = full
-        ? `${full} has ${mostOfOneEnd} tunnels already`
-        : `there are ${mostInAll} tunnels already`
-      throw new RelayError('exhausted', { what, why, fix: 'Try again when some have ended' })
+      const why = whyFull(...ends)
+      if (why !== undefined)
+        throw new RelayError('exhausted', { what, why, fix: 'Try again when some have ended' })
     },
     keep(wish, how) {
       const tunnel: Held = { ...wish, ...how, over: Promise.withResolvers(), holder: undefined }

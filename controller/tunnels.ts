@@ -181,7 +181,10 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
       ...{ initiator, agent, relayId, address: `@${agent}/${address}` },
       ...{ onward: [], onwardOf: '' },
     }
-    const why = relayId === '' ? 'the call that it belonged to has ended' : whyGone(wish)
+    const why =
+      relayId === ''
+        ? 'the call that it belonged to has ended'
+        : (whyGone(wish) ?? register.whyFull(initiator, `agent/${agent}`))
     if (why) {
       hosts.get(agent)?.session?.tunnelWithdrawal({ tunnelId, reason: why })
       return undefined

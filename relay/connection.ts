@@ -152,9 +152,11 @@ export function openConnection(parts: ConnectionParts): LiveConnection {
     return openFirst(targets, context, { trying, used })
   }
 
-  /** A conversation of datagrams may have to give way to newer ones while its target is still being dialled. */
+  /**
+   * Who has gone for good, or has to give way to newer ones as a conversation of datagrams may, needs no target any more:
+   * it may be one that others wait for too. A stream that has merely ended is not closed, for nothing of it is read yet.
+   */
   const dialWhileWanted = async (): Promise<Opened> => {
-    if (client.framing === 'stream') return dial()
     const gone = new RelayError('closed', { what: `the connection of ${listed.source}`, why: 'it has gone' })
     const onClose = () => stopping.abort(RelayError.from(client.stream.errored ?? gone, gone.what))
     client.stream.once('close', onClose)

@@ -304,8 +304,9 @@ export interface Endpoint {
   readonly dialer?: Dialer
   readonly acceptor?: Acceptor
   /**
-   * Of what is at work with nobody there, as the log of a serial port: called when the relay listens, and what it
-   * resolves with is disposed when it listens no more. Rejects with a RelayError, and then the relay does not listen.
+   * Of what is at work with nobody there, as the log of a serial port: called before the relay listens, and what it
+   * resolves with is disposed when that is stopped, or has ended and all who came are gone. Rejects with a RelayError,
+   * and then the relay does not listen.
    */
   attend?(cx: OpenContext): Promise<AsyncDisposable>
   /**

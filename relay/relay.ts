@@ -257,11 +257,11 @@ export function openRelay(
     }
   }
 
-  /** What its targets do with nobody there. */
+  /** What its addresses do with nobody there. */
   const attend = async () => {
-    for (const target of plan.targets) {
+    for (const endpoint of [plan.listen, ...plan.targets, ...(plan.flow?.tee ?? [])]) {
       const cx = { ...dialing, signal: listening.signal }
-      for (const { attend } of target.halves ?? [target]) if (attend) attending.push(await attend(cx))
+      for (const { attend } of endpoint.halves ?? [endpoint]) if (attend) attending.push(await attend(cx))
     }
   }
 
@@ -272,20 +272,30 @@ export function openRelay(
     dumping = undefined
   }
 
-  const listenAndServe = async () => {
+  const closeListener = async () => {
+    await listener?.[Symbol.asyncDispose]()
+    listener = undefined
+  }
+
+  /** False: it was stopped. Else all that have come are gone again. */
+  const listenAndServe = async (): Promise<boolean> => {
     try {
       await startDump()
-      if (listening.signal.aborted) return
+      if (listening.signal.aborted) return false
       await attend()
-      if (listening.signal.aborted) return
+      if (listening.signal.aborted) return false
       listener = await listen()
-      if (listening.signal.aborted) return
+      if (listening.signal.aborted) return false
       arriving = 0
       setState({ name: 'ready', local: [listener.local] })
       await serve(listener)
+      if (listening.signal.aborted) return false
+      await closeListener()
+      // One that takes no more connections still has the one that it took, and all that is at work beside it.
+      await allGone()
+      return true
     } finally {
-      await listener?.[Symbol.asyncDispose]()
-      listener = undefined
+      await closeListener()
       for (const attended of attending.splice(0)) await attended[Symbol.asyncDispose]()
     }
   }
@@ -294,10 +304,7 @@ export function openRelay(
     for (let failures = 0; !listening.signal.aborted; failures++) {
       try {
         checkPlan()
-        await listenAndServe()
-        if (listening.signal.aborted) return
-        await allGone()
-        if (mark) return
+        if (!(await listenAndServe()) || mark) return
         if (plan.listen.acceptor && plan.targets.some(target => target.unfinished?.())) continue
         await stopLooking()
         setState({ name: 'done' })

@@ -13,6 +13,7 @@ import { type RelayEgress, refusalOf, relayEgress } from '../egress.ts'
 import { programsOf } from '../programs.ts'
 import type { Cut } from '../revocations.ts'
 import { storyOf } from '../story.ts'
+import { type Attendance, openAttendance } from './attendance.ts'
 import type { IncomingContext } from './incoming.ts'
 import type { Outgoing } from './outgoing.ts'
 
@@ -56,7 +57,7 @@ export function openAnswered(
     },
   }
   const outgoing = cx.outgoing({ relayId: '', onwardOf: offer.tunnelId, name: initiator })
-  const { target, attended } = targetOf(offer, cx, onwardOf(offer, outgoing))
+  const { target, attendance } = targetOf(offer, cx, onwardOf(offer, outgoing))
   const plan: RelayPlan = {
     id: relayId,
     name: offer.relayName || initiator,
@@ -100,7 +101,7 @@ export function openAnswered(
   const over = link.over.then(async reason => {
     await relay.abort(reason)
     await relay[Symbol.asyncDispose]()
-    await attended[Symbol.asyncDispose]()
+    await attendance[Symbol.asyncDispose]()
     await outgoing[Symbol.asyncDispose]()
     await link[Symbol.asyncDispose]()
     return reason
@@ -118,27 +119,24 @@ export function openAnswered(
       return cut
     },
     async recheck() {
+      const forbidden = refusalOf(() => cx.ceiling.checkTarget(target), address)
       const cuts = [...relay.connections.values()].map(async connection => {
-        const refusal = egress.refusal(connection) ?? refusalOf(() => cx.ceiling.checkTarget(target), address)
+        const refusal = egress.refusal(connection) ?? forbidden
         if (refusal) await relay.cut(connection.id, refusal)
       })
-      await Promise.all(cuts)
+      await Promise.all([...cuts, forbidden && attendance.stop()])
     },
   }
 }
 
 const tunnelAddress = { ...parseAddress('TUNNEL'), text: 'TUNNEL' }
 
-/**
- * Asked of the ceiling each time: it may have changed since the tunnel began. What it does with nobody there begins with
- * the first who comes, so that he hears why if it cannot; `attended` ends it.
- */
+/** Asked of the ceiling each time: it may have changed since the tunnel began. */
 function targetOf(
   { address }: TunnelOffer,
   { ceiling }: IncomingContext,
   onward: OpenContext['onward'],
-): { readonly target: Endpoint; readonly attended: AsyncDisposable } {
-  const attended = new AsyncDisposableStack()
+): { readonly target: Endpoint; readonly attendance: Attendance } {
   let endpoint: Endpoint
   try {
     endpoint = bindTarget(address)
@@ -146,29 +144,26 @@ function targetOf(
     const error = RelayError.from(thrown, address)
     const dialer: Dialer = { dial: () => Promise.reject(error) }
     const target = { address: { ...tunnelAddress, text: address }, scope: tunnelAddress, dialer }
-    return { target, attended }
+    return { target, attendance: openAttendance(target) }
   }
-  const { dialer, attend, ...others } = endpoint
-  let beginning: Promise<void> | undefined
-  const begin = async (context: OpenContext) => {
-    if (attend) attended.use(await attend(context))
-  }
+  const { dialer } = endpoint
+  const attendance = openAttendance(endpoint)
   const target: Endpoint = {
-    ...others,
+    ...unattended(endpoint),
     dialer: {
       async dial(context) {
         ceiling.checkTarget(endpoint)
         if (!dialer) throw new RelayError('unsupported', { what: address, why: 'it cannot be opened here' })
-        beginning ??= begin(context).catch(thrown => {
-          beginning = undefined
-          throw thrown
-        })
-        await beginning
+        await attendance.begin(context)
         return dialer.dial({ ...context, ...(onward && { onward }) })
       },
     },
   }
-  return { target, attended }
+  return { target, attendance }
+}
+
+function unattended({ attend: _, halves, ...others }: Endpoint): Endpoint {
+  return { ...others, ...(halves && { halves: [unattended(halves[0]), unattended(halves[1])] }) }
 }
 
 /** The ways on from here that the operator has asked for, if any. The controller holds us to the same. */

@@ -1,11 +1,11 @@
 import type { Command } from 'commander'
 import { define, withContext } from '../command.ts'
-import { durationOf, parseDuration } from '../duration.ts'
+import { parseDuration } from '../duration.ts'
 import { usage } from '../failure.ts'
 import { choice, patternOf } from '../option-values.ts'
 import { baudOf } from '../serial/line-options.ts'
 import { type LineEnd, lineEnds, type ShownEnd, shownEnds } from '../serial/newlines.ts'
-import { alertOption, reservationOptions, type Wish } from '../serial/reservation.ts'
+import { alertOption, readTtl, readWait, reservationOptions, type Wish } from '../serial/reservation.ts'
 
 interface Options {
   readonly context?: string
@@ -42,8 +42,8 @@ export function command(): Command {
     .option('--watch', 'only watch, also when nobody writes')
     .option('--take-over', 'take the writing from whoever has it')
     .option('--exclusive', 'have it alone: nobody may watch')
-    .option('--ttl <duration>', 'have it for so long, and no longer, e.g. 30m', durationOf('--ttl'))
-    .option('--wait <duration>', 'while others have it, wait in line for so long', durationOf('--wait'))
+    .option('--ttl <duration>', 'have it for so long, and no longer, e.g. 30m', readTtl)
+    .option('--wait <duration>', 'while others have it, wait in line for so long', readWait)
     .option('--replay <bytes>', 'begin with so much of what came before, e.g. 8k')
     .option('--log <file>', 'write what comes into this file too')
     .option(

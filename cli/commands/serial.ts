@@ -1,10 +1,10 @@
 import type { Command } from 'commander'
+import { readSince } from '#relay/endpoints/since.ts'
 import { define, withContext } from '../command.ts'
-import { durationOf } from '../duration.ts'
 import { usage } from '../failure.ts'
 import { patternOf } from '../option-values.ts'
 import { type OutputOptions, print, printList, withOutput } from '../output/print.ts'
-import { type Reservation, reservationOptions } from '../serial/reservation.ts'
+import { type Reservation, readTtl, readWait, reservationOptions } from '../serial/reservation.ts'
 
 interface ListOptions extends OutputOptions {
   readonly context?: string
@@ -79,8 +79,8 @@ const withWish = (command: Command): Command =>
   command
     .option('--take-over', 'take the writing from whoever has it')
     .option('--exclusive', 'have it alone: nobody may watch')
-    .option('--ttl <duration>', 'have it for so long, and no longer, e.g. 30m', durationOf('--ttl'))
-    .option('--wait <duration>', 'while others have it, wait in line for so long', durationOf('--wait'))
+    .option('--ttl <duration>', 'have it for so long, and no longer, e.g. 30m', readTtl)
+    .option('--wait <duration>', 'while others have it, wait in line for so long', readWait)
     .option('-q, --quiet', 'say nothing of how the line is set')
 
 function reservationOf({ takeOver, exclusive, ttl, wait }: PortOptions): Reservation {
@@ -157,7 +157,7 @@ async function run(port: string, words: string[], options: PortOptions): Promise
   const place = readPlace(port)
   const reservation = reservationOf(options)
   place.check(...reservationOptions(reservation))
-  checkCommand(words)
+  checkCommand(words, reservation)
   await withFleet(options, async (_, fleet) => {
     // Ctrl-C is for the program.
     process.off('SIGINT', interrupted)
@@ -191,9 +191,15 @@ function logCommand(): Command {
       .argument('<port>', '@AGENT//dev/PORT, or @AGENT/SERIAL:…')
       .option('-f, --follow', 'go on with what it says from now on')
       .option('--grep <pattern>', 'only lines that match this regular expression', patternOf('--grep'))
-      .option('--since <when>', 'only lines since then: 2h, or a time like 2026-11-29T10:00Z')
+      .option('--since <when>', 'only lines since then: 2h, or a time like 2026-11-29T10:00Z', sinceOf)
       .option('--last <bytes>', 'only so much of what came before; 64k, unless something is searched for'),
   ).action(log)
+}
+
+function sinceOf(text: string): string {
+  if (readSince(text)) return text
+  const fix = 'Write for example 2h, or 2026-11-29T10:00Z'
+  throw usage(`--since ${text}`, 'it is neither a duration nor a time', fix)
 }
 
 async function log(port: string, options: LogOptions): Promise<void> {

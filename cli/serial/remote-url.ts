@@ -2,6 +2,7 @@ import { ownEgress } from '#relay/egress.ts'
 import { bindListen } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { openRelay } from '#relay/relay.ts'
+import { startTimer } from '#relay/timer.ts'
 import type { Fleet } from '../client.ts'
 import { note } from '../failure.ts'
 import { openTunnels } from '../tunnels.ts'
@@ -22,6 +23,7 @@ export async function openRemoteUrl(
   place: Place,
   { purpose, ...reservation }: Reservation & { readonly purpose: string },
 ): Promise<RemoteUrl> {
+  const { ttlMs } = reservation
   const over = Promise.withResolvers<never>()
   const listening = Promise.withResolvers<string>()
   over.promise.catch(() => {})
@@ -30,6 +32,14 @@ export async function openRemoteUrl(
   const address = place.address(...reservationOptions(reservation), 'end-after=0', 'rfc2217')
   await tunnels.warm(address, AbortSignal.timeout(warmMs))
   let connections = 0
+  let time: (() => void) | undefined
+  opening.defer(() => time?.())
+  /** From when it was open first: a program that comes back has no more of it. */
+  const begin = () => {
+    if (ttlMs === undefined) return
+    const why = 'the time for which it was asked for is over'
+    time ??= startTimer(ttlMs, () => over.reject(new RelayError('expired', { what: place.text, why })))
+  }
   opening.use(
     openRelay(
       {
@@ -50,6 +60,7 @@ export async function openRemoteUrl(
             else if (state.name === 'rejected') listening.reject(state.error)
           },
           opened() {},
+          joined: begin,
           closed(_connection, { error }) {
             if (error?.code === 'revoked') over.reject(error)
           },

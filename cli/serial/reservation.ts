@@ -1,4 +1,5 @@
 import { writeToken } from '#relay/lexer.ts'
+import { durationOf } from '../duration.ts'
 
 /** How somebody wants to have a port. */
 export type Wish = 'share' | 'watch' | 'take-over' | 'exclusive'
@@ -22,6 +23,11 @@ const optionsOf: Record<Wish, readonly string[]> = {
 
 /** A host takes no shorter time; what is left of a longer one may be less. */
 const shortestMs = 1_000
+const longestMs = 86_400_000
+
+/** What it is called by the commands that have it. */
+export const readTtl = durationOf('--ttl', { min: shortestMs, max: longestMs })
+export const readWait = durationOf('--wait', { max: longestMs })
 
 /** What an address has for it. */
 export const reservationOptions = ({ wish, waitMs, ttlMs }: Reservation): readonly string[] => [

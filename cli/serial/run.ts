@@ -17,11 +17,17 @@ export interface RunOptions extends Reservation {
 const places = { path: '{}', url: '{rfc2217}' } as const
 const killAfterMs = 3_000
 
-/** Throws a RelayError `usage` where a program has no place for the port. */
-export function checkCommand(words: readonly string[]): void {
-  if (words.some(word => word.includes(places.path) || word.includes(places.url))) return
+/** Throws a RelayError `usage` where a program has no place for the port, or two that cannot both have it. */
+export function checkCommand(words: readonly string[], { wish }: Pick<Reservation, 'wish'>): void {
+  const has = Object.values(places).filter(place => words.some(word => word.includes(place)))
+  const what = `serial run … -- ${words.join(' ')}`
+  if (has.length === 2 && wish === 'exclusive') {
+    const why = `with --exclusive \`${places.path}\` keeps \`${places.url}\` out`
+    throw usage(what, why, 'Leave --exclusive out, or keep one of them')
+  }
+  if (has.length > 0) return
   throw usage(
-    `serial run … -- ${words.join(' ')}`,
+    what,
     'the program is not told of the port',
     `Write \`${places.path}\` where it takes a device, or \`${places.url}\` where it takes a URL`,
   )

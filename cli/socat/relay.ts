@@ -82,6 +82,7 @@ export async function runRelay(
         else failed(error)
       },
       refused: (cause, source) => messages.say('W', `refusing ${socketName(source)}: ${cause}`),
+      remarked: ({ subject, text }) => messages.say('W', `${subject}: ${text}`),
       failed(error) {
         said.add(error)
         failed(error)

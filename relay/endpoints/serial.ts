@@ -49,9 +49,10 @@ function checkTogether(address: Address, options: SerialOptions): void {
   const at = (name: string) => address.options.find(option => option.name === name)?.at ?? 0
   const refuse = (name: string, why: string, fix: string) =>
     addressError(address.text, at(name), { code: 'usage', why, fix })
+  const isGiven = (name: string) => address.options.some(option => option.name === name)
   for (const [plain, termios] of sameThing) {
     const other = address.options.find(({ name }) => termios.test(name))
-    if (other && address.options.some(({ name }) => name === plain)) {
+    if (other && isGiven(plain)) {
       const why = `\`${plain}\` and \`${other.name}\` both say the same of the line`
       throw refuse(other.name, why, 'Keep one of them')
     }
@@ -63,6 +64,15 @@ function checkTogether(address: Address, options: SerialOptions): void {
   }
   if (watch && takeOver) {
     throw refuse('watch', '`watch` and `take-over` contradict each other', 'Keep one of them')
+  }
+  const writing = watch && ['send', 'char-delay', 'line-delay'].find(name => isGiven(name))
+  if (writing) {
+    // A ceiling that lets somebody watch has not let him write.
+    throw refuse(
+      writing,
+      `\`${writing}\` is for what is written, and who watches writes nothing`,
+      'Keep one of them',
+    )
   }
   if (rfc2217 && notices) {
     const why = 'to who has the line nothing is said among its bytes'

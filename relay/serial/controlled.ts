@@ -16,6 +16,9 @@ import type { Attachment, SharedView } from './shared-port.ts'
 import type { Standing } from './standing.ts'
 import { viewControl } from './view-control.ts'
 
+/** So many words wait for whoever hears none now; others can bring about any number of them. */
+const mostUntold = 20
+
 /** Ways to hear of what is no bytes of the line. */
 export type Hearing = Required<Pick<Attachment, 'told' | 'changed'>>
 
@@ -29,16 +32,23 @@ export async function controlledChannel(
   cx: OpenContext,
 ): Promise<Channel> {
   let view: SharedView | undefined
-  let say: ((bytes: Buffer) => void) | undefined
-  /** What was told before anybody could hear it. */
-  const early: string[] = []
+  /** Who has asked to be told. */
+  let client: Parameters<Companion['heard']>[1] | undefined
+  /** Who takes nothing in, or has not asked yet, hears the last of it then. */
+  const untold: string[] = []
+  let owing = false
   const tellStanding = () => {
-    if (view) say?.(standingBytes(standingOf(view)))
+    owing = client?.isStuck ?? false
+    if (view && !owing) client?.say(standingBytes(standingOf(view)))
+  }
+  const tell = () => {
+    while (client && !client.isStuck && untold.length > 0) client.say(toldBytes(untold.shift()!))
   }
   view = await attach({
     told(text) {
-      if (say) say(toldBytes(text))
-      else early.push(text)
+      untold.push(text)
+      if (untold.length > mostUntold) untold.shift()
+      tell()
     },
     changed: tellStanding,
   })
@@ -46,17 +56,21 @@ export async function controlledChannel(
 
   const companion: Companion = {
     isIts: isCompanion,
-    heard(code, sayNow) {
+    heard(code, asking) {
       if (code === companionCodes.hello) {
-        say = sayNow
-        tellStanding()
-        for (const text of early.splice(0)) sayNow(toldBytes(text))
+        client = asking
+        client.say(standingBytes(standingOf(attached)))
+        tell()
       } else if (code === companionCodes.takeOver) {
-        sayNow(takenOver(attached, path, cx))
+        asking.say(takenOver(attached, path, cx))
       } else if (code === companionCodes.errors) {
         const counted = attached.seen?.counters() ?? Promise.resolve(undefined)
-        void counted.catch(() => undefined).then(counts => sayNow(errorsBytes(counts)))
+        void counted.catch(() => undefined).then(counts => asking.say(errorsBytes(counts)))
       }
+    },
+    caughtUp() {
+      if (owing) tellStanding()
+      tell()
     },
   }
   const far: Channel = {

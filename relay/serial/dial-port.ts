@@ -31,15 +31,18 @@ export async function dialPort(target: PortTarget, cx: OpenContext): Promise<Cha
   const { scope, path, options } = target
   const { wait = 0, for: lasts } = options
   const client = cx.client?.text ?? 'this relay'
-  const until =
-    lasts === undefined ? '' : ` (until ${new Date(Date.now() + lasts).toISOString().slice(0, 19)}Z)`
   let warn: (text: string) => void = () => {}
   const channel = await inLine(path, wait, cx.signal, () =>
-    openAs(target, `${client}${until}`, cx, view => {
+    // Of who has waited the time begins now.
+    openAs(target, `${client}${untilText(lasts)}`, cx, view => {
       warn = text => view.tell(text)
     }),
   )
   return lasts === undefined ? channel : forSoLong(channel, lasts, scope.text, text => warn(text))
+}
+
+function untilText(lasts: number | undefined): string {
+  return lasts === undefined ? '' : ` (until ${new Date(Date.now() + lasts).toISOString().slice(0, 19)}Z)`
 }
 
 /** `opened` gets the view of who has one. */

@@ -4,7 +4,6 @@ import { type Address, formatAddress } from '../address.ts'
 import type { OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { inPlace } from '../files/place.ts'
-import { dumpScope } from '../layers/dump-file.ts'
 import { defaultKeep, type LogSettings } from './line-log.ts'
 
 /** A file of a log that is open for reading. Whoever has it disposes it. */
@@ -38,6 +37,8 @@ export function logScope(path: string): Address {
 
 interface Found {
   readonly name: string
+  /** What its name has more than that of the newest. */
+  readonly suffix: string
   readonly stats: Stats
 }
 
@@ -52,20 +53,21 @@ export function logFiles(
 ): LogFiles {
   const scope = logScope(path)
   egress.check(scope)
-  for (let n = 1; n <= keep; n++) egress.checkForbidden?.(dumpScope(`${path}.${n}`))
+  for (let n = 1; n <= keep; n++) egress.checkForbidden?.(logScope(`${path}.${n}`))
 
   /** The newest first, up to this one. */
   const list = async (name: string, last?: number): Promise<Found[]> => {
     const found: Found[] = []
     let gaps = 0
     for (let n = 0; n <= keep && gaps < 2; n++) {
-      const file = n === 0 ? name : `${name}.${n}`
+      const suffix = n === 0 ? '' : `.${n}`
+      const file = name + suffix
       const stats = await lstat(file).catch(() => undefined)
       // It is followed by whoever asks, if the ceiling agrees to where it leads.
       if (n === 0 && stats?.isSymbolicLink()) throw Object.assign(new Error(file), { code: 'ELOOP' })
       // While they are renamed, one after the other, there is always one missing.
       gaps = stats?.isFile() ? 0 : gaps + 1
-      if (stats?.isFile()) found.push({ name: file, stats })
+      if (stats?.isFile()) found.push({ name: file, suffix, stats })
       if (last !== undefined && stats?.ino === last) break
     }
     return found
@@ -75,11 +77,13 @@ export function logFiles(
     choose: (found: readonly Found[]) => Found | undefined,
     last?: number,
   ): Promise<LogFile | undefined> =>
-    inPlace(scope, { egress }, async ({ name }) => {
+    inPlace(scope, { egress }, async ({ name, path: real }) => {
       for (let n = 0; n < tries; n++) {
         egress.check(scope)
         const chosen = choose(await list(name, last))
         if (!chosen) return undefined
+        // A link may have led here, and this one may have another right than the newest.
+        egress.checkForbidden?.(logScope(real + chosen.suffix))
         const handle = await open(chosen.name, flags).catch(() => undefined)
         const { ino } = (await handle?.stat()) ?? {}
         if (handle && ino === chosen.stats.ino) {

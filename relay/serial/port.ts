@@ -18,6 +18,9 @@ export interface ModemLines {
   readonly dcd: boolean
 }
 
+/** What wires say that are not there: a line without them works as if they were always on, and never rings. */
+export const absentWires: ModemLines = { cts: true, dsr: true, dcd: true, ri: false }
+
 /** What went wrong on the line since the device is there. */
 export interface LineCounters {
   readonly frame: number

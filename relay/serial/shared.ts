@@ -1,10 +1,10 @@
-import { type Stats, statSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
 import type { Address } from '../address.ts'
 import type { OpenContext } from '../endpoint.ts'
 import { checkLanding } from '../endpoints/landing.ts'
 import type { LogSettings } from './line-log.ts'
 import { portScope } from './port-scope.ts'
+import { rdevOf } from './rdev.ts'
 import {
   type Attachment,
   type SharedPort,
@@ -120,13 +120,4 @@ function make(options: SharedPortOptions, settings: string, cx: OpenContext): En
   const entry: Entry = { names: new Set([options.path]), settings, port, log: options.log }
   entries.add(entry)
   return entry
-}
-
-function rdevOf(path: string): number | undefined {
-  try {
-    const stats: Stats = statSync(path)
-    return stats.rdev
-  } catch {
-    return undefined
-  }
 }

@@ -1,6 +1,6 @@
 import type { SerialControl } from './control.ts'
 import { modemWatch } from './modem-watch.ts'
-import type { LineSettings, ModemLines } from './port.ts'
+import { absentWires, type LineSettings, type ModemLines } from './port.ts'
 import type { SharedView } from './shared-port.ts'
 
 /** How a device is that has not been seen yet. */
@@ -9,7 +9,8 @@ const unseen: Required<LineSettings> = { baud: 9_600, data: 8, parity: 'none', s
 /** The line of a shared port, as one of those who share it has it: who only watches sees it, and changes nothing. */
 export function viewControl(view: SharedView, path: string): SerialControl {
   let settings = unseen
-  let wires: ModemLines | undefined
+  /** Of one that is still to come nobody knows whether it has any: it has to be asked again. */
+  let wires: ModemLines | undefined = absentWires
   const look = async () => {
     // What has gone for a while is as it was.
     if (view.seen) wires = await view.seen.modem()

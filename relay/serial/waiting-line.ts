@@ -1,7 +1,7 @@
-import { stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RelayError } from '../errors.ts'
 import { released } from './locks.ts'
+import { rdevOf } from './rdev.ts'
 
 /** Those who wait for a device, by its `rdev`, in the order in which they came. */
 const lines = new Map<number, (() => void)[]>()
@@ -19,8 +19,9 @@ export async function inLine<T>(
   signal: AbortSignal,
   take: () => Promise<T>,
 ): Promise<T> {
-  const rdev = (await stat(path).catch(() => undefined))?.rdev
-  if (rdev === undefined || waitMs === 0) return take()
+  // At once: of two who come one behind the other the second could otherwise be the first to know it.
+  const rdev = waitMs === 0 ? undefined : rdevOf(path)
+  if (rdev === undefined) return take()
   const deadline = performance.now() + waitMs
   const line = lines.get(rdev) ?? []
   lines.set(rdev, line)
@@ -28,8 +29,12 @@ export async function inLine<T>(
   line.push(mine)
   if (line[0] === mine) mine()
   const pause = async (until: Promise<unknown> | undefined, ms: number) => {
-    const waited = sleep(ms, undefined, { signal, ref: false }).catch(() => {})
+    // Else a turn that comes at once would leave the timer behind, for a day perhaps.
+    const enough = new AbortController()
+    const either = AbortSignal.any([signal, enough.signal])
+    const waited = sleep(ms, undefined, { signal: either, ref: false }).catch(() => {})
     await Promise.race([waited, ...(until ? [until] : [])])
+    enough.abort()
     if (signal.aborted) throw RelayError.from(signal.reason, path)
   }
   try {

@@ -30,6 +30,12 @@ test('each of those who take over is told of', () => {
   ])
 })
 
+test('of a long line only the beginning is told', () => {
+  using remarks = openRemarks(keptLog().log, () => {})
+  remarks.heard(relay, alert(`Oops ${'x'.repeat(100_000)}`))
+  expect(remarks.take()?.remarks[0]?.text).toMatch(/^Oops x{995}$/)
+})
+
 test('while the controller is away the last of them are kept, and the others counted', () => {
   using remarks = openRemarks(keptLog().log, () => {})
   for (let n = 0; n < 1_000; n++) remarks.heard({ id: `r-${n}`, name: '' }, alert('Oops'))

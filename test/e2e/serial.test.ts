@@ -176,6 +176,27 @@ port.read()
 )
 
 needing('cc')(
+  'a program that comes again and again has the port for as long as was asked for, and no longer',
+  async () => {
+    await using lab = await openLab()
+    const comes = `
+const { connect } = require('node:net')
+const { hostname, port } = new URL(process.argv[1].replace('rfc2217', 'http'))
+const come = () => {
+  const socket = connect(port, hostname).on('error', () => 0).on('close', come).resume()
+  setTimeout(() => socket.destroy(), 300)
+}
+come()
+`
+    const words = [process.execPath, '-e', comes, '{rfc2217}']
+    const run = lab.start([launcher, 'serial', 'run', lab.place, '--ttl', '2s', '--', ...words])
+    const { code, stderr } = await run.ended
+    expect(`${code} ${stderr}`).toMatch(/^1 .*the time for which it was asked for is over/s)
+  },
+  patience,
+)
+
+needing('cc')(
   'what a program has written last arrives, and a program ends when its port is revoked',
   async () => {
     await using lab = await openLab()

@@ -161,6 +161,29 @@ withLab(
 )
 
 withLab(
+  'a port that its owner forbids is let go by an alert of a tunnel that stays',
+  async () => {
+    await using lab = await openLab()
+    const { path } = lab.port
+    const listen = 'TCP4-LISTEN:0,bind=127.0.0.1,fork'
+    const address = `@lab-1/SERIAL:${path},alert=panic`
+    const forward = lab.start([launcher, 'forward', listen, address])
+    const [, port] = await forward.says(/127\.0\.0\.1:(\d+) leads to/)
+    using client = await openListener(Number(port))
+    client.socket.write('hello')
+    await until('it carries', () => lab.received() === 'hello')
+
+    const rules = join(lab.fleet.folder, 'lab-1', 'agent.yaml')
+    await writeFile(rules, `forbid:\n  - SERIAL:${path}\n`, { mode: 0o600 })
+    lab.agent.kill('SIGHUP')
+    await until('it is cut', client.closed)
+    await until('it is free', () => !existsSync(lockFileOf(path)))
+    expect(descriptorsOf(lab.agent.pid).filter(text => text === path)).toEqual([])
+  },
+  patience,
+)
+
+withLab(
   'a lease that is over cuts who has a port, and frees it; with the controller it comes back',
   async () => {
     await using lab = await openLab()

@@ -13,6 +13,7 @@ import {
   type RunningRelay,
   type TargetStatus,
 } from '#relay/relay.ts'
+import type { Remark } from '#relay/remark.ts'
 import type { Sharing } from '#relay/targets/targets.ts'
 import { until } from '#test/resources/until.ts'
 
@@ -30,6 +31,7 @@ export interface TestRelay extends AsyncDisposable {
   }[]
   readonly refused: readonly { cause: RefusalCause; source: string }[]
   readonly failed: readonly RelayError[]
+  readonly remarks: readonly Remark[]
   /** Each change of a target's health, as `up TCP4:127.0.0.1:80`. */
   readonly health: readonly string[]
 }
@@ -52,6 +54,7 @@ export function startRelay(parts: TestRelayParts): TestRelay {
   const closed: TestRelay['closed'][number][] = []
   const refused: TestRelay['refused'][number][] = []
   const failed: RelayError[] = []
+  const remarks: Remark[] = []
   const health: string[] = []
   const bound = (address: string | Endpoint) => (typeof address === 'string' ? bindAddress(address) : address)
   let connections = 0
@@ -75,6 +78,7 @@ export function startRelay(parts: TestRelayParts): TestRelay {
         closed: (connection, end) => closed.push({ connection, ...end }),
         refused: (cause, source) => refused.push({ cause, source }),
         failed: error => failed.push(error),
+        remarked: remark => remarks.push(remark),
         target: (target: TargetStatus, change) => {
           if (change === 'health') health.push(`${target.health} ${target.address}`)
         },
@@ -92,6 +96,7 @@ export function startRelay(parts: TestRelayParts): TestRelay {
     closed,
     refused,
     failed,
+    remarks,
     health,
     [Symbol.asyncDispose]: () => relay[Symbol.asyncDispose](),
   }

@@ -1,6 +1,12 @@
 import type { ServiceError } from '@grpc/grpc-js'
 import { expect, test } from 'vitest'
-import { AgentServiceClient, AgentServiceService, ConnectionEvents, Remark } from '#gen/fleetcat/v1/agent.ts'
+import {
+  AgentServiceClient,
+  AgentServiceService,
+  ConnectionEvents,
+  Remark,
+  TunnelNews,
+} from '#gen/fleetcat/v1/agent.ts'
 import { Connection, Receipt, RelayReport, RelayState, VerdictKind } from '#gen/fleetcat/v1/relay.ts'
 import { Timestamp } from '#gen/google/protobuf/timestamp.ts'
 import { clientOptions } from '#identity/tls.ts'
@@ -205,6 +211,54 @@ test('what an agent says of the targets of a relay counts for its own, and is cu
   expect(controller.events('fleet.erased')).toEqual([])
   const [noted] = controller.events('serial.alert')
   expect(noted).toMatchObject({ agent: 'liar', text: `${'x'.repeat(299)}…` })
+})
+
+test('what an agent makes up of ports fills no log, and hides no alert', async () => {
+  await using controller = await openController({ logLevel: 'warn' })
+  const [victim, liar] = [
+    await joinAgent(controller, { name: 'edge-1' }),
+    await joinAgent(controller, { name: 'liar' }),
+  ]
+  const { relay } = await create(controller, draft('web'))
+  await using other = await victim.settle()
+  await using stream = await liar.settle()
+  const remarks = Array.from({ length: 5_000 }, (_, n) =>
+    Remark.fromPartial({ event: 'serial.alert', subject: `SERIAL:/dev/ttyUSB${n}` }),
+  )
+  stream.send({ $case: 'remarks', value: { remarks, leftOut: 0n } })
+  await until('it is noted', () => controller.events('serial.alert').length >= 100)
+  const real = Remark.fromPartial({ relayId: relay.id, event: 'serial.alert', text: 'panic' })
+  other.send({ $case: 'remarks', value: { remarks: [real], leftOut: 0n } })
+  await until('what others say is noted', () =>
+    controller.events('serial.alert').some(({ text }) => text === 'panic'),
+  )
+  expect(controller.events('serial.alert').length).toBeLessThan(110)
+})
+
+test('an agent makes up no more tunnels than an end may have', async () => {
+  await using controller = await openController()
+  const [liar, victim] = [
+    await joinAgent(controller, { name: 'liar' }),
+    await joinAgent(controller, { name: 'edge-1' }),
+  ]
+  await using _ = await victim.settle()
+  await using stream = await liar.settle()
+  const { relay } = await create(controller, draft('web', { targets: ['@liar/TCP4:127.0.0.1:1'] }))
+  const claim = (tunnelId: string) =>
+    stream.send({
+      $case: 'tunnelNews',
+      value: TunnelNews.fromPartial({
+        ...{ tunnelId, relayId: relay.id, initiator: 'agent/edge-1', address: 'TCP4:127.0.0.1:1' },
+        straight: true,
+      }),
+    })
+  for (let n = 0; n < 2_001; n++) claim(`t-${n}`)
+  expect(await stream.await('tunnelWithdrawal')).toMatchObject({
+    tunnelId: 't-2000',
+    reason: expect.stringContaining('has 2000 tunnels already'),
+  })
+  claim('t'.repeat(65))
+  expect(await stream.ended).toMatchObject({ code: 'usage' })
 })
 
 test('what an agent says of its relays breaks no list, however much it says', async () => {

@@ -3,7 +3,7 @@ import { RelayError } from '../../errors.ts'
 import { startTimer } from '../../timer.ts'
 import type { SerialControl } from '../control.ts'
 import { checkLine, differing } from '../line-settings.ts'
-import type { LineCounters, LineSettings, ModemLines } from '../port.ts'
+import { absentWires, type LineCounters, type LineSettings, type ModemLines } from '../port.ts'
 import { telnetOptions } from '../telnet.ts'
 import { telnetChannel } from '../telnet-channel.ts'
 import {
@@ -48,9 +48,6 @@ const counted = {
   breaks: lineBits.break,
 } as const satisfies Record<keyof LineCounters, number>
 
-/** What nobody has told of is taken to be on, as whoever serves the line does. */
-const untold: ModemLines = { cts: true, dsr: true, dcd: true, ri: false }
-
 /** What nothing depends on is not waited for much longer than the rest: not every server has it. */
 const wiresPatienceMs = 300
 
@@ -81,7 +78,7 @@ export async function rfc2217Client(
     if (value !== undefined) set({ [name]: value })
   }
   const heardModem = (state: number) => {
-    const before = wires ?? untold
+    const before = wires ?? absentWires
     wires = modemLinesOf(state)
     const now = wires
     wired.resolve()

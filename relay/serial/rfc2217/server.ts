@@ -2,10 +2,11 @@ import type { Channel } from '../../endpoint.ts'
 import type { SerialControl } from '../control.ts'
 import { keepSettings } from '../kept-settings.ts'
 import { noPort } from '../no-port.ts'
-import type { LineSettings, ModemLines } from '../port.ts'
+import { absentWires, type LineSettings, type ModemLines } from '../port.ts'
 import { sendBreak } from '../send-break.ts'
 import { telnet as bytes, telnetOptions } from '../telnet.ts'
 import { telnetChannel } from '../telnet-channel.ts'
+import type { TelnetStream } from '../telnet-stream.ts'
 import {
   type ComPortMessage,
   type ComPortNumber,
@@ -27,14 +28,13 @@ const { binary, echo, suppressGoAhead, comPort } = telnetOptions
 const signature = 'fleetcat'
 const presence = Buffer.from(`\r\n[${signature}: yes]\r\n`)
 
-/** What wires say that are not there: a line without them works as if they were always on, and never rings. */
-const absentWires: ModemLines = { cts: true, dsr: true, dcd: true, ri: false }
-
 /** What goes beyond RFC 2217 with clients that know of it: codes of the option that the standard leaves free. */
 export interface Companion {
   isIts(code: number): boolean
-  /** A client has said this. `say` says something to it, now or later. */
-  heard(code: number, say: (bytes: Buffer) => void): void
+  /** A client has said this. It can be answered now or later. */
+  heard(code: number, client: Pick<TelnetStream, 'say' | 'isStuck'>): void
+  /** The client takes in again what is said to it. */
+  caughtUp(): void
 }
 
 /**
@@ -207,7 +207,7 @@ export function rfc2217Server(inner: Channel, companion?: Companion): Channel {
     subnegotiation(option, payload) {
       const [code] = payload
       if (option === comPort && code !== undefined && companion?.isIts(code)) {
-        if (mayAct()) companion.heard(code, telnet.say)
+        if (mayAct()) companion.heard(code, telnet)
         return
       }
       const message = option === comPort ? readComPort(payload, 'client') : undefined
@@ -218,6 +218,7 @@ export function rfc2217Server(inner: Channel, companion?: Companion): Channel {
     },
     caughtUp() {
       if (owing) tellModem()
+      companion?.caughtUp()
     },
     closed: () => end(),
   })

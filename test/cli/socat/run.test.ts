@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { needing } from '#test/resources/needs.ts'
 import { launcher, run, startProgram } from '#test/resources/program.ts'
 import { openScratch } from '#test/resources/scratch.ts'
+import { openFakePort } from '#test/resources/serial/cables.ts'
 import { until } from '#test/resources/until.ts'
 
 const fleetcat = (...words: string[]) => [launcher, 'socat', ...words]
@@ -33,6 +34,14 @@ describe('fleetcat socat', () => {
       'N exiting with status 0',
     ])
     expect(code).toBe(0)
+  })
+
+  test('says what raises an alert', async () => {
+    await using port = await openFakePort()
+    await using relay = startProgram(fleetcat('-d', '-d', `SERIAL:${port.path},alert=panic`, 'DISCARD'))
+    await relay.says(/starting data transfer loop/)
+    port.far.write('kernel panic\n')
+    await relay.says(/W SERIAL:\S+: kernel panic/)
   })
 
   test('waits for a connection to its second address too', async () => {

@@ -1,8 +1,9 @@
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, realpathSync, utimesSync, writeFileSync } from 'node:fs'
 import { symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import type { Address } from '#relay/address.ts'
 import type { Channel } from '#relay/endpoint.ts'
 import { bindAddress } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
@@ -187,6 +188,32 @@ test('the ceiling lets who may watch the port and read the file, and a link lead
   expect(await kept.read()).toBe(at(1, 'one'))
   expect(readFileSync(kept.log, 'utf8')).toBe(at(1, 'one'))
 })
+
+test.each(['real', 'link'])(
+  'an old file that may not be read is not, whatever leads to it (%s)',
+  async folder => {
+    await using scratch = await openScratch()
+    await using port = await openFakePort()
+    const real = join(realpathSync(scratch.path), 'real')
+    mkdirSync(real)
+    await symlink(real, join(scratch.path, 'link'))
+    writeFileSync(join(real, 'console.log.1'), at(1, 'one'))
+    const log = join(realpathSync(scratch.path), folder, 'console.log')
+    await using _ = await openTestRelay({ targets: [`SERIAL:${port.path},log=${log}`] })
+    const read = async (forbidden: string) => {
+      const pattern = parsePattern(`OPEN:${forbidden},rdonly`, 'forbid')
+      const checkForbidden = (scope: Address) => {
+        if (matches(pattern, scope, undefined, 'forbid') === 'yes')
+          throw new RelayError('denied', { what: scope.text })
+      }
+      const cx = openContext({ egress: { check: checkForbidden, checkForbidden } })
+      await using channel = await dial(`SERIAL-LOG:${port.path}`, cx)
+      return (await receive(channel.stream)).toString()
+    }
+    expect(await read(`${real}/another.log.1`)).toBe(at(1, 'one'))
+    expect(await read(`${real}/console.log.1`).catch(() => 'refused')).not.toContain('one')
+  },
+)
 
 test.each<[string, RegExp]>([
   ['SERIAL-LOG', /0 arguments/],

@@ -101,6 +101,8 @@ describe('the words of the address', () => {
     ['SERIAL:/dev/ttyS0,vtime=5', /not supported/],
     ['SERIAL:/dev/ttyS0,exclusive,share', /contradict each other/],
     ['SERIAL:/dev/ttyS0,watch,take-over', /contradict each other/],
+    ['SERIAL:/dev/ttyS0,watch,send=reboot', /who watches writes nothing/],
+    ['SERIAL:/dev/ttyS0,watch,char-delay=5ms', /who watches writes nothing/],
     ['SERIAL:/dev/ttyS0,log=/tmp/x,exclusive', /for itself too/],
     ['SERIAL:/dev/ttyS0,replay=8k', /`replay` alone does nothing/],
     ['SERIAL:/dev/ttyS0,notices', /`notices` alone does nothing/],

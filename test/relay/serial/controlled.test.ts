@@ -5,10 +5,12 @@ import type { Channel } from '#relay/endpoint.ts'
 import { bindAddress } from '#relay/endpoints/index.ts'
 import { RelayError } from '#relay/errors.ts'
 import { readAnswer, standingBytes, wishBytes } from '#relay/serial/companion.ts'
-import type { LineCounters } from '#relay/serial/port.ts'
+import type { LineCounters, ModemLines, SerialPort } from '#relay/serial/port.ts'
 import { comPortBytes } from '#relay/serial/rfc2217/codec.ts'
+import type { SharedView } from '#relay/serial/shared-port.ts'
 import type { Standing } from '#relay/serial/standing.ts'
 import { subnegotiationBytes, telnetOptions, telnetParser } from '#relay/serial/telnet.ts'
+import { viewControl } from '#relay/serial/view-control.ts'
 import { openContext } from '#test/resources/contexts.ts'
 import { openTestRelay } from '#test/resources/relays.ts'
 import { openScratch } from '#test/resources/scratch.ts'
@@ -108,6 +110,50 @@ test('a watcher cannot set the line, and whoever stays gets it back from a write
   await until('it is set', async () => (await baudOf(port.path)) === 57_600)
   writer.channel.abort(new RelayError('revoked', { what: 'the test' }))
   await until('it is as it was', async () => (await baudOf(port.path)) === 9_600)
+})
+
+test('wires of a device that comes later are told of', async () => {
+  const wires = { cts: true, dsr: false, dcd: false, ri: false }
+  let seen: SharedView['seen']
+  const view = {
+    get seen() {
+      return seen
+    },
+  } as SharedView
+  const heard: ModemLines[] = []
+  const stop = viewControl(view, '/dev/ttyUSB0').onModem(now => void heard.push(now))
+  // It has been looked for in vain.
+  await new Promise(setImmediate)
+  seen = { modem: async () => wires } as unknown as SerialPort
+  await until('they are', () => heard.length > 0)
+  expect(heard).toEqual([wires])
+  stop()
+})
+
+test('who takes nothing in, or never asks, makes nothing pile up however often others take over', async () => {
+  await using port = await openFakePort()
+  const address = `SERIAL:${port.path},share,rfc2217`
+  await using ann = await open(address, 'ann')
+  await using bob = await open(address, 'bob')
+  await using slow = await open(address, 'slow')
+  await using late = await open(address, 'late')
+  for (const client of [ann, bob, slow]) client.say(wishBytes('hello'))
+  await until('they know', () => [ann, bob, slow].every(client => client.standing()))
+  slow.channel.stream.pause()
+  const heard = slow.codes.length
+  for (let n = 0; n < 1_000; n++) {
+    const [next] = [ann, bob].filter(client => !client.standing()?.writes)
+    next!.say(wishBytes('takeOver'))
+    await until('it writes', () => next!.standing()?.writes)
+    late.say(wishBytes('takeOver'))
+    await until('the writing is lost', () => !next!.standing()?.writes)
+  }
+  slow.channel.stream.resume()
+  await until('it knows the end of it', () => slow.standing()?.present[3]?.writes)
+  expect(slow.codes.length - heard).toBeLessThan(600)
+  late.say(wishBytes('hello'))
+  await until('it is told', () => late.told.length > 0)
+  expect(late.told.length).toBeLessThanOrEqual(20)
 })
 
 test('where the ceiling lets only watch, nobody takes over', async () => {

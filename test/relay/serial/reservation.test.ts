@@ -1,8 +1,15 @@
+import { getEventListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { parseAddress } from '#relay/address.ts'
+import type { Acceptor } from '#relay/endpoint.ts'
+import { openArrivals } from '#relay/endpoints/arrivals.ts'
 import { bindTarget } from '#relay/endpoints/index.ts'
+import { memoryPair } from '#relay/endpoints/memory-pair.ts'
 import { RelayError } from '#relay/errors.ts'
 import type { Remark } from '#relay/remark.ts'
 import { openContext } from '#test/resources/contexts.ts'
+import { openTestRelay, type TestRelayParts } from '#test/resources/relays.ts'
 import { type FakePort, openFakePort } from '#test/resources/serial/cables.ts'
 import { until } from '#test/resources/until.ts'
 
@@ -31,6 +38,27 @@ test('others are told who has it, and until when', async () => {
   const refused = await dial(port, 'exclusive').catch((thrown: RelayError) => thrown)
   expect(refused).toBeInstanceOf(RelayError)
   expect((refused as RelayError).why).toMatch(/in use by ann \(until \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\)/)
+})
+
+test('the time of who has waited for his turn begins with it', async () => {
+  await using port = await openFakePort()
+  const first = await dial(port, 'exclusive')
+  const waiting = dial(port, 'exclusive,wait=1m,for=30m', as('ann'))
+  await sleep(1_100)
+  const turnAt = Date.now()
+  await first[Symbol.asyncDispose]()
+  await using _ann = await waiting
+  const { why } = (await dial(port, 'exclusive').catch((thrown: RelayError) => thrown)) as RelayError
+  const until = Date.parse(/\(until (.+Z)\)/.exec(why)![1]!)
+  // It is written in whole seconds.
+  expect(until).toBeGreaterThan(turnAt + 1_800_000 - 1_000)
+})
+
+test('who gets the port at once leaves no timer behind that would wait for him', async () => {
+  await using port = await openFakePort()
+  const { signal } = new AbortController()
+  await using _ = await dial(port, 'exclusive,wait=1d', openContext({ signal }))
+  await until('nothing waits any more', () => getEventListeners(signal, 'abort').length === 0)
 })
 
 test('those who wait get the port one after the other, in the order in which they came', async () => {
@@ -71,6 +99,28 @@ test('who gives up while he waits is out of the line', async () => {
   await using _ = await next
 })
 
+test('a client that is cut while it waits is out of the line', async () => {
+  await using port = await openFakePort()
+  await using _first = await dial(port, 'exclusive')
+  const [near, far] = memoryPair({ text: 'ann' }, { text: 'the relay' })
+  const address = { ...parseAddress('PIPE'), text: 'a test' }
+  const acceptor: Acceptor = {
+    async listen(cx) {
+      const arrivals = openArrivals(cx, { local: 'a test', fork: true, queue: Infinity, close() {} })
+      arrivals.offer(near)
+      return arrivals
+    },
+  }
+  await using relay = await openTestRelay({
+    listen: { address, scope: address, acceptor },
+    targets: [`SERIAL:${port.path},wait=1m`],
+  })
+  await until('it waits', () => relay.opened.length === 1)
+  far.abort(new RelayError('reset', { what: 'ann', why: 'she has gone' }))
+  await until('it is out', () => relay.closed.length === 1)
+  expect(relay.closed).toMatchObject([{ cause: 'failed', error: { code: 'reset' } }])
+})
+
 test('whoever takes the writing from another is told of to those who run the fleet', async () => {
   await using port = await openFakePort()
   const remarks: Remark[] = []
@@ -108,6 +158,21 @@ test('an alert is raised with nobody there, and once for each line whoever is', 
   ])
   await channel[Symbol.asyncDispose]()
   await attended[Symbol.asyncDispose]()
+})
+
+test.each<[string, (port: string) => Pick<TestRelayParts, 'listen' | 'targets' | 'flow'>]>([
+  ['listens at', port => ({ listen: port, targets: ['PIPE'] })],
+  ['copies into', port => ({ targets: ['PIPE'], flow: { tee: [bindTarget(port)] } })],
+  ['connects to', port => ({ targets: [port] })],
+  ['connects to once', port => ({ listen: 'PIPE', targets: [port] })],
+])('an alert is raised of a port that a relay %s', async (_, parts) => {
+  await using port = await openFakePort()
+  const plan = parts(`SERIAL:${port.path},alert=panic`)
+  await using relay = await openTestRelay(plan)
+  await until('its one connection is there', () => !plan.listen || relay.opened.length === 1)
+  port.far.write('kernel panic\n')
+  await until('it is raised', () => relay.remarks.length === 1)
+  expect(relay.remarks).toMatchObject([{ event: 'serial.alert', text: 'kernel panic' }])
 })
 
 test.each<[string, RegExp]>([
