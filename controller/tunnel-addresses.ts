@@ -12,8 +12,17 @@ export function addressesOf({ spec }: Relay): string[] {
   if (!spec) return []
   const { listen, targets, tee } = spec
   const isElsewhere = (address: string) => address.startsWith('@')
-  const reached = targets.filter(isElsewhere).map(target => lineAddress(listen, target) ?? target)
+  const reached = targets.filter(isElsewhere).map(target => asked(listen, target))
   return [...reached, ...tee.filter(isElsewhere)]
+}
+
+/** A relay may be older than the words that addresses have today. */
+function asked(listen: string, target: string): string {
+  try {
+    return lineAddress(listen, target) ?? target
+  } catch {
+    return target
+  }
 }
 
 /** Agents are called in lower case, however an address spells them. */

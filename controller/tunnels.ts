@@ -46,6 +46,8 @@ interface Parts {
   readonly rendezvous: Rendezvous
 }
 
+/** Of one relay between two agents, of which a controller is told; a tunnel carries a thousand conversations. */
+const mostAdopted = 64
 /** What the answering agent gets to cut a tunnel itself. */
 const sayWhyMs = 50
 
@@ -184,12 +186,20 @@ export function openTunnels({ mirror, hosts, placement, ledger, rendezvous }: Pa
     const why =
       relayId === ''
         ? 'the call that it belonged to has ended'
-        : (whyGone(wish) ?? register.whyFull(initiator, `agent/${agent}`))
+        : (whyGone(wish) ?? register.whyFull(initiator, `agent/${agent}`) ?? whyTooMany(wish))
     if (why) {
       hosts.get(agent)?.session?.tunnelWithdrawal({ tunnelId, reason: why })
       return undefined
     }
     return register.keep(wish, { id: tunnelId, state: 'straight', ticket: '' })
+  }
+
+  /** Who answers must not use up the room of the other end by what it says. */
+  function whyTooMany({ initiator, agent, relayId }: Wish): string | undefined {
+    const isSuch = (each: Wish) =>
+      each.relayId === relayId && each.agent === agent && each.initiator === initiator
+    const count = [...live.values()].filter(isSuch).length
+    return count < mostAdopted ? undefined : `its relay has ${count} tunnels between these two already`
   }
 
   /** Why a tunnel has no right to be any more, if it has none. */

@@ -34,6 +34,9 @@ interface Connection {
   readonly lost: Promise<RelayError>
 }
 
+/** Who waits in line tries again so long after his connection was lost. */
+const lostMs = 500
+
 /** Resolves when the first connection stands. Rejects with a RelayError when there is none. */
 export async function openAttached(fleet: Fleet, place: Place, options: AttachedOptions): Promise<Attached> {
   const { purpose, wish, waitMs, ttlMs, replay, alert, received, told, connected } = options
@@ -77,6 +80,21 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
     return { lost: gone }
   }
 
+  /** A connection that is lost while it waits is no answer yet; that others still have the port is one. */
+  const connectInLine = async (deadline: number): Promise<Connection> => {
+    for (;;) {
+      const leftMs = Math.round(deadline - performance.now())
+      try {
+        return await connect(false, Math.max(1, leftMs))
+      } catch (thrown) {
+        const error = RelayError.from(thrown, place.text)
+        const isAnswer = error.code === 'conflict' || isLasting(error)
+        if (isAnswer || leftMs <= lostMs || ended.signal.aborted) throw error
+        told(`the connection was lost: ${error.message}. Waiting anew`)
+        await pause(lostMs, undefined, { signal: ended.signal })
+      }
+    }
+  }
   const connectInTurn = async (): Promise<Connection> => {
     try {
       return await connect(false)
@@ -84,7 +102,7 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
       const error = RelayError.from(thrown, place.text)
       if (waitMs === undefined || error.code !== 'conflict') throw error
       told(`${error.why}; waiting`)
-      return await connect(false, waitMs)
+      return await connectInLine(performance.now() + waitMs)
     }
   }
   let { lost } = await connectInTurn()

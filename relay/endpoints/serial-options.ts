@@ -100,14 +100,19 @@ export const sameThing: readonly [plain: string, termios: RegExp][] = [
 
 const { log, logSize, logKeep, charDelay, lineDelay, send } = sharingOptions.options
 
-/** What is said of the device, and not of one of those who share it: see `attachShared`. */
-export const deviceNames: ReadonlySet<string> = new Set(
-  [
-    ...Object.values(lineOptions.options),
-    ...Object.values(portTermiosOptions.options),
-    ...[log, logSize, logKeep, charDelay, lineDelay, send],
-  ].flatMap(({ name, aliases }) => [name, ...aliases]),
+const namesOf = (options: readonly { readonly name: string; readonly aliases: readonly string[] }[]) =>
+  options.flatMap(({ name, aliases }) => [name, ...aliases])
+
+/** How the line and its wires are to be, which is for all who have the port. */
+export const lineNames: ReadonlySet<string> = new Set(
+  namesOf([...Object.values(lineOptions.options), ...Object.values(portTermiosOptions.options)]),
 )
+
+/** What is said of the device, and not of one of those who share it: see `attachShared`. */
+export const deviceNames: ReadonlySet<string> = new Set([
+  ...lineNames,
+  ...namesOf([log, logSize, logKeep, charDelay, lineDelay, send]),
+])
 
 const units: Readonly<Record<string, number>> = { '': 1, k: 1_024, m: 1_048_576, g: 2 ** 30 }
 

@@ -6,7 +6,7 @@ import { readOptions } from '../options.ts'
 import { checkLine } from '../serial/line-settings.ts'
 import { portScope } from '../serial/port-scope.ts'
 import { lineWishes } from './line-options.ts'
-import { deviceNames, type SerialOptions, sameThing, serialGroups } from './serial-options.ts'
+import { deviceNames, lineNames, type SerialOptions, sameThing, serialGroups } from './serial-options.ts'
 
 /** Serial ports: real ones, and whatever else is a terminal. */
 export const serialKinds: readonly EndpointKind[] = [
@@ -23,7 +23,9 @@ export const serialKinds: readonly EndpointKind[] = [
       checkTogether(address, options)
       checkLine(lineWishes(options).settings, `address \`${address.text}\``)
       const path = readPath(address, 'SERIAL:<path>')
-      const scope = portScope(path, { host: address.host, watch: options.watch })
+      // Who sets the line does more than watch, even if he is the first there and never writes.
+      const onlyWatches = options.watch && !address.options.some(({ name }) => lineNames.has(name))
+      const scope = portScope(path, { host: address.host, watch: onlyWatches })
       const settings = formatAddress({
         ...address,
         args: [],

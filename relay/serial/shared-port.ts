@@ -178,9 +178,12 @@ export function sharedPort(options: SharedPortOptions, cx: OpenContext, empty: (
     closed ??= (async () => {
       closing.abort()
       health[Symbol.dispose]()
-      await device[Symbol.asyncDispose]()
-      await log?.[Symbol.asyncDispose]()
-      empty()
+      try {
+        await device[Symbol.asyncDispose]()
+        await log?.[Symbol.asyncDispose]()
+      } finally {
+        empty()
+      }
     })()
     await closed
   }
