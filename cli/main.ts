@@ -4,11 +4,13 @@ import { interrupted } from './signals.ts'
 /** Set by the launcher for this process only; a child that a relay starts has nothing to do with it. */
 delete process.env.NODE_COMPILE_CACHE
 
-process.stdout.on('error', quietWhenUnread)
-process.stderr.on('error', quietWhenUnread)
+let failing: Promise<never> | undefined
+process.stdout.on('error', unwritten)
+process.stderr.on('error', unwritten)
 process.on('SIGINT', interrupted)
 process.exitCode = await main(process.argv.slice(2))
 await flushed()
+await failing
 process.exit()
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -61,14 +63,22 @@ function split(argv: readonly string[]): { first: string | undefined; rest: read
   return { first: argv[given], rest: [...argv.slice(given + 1), ...argv.slice(0, given)] }
 }
 
-/** Whoever read our answer has had enough of it: `fleetcat list | head -1`. */
-function quietWhenUnread(error: NodeJS.ErrnoException): void {
+/** Whoever read our answer has had enough of it (`fleetcat list | head -1`), or it could not be written. */
+function unwritten(error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE') process.exit(0)
-  throw error
+  failing ??= (async () => {
+    const [{ report }, { RelayError }] = await Promise.all([
+      import('./failure.ts'),
+      import('#relay/errors.ts'),
+    ])
+    process.exit(await report(RelayError.from(error, 'the answer could not be written'), 'fleetcat'))
+  })()
 }
 
 async function flushed(): Promise<void> {
   for (const stream of [process.stdout, process.stderr]) {
     if (stream.writableLength > 0) await new Promise(resolve => stream.write('', resolve))
   }
+  // What went wrong with the last word is told in the next turn.
+  await new Promise(resolve => setImmediate(resolve))
 }

@@ -201,6 +201,8 @@ export interface OpenContext {
   /** Aborted when the relay stops waiting: an opening must then fail soon and leave nothing behind. */
   readonly signal: AbortSignal
   readonly egress: EgressPolicy
+  /** The relay of the fleet that opens it, by its name, if it is one. */
+  readonly relay?: string
   /** Whom a target is opened for, if anybody. */
   readonly client?: Peer
   /** The connection that a target is opened for, if any. */

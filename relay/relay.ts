@@ -50,6 +50,7 @@ export function openRelay(
   }
   const dialing = {
     egress,
+    ...(plan.id && { relay: plan.name }),
     turnedAway,
     remark: (remark: Remark) => observer.remarked?.(remark),
     ...(lookup && { lookup }),

@@ -24,7 +24,7 @@ export async function connectAgain<T>(
     try {
       return await connect()
     } catch (thrown) {
-      const error = RelayError.from(thrown, what)
+      const error = RelayError.from(thrown, what).within(what)
       if (signal.aborted || isLasting(error)) throw error
       // Once for each reason: it may last all night.
       if (error.message !== before) told(`not yet: ${error.message}`)

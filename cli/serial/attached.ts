@@ -15,6 +15,8 @@ export interface AttachedOptions extends Reservation {
   /** An alert is raised with each line that this is in. */
   readonly alert?: RegExp | undefined
   readonly received: (bytes: Buffer) => Promise<void> | void
+  /** Only to write: who would have to watch waits, or fails. */
+  readonly mustWrite?: boolean | undefined
   /** For a person. */
   readonly told: (text: string) => void
   /** A connection stands; also after one was lost. Nothing is read before it resolves. */
@@ -34,24 +36,51 @@ interface Connection {
   readonly lost: Promise<RelayError>
 }
 
+const lookEveryMs = 50
+/** By then who wrote before has written to the port again, if the same has cut both. */
+const watchersLateMs = 1_000
 /** Who waits in line tries again so long after his connection was lost. */
 const lostMs = 500
 
 /** Resolves when the first connection stands. Rejects with a RelayError when there is none. */
 export async function openAttached(fleet: Fleet, place: Place, options: AttachedOptions): Promise<Attached> {
-  const { purpose, wish, waitMs, ttlMs, replay, alert, received, told, connected } = options
+  const { purpose, wish, waitMs, ttlMs, replay, alert, mustWrite, received, told, connected } = options
   const ended = new AbortController()
   const over = Promise.withResolvers<never>()
   over.promise.catch(() => {})
   const end = (why: RelayError) => {
-    // Of all that its address says, people have written the port.
-    over.reject(why.what.startsWith('@') ? why.within(place.text) : why)
+    over.reject(asWritten(why, place))
     ended.abort(why)
   }
   await using opening = new AsyncDisposableStack()
   const tunnels = opening.use(openTunnels(fleet, { purpose, withdrawn: end }))
   let remote: RemotePort | undefined
+  /** Whether it wrote when it was connected the last time. */
+  let wrote = false
   let isLeaving = false
+
+  /** Rejects, and then has left the port, when somebody else writes for longer than there is patience. */
+  const writing = async (opened: RemotePort, lost: Promise<RelayError>) => {
+    const writer = opened.standing.present.find(({ writes }) => writes)?.who ?? 'somebody else'
+    const deadline = performance.now() + (waitMs ?? 0)
+    if (waitMs !== undefined) told(`${writer} writes; waiting`)
+    let gone: RelayError | undefined
+    void lost.then(why => {
+      gone = why
+    })
+    while (!opened.standing.writes && !gone && performance.now() < deadline && !ended.signal.aborted)
+      await pause(lookEveryMs)
+    if (opened.standing.writes && !gone) return
+    // It is gone by being left, too.
+    const why = gone
+    await opened[Symbol.asyncDispose]()
+    if (why) throw why
+    throw new RelayError('conflict', {
+      what: place.text,
+      why: `${writer} writes`,
+      fix: '--wait waits until nobody does, --take-over takes the writing',
+    })
+  }
 
   /** Its time is over, once it has been open. */
   let until: number | undefined
@@ -65,9 +94,11 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
       ...fixed,
     )
     const opened = await openRemotePort(address, tunnels, { received, told, over: resolve }, ended.signal)
+    if (!again && mustWrite && !opened.standing.writes) await writing(opened, lost)
     remote = opened
     if (ttlMs !== undefined) until ??= performance.now() + ttlMs
     const gone = lost.finally(async () => {
+      wrote = opened.standing.writes
       remote = undefined
       await opened[Symbol.asyncDispose]()
     })
@@ -90,7 +121,7 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
         const error = RelayError.from(thrown, place.text)
         const isAnswer = error.code === 'conflict' || isLasting(error)
         if (isAnswer || leftMs <= lostMs || ended.signal.aborted) throw error
-        told(`the connection was lost: ${error.message}. Waiting anew`)
+        told(`the connection was lost: ${asWritten(error, place).message}. Waiting anew`)
         await pause(lostMs, undefined, { signal: ended.signal })
       }
     }
@@ -100,7 +131,7 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
       return await connect(false)
     } catch (thrown) {
       const error = RelayError.from(thrown, place.text)
-      if (waitMs === undefined || error.code !== 'conflict') throw error
+      if (waitMs === undefined || error.code !== 'conflict') throw asWritten(error, place)
       told(`${error.why}; waiting`)
       return await connectInLine(performance.now() + waitMs)
     }
@@ -111,9 +142,11 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
       const why = await lost
       if (isLeaving) return
       if (isLasting(why)) return end(why)
-      told(`the connection was lost: ${why.message}. Trying again`)
+      told(`the connection was lost: ${asWritten(why, place).message}. Trying again`)
+      // Whoever wrote before comes first.
+      if (!wrote) await pause(watchersLateMs, undefined, { signal: ended.signal })
       lost = (await connectAgain(() => connect(true), place.text, told, ended.signal)).lost
-      told('connected again')
+      told(`connected again; you ${remote?.standing.writes ? 'write' : 'watch'}`)
     }
   })().catch(thrown => end(RelayError.from(thrown, place.text)))
 
@@ -133,6 +166,10 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
     },
   }
 }
+
+/** Of all that its address says people have written the port. */
+const asWritten = (error: RelayError, place: Place): RelayError =>
+  error.what.startsWith('@') ? error.within(place.text) : error
 
 /** The end of a session is ours to find; when we say that it is over, it is so at once. */
 const fixed = ['end-after=0', 'rfc2217']

@@ -47,6 +47,8 @@ export async function runConsole(fleet: Fleet, place: Place, options: ConsoleOpt
 
   const opening = openAttached(fleet, place, {
     ...{ purpose: 'console', wish, waitMs, ttlMs, replay, alert, told: say },
+    // A person sees that somebody else writes; a script would lose what it says.
+    mustWrite: !terminal.isInteractive && wish !== 'watch',
     async received(bytes) {
       heardAt = performance.now()
       recording?.add(bytes)

@@ -66,6 +66,7 @@ export async function showKeptLog(
         const error = RelayError.from(thrown, place.text)
         if (!follow || isLasting(error)) throw error
       }
+      if (leaving.signal.aborted) return 0
       note('the log was lost. Trying again')
       channel = await connectAgain(connect, place.text, note, leaving.signal)
       note('there again')

@@ -1,3 +1,4 @@
+import { readlink, stat } from 'node:fs/promises'
 import { RelayError } from '#relay/errors.ts'
 import type { LineSettings } from '#relay/serial/port.ts'
 import type { Fleet } from '../client.ts'
@@ -22,6 +23,8 @@ export interface RemotePtyOptions extends Reservation {
   readonly purpose: string
   readonly link?: string | undefined
   readonly quiet: boolean
+  /** Only to write: see `AttachedOptions`. */
+  readonly mustWrite?: boolean
 }
 
 const unknownLine: Required<LineSettings> = { baud: 9_600, data: 8, parity: 'none', stop: 1, flow: 'none' }
@@ -32,14 +35,15 @@ export async function openRemotePty(
   place: Place,
   options: RemotePtyOptions,
 ): Promise<RemotePty> {
-  const { purpose, wish, ttlMs, waitMs, link, quiet } = options
+  const { purpose, wish, ttlMs, waitMs, link, quiet, mustWrite } = options
+  if (link !== undefined) await checkFree(link)
   await using opening = new AsyncDisposableStack()
   let virtual: VirtualPort | undefined
   /** What a program has set last: a device that comes back does not know it. */
   let wanted: VirtualLine | undefined
   const attached: Attached = opening.use(
     await openAttached(fleet, place, {
-      ...{ purpose, wish, ttlMs, waitMs },
+      ...{ purpose, wish, ttlMs, waitMs, mustWrite },
       received: bytes => virtual?.give(bytes),
       told: note,
       async connected(_remote, again) {
@@ -74,6 +78,18 @@ export async function openRemotePty(
     unused: () => port.unused(),
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   }
+}
+
+/** A link of socat's gives way to the next; whoever works through this one would lose his port. */
+async function checkFree(link: string): Promise<void> {
+  const target = await readlink(link).catch(() => undefined)
+  const isThere = target !== undefined && (await stat(target).catch(() => undefined)) !== undefined
+  if (!isThere) return
+  throw new RelayError('conflict', {
+    what: `link ${link}`,
+    why: `it is there already, and leads to ${target}`,
+    fix: 'Choose another path, or remove it if nobody uses it',
+  })
 }
 
 /** What a program has set of its own port, the real one gets too, as far as it can. */

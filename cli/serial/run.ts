@@ -43,7 +43,7 @@ export async function runWithPort(
   await using held = new AsyncDisposableStack()
   const has = (what: string) => words.some(word => word.includes(what))
   const pty = has(places.path)
-    ? held.use(await openRemotePty(fleet, place, { ...reservation, purpose: 'run', quiet }))
+    ? held.use(await openRemotePty(fleet, place, { ...reservation, purpose: 'run', quiet, mustWrite: true }))
     : undefined
   const url = has(places.url)
     ? held.use(await openRemoteUrl(fleet, place, { ...reservation, purpose: 'run' }))

@@ -6,7 +6,7 @@ import { nearlyFullAt } from '../endpoints/sockets.ts'
 import { RelayError } from '../errors.ts'
 import { through } from '../layers/through.ts'
 import { useAsFile } from '../serial/as-file.ts'
-import { heldPort, inUse } from '../serial/locks.ts'
+import { heldPort, holderOf, inUse } from '../serial/locks.ts'
 import { applyTermios, type TermiosOptions } from '../terminal/apply-termios.ts'
 import { terminalStream } from '../terminal/terminal-stream.ts'
 import { kindOfDescriptor, plainChannel, type Uses } from './descriptor.ts'
@@ -75,7 +75,7 @@ async function streamOf(
 /** A serial port that somebody has open by its own kind of address would lose its settings, and bytes. */
 function checkNoPort({ stats }: OpenFile, { text }: Peer): void {
   const other = stats.isCharacterDevice() ? heldPort(stats.rdev) : undefined
-  if (other) throw inUse(text, `${other.holder}, as ${other.path}`)
+  if (other) throw inUse(text, holderOf(other, ''))
 }
 
 /** Nor shall its kind of address set a terminal otherwise that somebody has as a file. */

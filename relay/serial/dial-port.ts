@@ -30,7 +30,7 @@ function isShared({ share, watch, takeOver, log, alert }: SerialOptions): boolea
 export async function dialPort(target: PortTarget, cx: OpenContext): Promise<Channel> {
   const { scope, path, options } = target
   const { wait = 0, for: lasts } = options
-  const client = cx.client?.text ?? 'this relay'
+  const client = whoIs(cx)
   let warn: (text: string) => void = () => {}
   const channel = await inLine(path, wait, cx.signal, () =>
     // Of who has waited the time begins now.
@@ -78,6 +78,12 @@ async function openAs(
   return viewChannel(await attach(), scope)
 }
 
+const ofRelay = ({ relay }: OpenContext): string => (relay === undefined ? '' : ` of relay/${relay}`)
+
+/** As others are told who want the port too. An operator's own tunnel says by itself whose it is. */
+const whoIs = (cx: OpenContext): string =>
+  cx.client ? `${cx.client.text}${ofRelay(cx)}` : cx.relay === undefined ? 'this relay' : `relay/${cx.relay}`
+
 /** Keeps the port of a log, or of an alert, open. */
 export function attendPort(target: PortTarget, cx: OpenContext): Promise<AsyncDisposable> {
   const { options, settings, scope } = target
@@ -86,7 +92,7 @@ export function attendPort(target: PortTarget, cx: OpenContext): Promise<AsyncDi
   const gaveUp = () =>
     raise(`\`${pattern?.source}\` takes too long to look for, and is not looked for any more`)
   const look = pattern && watchLines({ pattern, raised: raise, gaveUp })
-  const holder = options.log === undefined ? 'an alert' : 'a log'
+  const holder = `${options.log === undefined ? 'an alert' : 'the log'}${ofRelay(cx)}`
   return keepShared(sharedOptions(target, portOptions(options, holder)), settings, cx, look)
 }
 

@@ -60,12 +60,12 @@ export async function holdPort(
   const deadline = performance.now() + leavingMs
   for (let other = held.get(rdev); other; other = held.get(rdev)) {
     const leftMs = deadline - performance.now()
-    if (!other.leaving || leftMs <= 0) throw inUse(what, `${other.holder}, as ${other.path}`)
+    if (!other.leaving || leftMs <= 0) throw inUse(what, holderOf(other, port.path))
     await Promise.race([other.gone.promise, sleep(leftMs, undefined, { signal, ref: false }).catch(() => {})])
     if (signal.aborted) throw RelayError.from(signal.reason, what)
   }
   const [file] = fileUsers(rdev)
-  if (file) throw inUse(what, `${file.holder}, as ${file.path}`)
+  if (file) throw inUse(what, holderOf(file, port.path))
   const holding: Holding = {
     path: port.path,
     // Of a shared one it changes.
@@ -193,10 +193,14 @@ export async function usersText(rdev: number): Promise<string> {
   return users ? users.map(userText).join(', ') : 'another program, which this process may not see'
 }
 
+/** Who has it, and by which name if it is not the one by which it was asked for. */
+export const holderOf = ({ holder, path }: HeldPort, asked: string): string =>
+  path === asked ? holder : `${holder}, as ${path}`
+
 export function inUse(what: string, by: string, source = ''): RelayError {
   return new RelayError('conflict', {
     what,
     why: `the port is in use by ${by}${source}`,
-    fix: "Stop that first, or write `share` in both addresses if they are fleetcat's",
+    fix: 'Stop or revoke that first, share the port, or wait in line for it (`--wait 10m`, `wait=10m` in an address)',
   })
 }

@@ -116,6 +116,30 @@ print(port.readline())
   patience,
 )
 
+needing('cc')(
+  'a program gets a port to write to, or waits for that, or is not started',
+  async () => {
+    await using lab = await openLab()
+    const words = [launcher, 'serial', 'run', lab.place]
+    const program = ['--', 'sh', '-c', 'echo version > "$1"', 'sh', '{}']
+    const ann = lab.start([launcher, 'console', lab.place, '--end-after', '1h'], {
+      home: await lab.operator('ann'),
+    })
+    await ann.says(/you write/)
+    const refused = await lab.start([...words, ...program]).ended
+    expect(`${refused.code} ${refused.stderr}`).toMatch(/^5 .*operator\/ann writes\. --wait waits/s)
+    const piped = await lab.start([launcher, 'console', lab.place], { input: 'lost?\r' }).ended
+    expect(`${piped.code} ${piped.stderr}`).toMatch(/^5 .*operator\/ann writes/s)
+    const waiting = lab.start([...words, '--wait', '5m', ...program])
+    await waiting.says(/operator\/ann writes; waiting/)
+    expect(lab.received()).toBe('')
+    ann.kill('SIGTERM')
+    expect(await waiting.ended).toMatchObject({ code: 0 })
+    await until('the device has it', () => lab.received() === 'version\n')
+  },
+  patience,
+)
+
 needing('cc', 'tmux', 'picocom')(
   'picocom works on such a port as on one of its own host',
   async () => {

@@ -208,7 +208,7 @@ describe('a port of its own', () => {
       await new Promise<void>(resolve => two.once('close', () => resolve()))
       expect(running.failed[0]).toMatchObject({
         code: 'conflict',
-        message: expect.stringMatching(/in use by 127\.0\.0\.1:\d+, as \/dev\/pts/),
+        message: expect.stringMatching(/in use by 127\.0\.0\.1:\d+ of relay\/test\./),
       })
     }
     await using three = await client(running.port)
@@ -519,9 +519,9 @@ describe('a log', () => {
     expect(lines(log)).toEqual([
       '@ booting',
       '@ ready ',
-      expect.stringMatching(/^@ \[fleetcat: 127\.0\.0\.1:\d+ is here\]$/),
-      expect.stringMatching(/^@ \[fleetcat: 127\.0\.0\.1:\d+ writes\]$/),
-      expect.stringMatching(/^@ \[fleetcat: 127\.0\.0\.1:\d+ has left\]$/),
+      expect.stringMatching(/^@ \[fleetcat: 127\.0\.0\.1:\d+ of relay\/test is here\]$/),
+      expect.stringMatching(/^@ \[fleetcat: 127\.0\.0\.1:\d+ of relay\/test writes\]$/),
+      expect.stringMatching(/^@ \[fleetcat: 127\.0\.0\.1:\d+ of relay\/test has left\]$/),
       '@ quiet again',
       '',
     ])

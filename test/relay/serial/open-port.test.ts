@@ -320,10 +320,13 @@ describe('who opens a port that is in use', () => {
     await using scratch = await openScratch()
     const alias = join(scratch.path, 'console')
     spawnSync('ln', ['-s', port.path, alias])
-    for (const path of [port.path, alias]) {
+    for (const [path, as] of [
+      [port.path, ''],
+      [alias, `, as ${port.path}`],
+    ] as const) {
       await expect(open(path, { settings: { baud: 300 } })).rejects.toMatchObject({
         code: 'conflict',
-        message: expect.stringContaining(`in use by relay lab, as ${port.path}`),
+        message: expect.stringContaining(`in use by relay lab${as}. `),
       })
     }
     expect(first.settings.baud).toBe(4_800)
