@@ -66,6 +66,7 @@ const ours: ReadonlySet<string> = new Set([
     'share',
     'watch',
     'take-over',
+    'join',
     'exclusive',
     'replay',
     'notices',

@@ -11,6 +11,7 @@ const sharingOptions = {
     share: flag('share', { summary: 'several may have it: the first writes, the others watch' }),
     watch: flag('watch', { summary: 'share it, and only read' }),
     takeOver: flag('take-over', { summary: 'share it, and take the writing from whoever has it' }),
+    join: flag('join', { summary: 'share it, but only if others have it: it is not opened for this' }),
     for: duration('for', {
       summary: 'whoever comes has it for so long, and is then cut',
       min: 1_000,
