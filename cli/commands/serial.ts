@@ -3,6 +3,7 @@ import { define, withContext } from '../command.ts'
 import { usage } from '../failure.ts'
 import { patternOf } from '../option-values.ts'
 import { type OutputOptions, print, printList, withOutput } from '../output/print.ts'
+import { bytesOf } from '../serial/bytes.ts'
 import { type Reservation, readTtl, readWait, reservationOptions } from '../serial/reservation.ts'
 import { readSince } from '../serial/since.ts'
 
@@ -194,7 +195,11 @@ function logCommand(): Command {
       .option('--since <when>', 'only lines since then: 2h, 10:00, or 2026-11-29T10:00', text =>
         readSince(text),
       )
-      .option('--last <bytes>', 'only so much of what came before; 64k, unless something is searched for'),
+      .option(
+        '--last <bytes>',
+        'only so much of what came before; 64k, unless something is searched for',
+        bytesOf('--last', '64k', 2 ** 40),
+      ),
   ).action(log)
 }
 

@@ -73,13 +73,14 @@ describe('the words of the address', () => {
 
   test.each<[string, RegExp]>([
     ['SERIAL', /0 arguments instead of 1/],
-    ['SERIAL:', /instead of 1/],
+    ['SERIAL:', /the path is missing. Write `SERIAL:<path>`$/],
     ['SERIAL:/dev/ttyS0:9600', /2 arguments/],
     ['SERIAL:/dev/ttyS0,baud', /needs a value/],
     ['SERIAL:/dev/ttyS0,baud=0', /whole number from 1/],
     ['SERIAL:/dev/ttyS0,baud=-1', /whole number from 1/],
     ['SERIAL:/dev/ttyS0,baud=9600.5', /whole number/],
-    ['SERIAL:/dev/ttyS0,baud=fast', /whole number/],
+    ['SERIAL:/dev/ttyS0,baud=fast', /whole number.*`baud=115200`/],
+    ['SERIAL:/dev/ttyS0,baud', /`baud=115200`/],
     ['SERIAL:/dev/ttyS0,baud=99999999999', /whole number/],
     ['SERIAL:/dev/ttyS0,b115201', /Did you mean `b115200`/],
     ['SERIAL:/dev/ttyS0,data=9', /Write one of 5, 6, 7, 8/],
