@@ -69,7 +69,9 @@ function readSide(text: string): CopySide {
   if (text === '') throw usage('cp', 'a path is missing', 'Write `fleetcat cp SRC DST`')
   if (text.startsWith('@')) {
     const [, name = 'AGENT', rest = '/path'] = /^@([^/]+)(\/.*)?$/s.exec(text) ?? []
-    const fix = `Write \`@${name}:${rest}\`; for a file of that name on this host, \`./${text}\``
+    // A slash may stand in for the colon, and before the whole path.
+    const path = rest.replace(/^\/{2,}/, '/')
+    const fix = `Write \`@${name}:${path}\`; for a file of that name on this host, \`./${text}\``
     throw usage(`cp ${text}`, 'behind the agent a colon is missing', fix)
   }
   const [, meant, rest] = /^([a-z0-9][a-z0-9._-]*):(.*)$/is.exec(text) ?? []

@@ -49,10 +49,10 @@ export function always(name: string, help: Help & { readonly because: string }):
 
 export function integer(
   name: string,
-  help: Help & { readonly min: number; readonly max: number },
+  help: Help & { readonly min: number; readonly max: number; readonly example?: number },
 ): OptionSpec<number> {
   const { min, max } = help
-  const example = String(Math.max(min, Math.min(max, 16)))
+  const example = String(help.example ?? Math.max(min, Math.min(max, 16)))
   return valued<number>(name, help, '<n>', example, text => {
     const value = /^\d{1,15}$/.test(text)
       ? Number(text)
@@ -89,6 +89,18 @@ export function duration(
 
 const milliseconds: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const longest = 10 * 366 * 86_400_000
+
+const bytes: Readonly<Record<string, number>> = { '': 1, k: 1_024, m: 1_048_576, g: 2 ** 30 }
+
+/** A number of bytes, with `k`, `m` or `g` for 1,024 of them, and so on. */
+export function size(name: string, summary: string, example: string, max: number): OptionSpec<number> {
+  return valued<number>(name, { summary }, '<bytes>', example, text => {
+    const [, digits, unit = ''] = /^(\d{1,12})([kmg]?)$/i.exec(text) ?? []
+    const value = digits === undefined ? Number.NaN : Number(digits) * bytes[unit.toLowerCase()]!
+    if (value >= 1 && value <= max) return { value }
+    return { problem: `it is no number of bytes up to ${max}`, write: `e.g. \`${name}=${example}\`` }
+  })
+}
 
 /** Permission bits as `chmod` takes them, in octal. */
 export function fileMode(name: string, help: Help): OptionSpec<number> {

@@ -1,8 +1,10 @@
 import type { Command } from 'commander'
+import { mostReplay } from '#relay/serial/replay-buffer.ts'
 import { define, withContext } from '../command.ts'
 import { parseDuration } from '../duration.ts'
 import { usage } from '../failure.ts'
 import { choice, patternOf } from '../option-values.ts'
+import { bytesOf } from '../serial/bytes.ts'
 import { baudOf } from '../serial/line-options.ts'
 import { type LineEnd, lineEnds, type ShownEnd, shownEnds } from '../serial/newlines.ts'
 import { alertOption, readTtl, readWait, reservationOptions, type Wish } from '../serial/reservation.ts'
@@ -44,7 +46,11 @@ export function command(): Command {
     .option('--exclusive', 'have it alone: nobody may watch')
     .option('--ttl <duration>', 'have it for so long, and no longer, e.g. 30m', readTtl)
     .option('--wait <duration>', 'while others have it, wait in line for so long', readWait)
-    .option('--replay <bytes>', 'begin with so much of what came before, e.g. 8k')
+    .option(
+      '--replay <bytes>',
+      'begin with so much of what came before, e.g. 8k',
+      bytesOf('--replay', '8k', mostReplay),
+    )
     .option('--log <file>', 'write what comes into this file too')
     .option(
       '--alert <pattern>',
@@ -86,8 +92,6 @@ async function open(port: string, options: Options): Promise<void> {
   ])
   const place = readPlace(port)
   const wish = wishOf(options)
-  // A wrong number is known before anybody is asked.
-  if (options.replay !== undefined) place.check('share', `replay=${options.replay}`)
   const { alert, ttl: ttlMs, wait: waitMs } = options
   const reservation = { wish, ttlMs, waitMs }
   place.check(...reservationOptions(reservation), ...(alert ? [alertOption(alert)] : []))

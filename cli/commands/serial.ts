@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
-import { readSince } from '#relay/endpoints/since.ts'
 import { define, withContext } from '../command.ts'
 import { usage } from '../failure.ts'
 import { patternOf } from '../option-values.ts'
 import { type OutputOptions, print, printList, withOutput } from '../output/print.ts'
+import { bytesOf } from '../serial/bytes.ts'
 import { type Reservation, readTtl, readWait, reservationOptions } from '../serial/reservation.ts'
+import { readSince } from '../serial/since.ts'
 
 interface ListOptions extends OutputOptions {
   readonly context?: string
@@ -191,15 +192,15 @@ function logCommand(): Command {
       .argument('<port>', '@AGENT//dev/PORT, or @AGENT/SERIAL:…')
       .option('-f, --follow', 'go on with what it says from now on')
       .option('--grep <pattern>', 'only lines that match this regular expression', patternOf('--grep'))
-      .option('--since <when>', 'only lines since then: 2h, or a time like 2026-11-29T10:00Z', sinceOf)
-      .option('--last <bytes>', 'only so much of what came before; 64k, unless something is searched for'),
+      .option('--since <when>', 'only lines since then: 2h, 10:00, or 2026-11-29T10:00', text =>
+        readSince(text),
+      )
+      .option(
+        '--last <bytes>',
+        'only so much of what came before; 64k, unless something is searched for',
+        bytesOf('--last', '64k', 2 ** 40),
+      ),
   ).action(log)
-}
-
-function sinceOf(text: string): string {
-  if (readSince(text)) return text
-  const fix = 'Write for example 2h, or 2026-11-29T10:00Z'
-  throw usage(`--since ${text}`, 'it is neither a duration nor a time', fix)
 }
 
 async function log(port: string, options: LogOptions): Promise<void> {

@@ -12,6 +12,8 @@ export interface AttachedOptions extends Reservation {
   readonly purpose: string
   /** Of what came before, so many bytes come first: `8k`. */
   readonly replay?: string | undefined
+  /** Only if others have it: it is not opened for this. */
+  readonly joins?: true
   /** An alert is raised with each line that this is in. */
   readonly alert?: RegExp | undefined
   readonly received: (bytes: Buffer) => Promise<void> | void
@@ -44,7 +46,7 @@ const lostMs = 500
 
 /** Resolves when the first connection stands. Rejects with a RelayError when there is none. */
 export async function openAttached(fleet: Fleet, place: Place, options: AttachedOptions): Promise<Attached> {
-  const { purpose, wish, waitMs, ttlMs, replay, alert, mustWrite, received, told, connected } = options
+  const { purpose, wish, waitMs, ttlMs, replay, joins, alert, mustWrite, received, told, connected } = options
   const ended = new AbortController()
   const over = Promise.withResolvers<never>()
   over.promise.catch(() => {})
@@ -90,6 +92,7 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
     const address = place.address(
       ...reservationOptions({ wish: wishNow(wish, again), waitMs: inLineMs, ttlMs: leftMs }),
       ...(again || replay === undefined ? [] : [`replay=${replay}`]),
+      ...(joins ? ['join'] : []),
       ...(alert ? [alertOption(alert)] : []),
       ...fixed,
     )

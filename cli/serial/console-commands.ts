@@ -51,8 +51,13 @@ export function consoleCommands(parts: ConsoleParts): readonly ConsoleCommand[] 
     })
 
   const commands: readonly ConsoleCommand[] = [
-    { key: '?', summary: 'this help', run: async () => say(help()) },
-    { key: '.', summary: 'quit', run: async () => parts.quit() },
+    {
+      key: '?',
+      summary: 'this help',
+      run: async () => {
+        for (const line of help()) say(line)
+      },
+    },
     {
       key: 'b',
       summary: 'send a break',
@@ -134,9 +139,13 @@ export function consoleCommands(parts: ConsoleParts): readonly ConsoleCommand[] 
         say(view.echo ? 'what you type is shown' : 'what you type is not shown')
       },
     },
+    // The last, which is seen on the smallest screen.
+    { key: '.', summary: 'quit', run: async () => parts.quit() },
   ]
-  const help = () =>
-    [...commands.map(({ key, summary }) => `${sign}${key} ${summary}`), `${sign}${sign} a ${sign}`].join(', ')
+  const help = () => [
+    ...commands.map(({ key, summary }) => `${sign}${key} ${summary}`),
+    `${sign}${sign} a ${sign}`,
+  ]
   return commands
 }
 

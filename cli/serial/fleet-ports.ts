@@ -8,6 +8,7 @@ import { unary } from '#wire/call.ts'
 import type { Fleet } from '../client.ts'
 import { openTunnels, type Tunnels } from '../tunnels.ts'
 import { agentState } from '../views/words.ts'
+import { isLasting } from './again.ts'
 
 /** What one agent says of its ports, or why it says nothing. */
 export type HostPorts = { readonly agent: string } & (
@@ -19,7 +20,10 @@ export type HostPorts = { readonly agent: string } & (
 const atOnce = 16
 const patienceMs = 10_000
 
-/** Asks every agent that matches, and answers in the order of their names. */
+/**
+ * Asks every agent that matches, and answers in the order of their names. Rejects with a RelayError when all of them refuse
+ * it for the same reason.
+ */
 export async function fleetPorts(
   fleet: Fleet,
   { selector, agent }: { readonly selector: string; readonly agent: string },
@@ -35,7 +39,18 @@ export async function fleetPorts(
     }
   }
   await Promise.all(Array.from({ length: Math.min(atOnce, agents.length) }, ask))
+  const refusal = sameRefusal(answers)
+  if (refusal) throw refusal
   return answers
+}
+
+/** What all of them say, if that is of who asks and not of them: that he may not. */
+function sameRefusal(answers: readonly HostPorts[]): RelayError | undefined {
+  const errors = answers.flatMap(answer => ('error' in answer ? [answer.error] : []))
+  const [first, ...others] = errors
+  if (!first || errors.length < answers.length || !isLasting(first)) return undefined
+  const isSame = others.every(({ code, why }) => code === first.code && why === first.why)
+  return isSame ? first.within('list the serial ports') : undefined
 }
 
 async function matching(

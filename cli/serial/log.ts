@@ -63,6 +63,8 @@ async function showRemembered(
   await using attached = await openAttached(fleet, place, {
     purpose: 'log',
     wish: 'watch',
+    // A board may be reset by an open, and nothing is remembered of one that nobody has.
+    joins: true,
     replay: last,
     told: follow ? note : () => {},
     async received(bytes) {

@@ -28,6 +28,11 @@ const example = '@lab-1//dev/ttyUSB0'
 
 /** Reads `@lab-1//dev/ttyUSB0` or `@lab-1/SERIAL:/dev/ttyUSB0,baud=115200`. Throws a RelayError `usage`. */
 export function readPlace(text: string): Place {
+  const [, agent] = /^@([a-z0-9._-]*)\/*$/i.exec(text) ?? []
+  if (agent !== undefined) {
+    const fix = `Write e.g. \`@${agent || 'AGENT'}//dev/ttyUSB0\`; \`fleetcat serial list -o name\` prints them all`
+    throw usage(`port \`${text}\``, 'it names no port', fix)
+  }
   const written = parseAddress(text)
   const { host } = written
   if (host === undefined) {
@@ -66,6 +71,7 @@ const ours: ReadonlySet<string> = new Set([
     'share',
     'watch',
     'take-over',
+    'join',
     'exclusive',
     'replay',
     'notices',

@@ -7,7 +7,12 @@ import type { LineSettings } from '../serial/port.ts'
 export const lineOptions = {
   name: 'line',
   options: {
-    baud: integer('baud', { summary: 'bits a second, any number', min: 1, max: fastestBaud }),
+    baud: integer('baud', {
+      summary: 'bits a second, any number',
+      min: 1,
+      max: fastestBaud,
+      example: 115_200,
+    }),
     data: choice('data', 'data bits', lineChoices.data),
     parity: choice('parity', 'the parity bit', lineChoices.parity),
     stop: choice('stop', 'stop bits; 1.5 go with 5 data bits', lineChoices.stop),

@@ -4,10 +4,9 @@ import { formatAddress } from '../address.ts'
 import type { Channel, EndpointKind, OpenContext } from '../endpoint.ts'
 import { RelayError } from '../errors.ts'
 import { readPath } from '../files/path.ts'
-import { always, flag, valued } from '../option-types.ts'
+import { always, flag, size, valued } from '../option-types.ts'
 import { type OptionGroup, type OptionValues, readOptions } from '../options.ts'
 import { openInside } from './inside.ts'
-import { size } from './serial-options.ts'
 import { readSince } from './since.ts'
 
 const logOptions = {

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
-import { duration, flag, integer, refused, valued } from '../option-types.ts'
-import type { OptionGroup, OptionSpec, OptionValues } from '../options.ts'
+import { duration, flag, integer, refused, size, valued } from '../option-types.ts'
+import type { OptionGroup, OptionValues } from '../options.ts'
+import { mostReplay } from '../serial/replay-buffer.ts'
 import { termiosOptions } from '../terminal/termios-options.ts'
 import { lineOptions, lineUseOptions } from './line-options.ts'
 
@@ -11,6 +12,7 @@ const sharingOptions = {
     share: flag('share', { summary: 'several may have it: the first writes, the others watch' }),
     watch: flag('watch', { summary: 'share it, and only read' }),
     takeOver: flag('take-over', { summary: 'share it, and take the writing from whoever has it' }),
+    join: flag('join', { summary: 'share it, but only if others have it: it is not opened for this' }),
     for: duration('for', {
       summary: 'whoever comes has it for so long, and is then cut',
       min: 1_000,
@@ -24,7 +26,7 @@ const sharingOptions = {
     replug: flag('replug', {
       summary: 'when the device goes, wait for it to come back; always so when it is shared',
     }),
-    replay: size('replay', 'of what came before, begin with so many bytes', '8k', 1_048_576),
+    replay: size('replay', 'of what came before, begin with so many bytes', '8k', mostReplay),
     notices: flag('notices', {
       summary: 'notices of fleetcat among the bytes; on when it is shared, unless `notices=0`',
     }),
@@ -113,15 +115,3 @@ export const deviceNames: ReadonlySet<string> = new Set([
   ...lineNames,
   ...namesOf([log, logSize, logKeep, charDelay, lineDelay, send]),
 ])
-
-const units: Readonly<Record<string, number>> = { '': 1, k: 1_024, m: 1_048_576, g: 2 ** 30 }
-
-/** A number of bytes, with `k`, `m` or `g` for 1,024 of them, and so on. */
-export function size(name: string, summary: string, example: string, max: number): OptionSpec<number> {
-  return valued<number>(name, { summary }, '<bytes>', example, text => {
-    const [, digits, unit = ''] = /^(\d{1,12})([kmg]?)$/i.exec(text) ?? []
-    const value = digits === undefined ? Number.NaN : Number(digits) * units[unit.toLowerCase()]!
-    if (value >= 1 && value <= max) return { value }
-    return { problem: `it is no number of bytes up to ${max}`, write: `e.g. \`${name}=${example}\`` }
-  })
-}

@@ -59,7 +59,7 @@ function checkTogether(address: Address, options: SerialOptions): void {
       throw refuse(other.name, why, 'Keep one of them')
     }
   }
-  const { share, watch, takeOver, exclusive, replug, notices, replay, log, alert, rfc2217 } = options
+  const { share, watch, takeOver, join, exclusive, replug, notices, replay, log, alert, rfc2217 } = options
   const shares = [share && 'share', watch && 'watch', takeOver && 'take-over'].filter(name => name)
   if (exclusive && shares.length > 0) {
     throw refuse('exclusive', `\`exclusive\` and \`${shares[0]}\` contradict each other`, 'Keep one of them')
@@ -81,12 +81,19 @@ function checkTogether(address: Address, options: SerialOptions): void {
     throw refuse('notices', why, 'Leave `notices` out')
   }
   const attends = (log !== undefined && 'log') || (alert && 'alert')
+  const opening = (exclusive && 'exclusive') || (takeOver && 'take-over') || attends
+  if (join && opening) {
+    const why = `\`join\` opens nothing and takes nothing from others, which \`${opening}\` does`
+    throw refuse('join', why, 'Keep one of them')
+  }
   const isShared = shares.length > 0 || Boolean(attends)
   if (attends && exclusive) {
     throw refuse('exclusive', `\`${attends}\` has the port open for itself too`, 'Leave `exclusive` out')
   }
   const idle =
-    (!isShared && replay !== undefined && 'replay') || (!isShared && !replug && notices && 'notices')
+    (!isShared && join && 'join') ||
+    (!isShared && replay !== undefined && 'replay') ||
+    (!isShared && !replug && notices && 'notices')
   if (idle) throw refuse(idle, `\`${idle}\` alone does nothing`, 'Write `share` too')
   if (isShared && replug === false) {
     throw refuse('replug', 'a shared port is always waited for', 'Leave `replug=0` out')

@@ -23,7 +23,8 @@ export function readName(address: Address, is: SocketName['is'], syntax: string)
     return new RelayError('usage', { what: `address \`${address.text}\``, why, fix })
   }
   const [written = ''] = address.args
-  if (address.args.length !== 1 || written === '') {
+  if (address.args.length === 1 && written === '') throw refuse('the name is missing', `Write \`${syntax}\``)
+  if (address.args.length !== 1) {
     const fix = `Write \`${syntax}\`, and a colon that belongs to it as \`\\:\``
     throw refuse(`it has ${address.args.length} arguments instead of 1`, fix)
   }

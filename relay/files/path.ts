@@ -7,7 +7,8 @@ export function readPath(address: Address, syntax: string): string {
   const refuse = (why: string, fix: string) =>
     new RelayError('usage', { what: `address \`${address.text}\``, why, fix })
   const [path = ''] = address.args
-  if (address.args.length !== 1 || path === '') {
+  if (address.args.length === 1 && path === '') throw refuse('the path is missing', `Write \`${syntax}\``)
+  if (address.args.length !== 1) {
     const fix = `Write \`${syntax}\`, and a colon that belongs to it as \`\\:\``
     throw refuse(`it has ${address.args.length} arguments instead of 1`, fix)
   }

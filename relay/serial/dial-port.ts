@@ -139,10 +139,11 @@ function sharedOptions({ path, options }: PortTarget, port: PortOptions): Shared
 }
 
 function attachment(options: SerialOptions, who: string): Attachment {
-  const { watch, takeOver, replay, notices, endAfter } = options
+  const { watch, takeOver, join, replay, notices, endAfter } = options
   return {
     who,
     mode: watch ? 'watch' : takeOver ? 'take-over' : 'write',
+    joins: join,
     replayBytes: replay,
     notices,
     endAfterMs: endAfter,

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { link, open, unlink } from 'node:fs/promises'
+import { link, open, readFile, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RelayError } from '../errors.ts'
@@ -148,7 +148,7 @@ async function ownerOf(name: string): Promise<PortUser | undefined> {
   const text = bytes.toString('latin1')
   // Old programs write the number as it is in memory.
   const pid = bytes.length === 4 && !/^[\s\d]+$/.test(text) ? bytes.readInt32LE() : Number.parseInt(text, 10)
-  if (!(pid > 0) || pid === process.pid || !isAlive(pid)) return undefined
+  if (!(pid > 0) || pid === process.pid || !(await isAlive(pid))) return undefined
   return { pid, program: await programOf(pid) }
 }
 
@@ -161,13 +161,15 @@ async function beginningOf(name: string): Promise<Buffer | undefined> {
   return buffer.subarray(0, bytesRead)
 }
 
-function isAlive(pid: number): boolean {
+async function isAlive(pid: number): Promise<boolean> {
   try {
     process.kill(pid, 0)
-    return true
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') return false
   }
+  // One that has ended and that nobody has asked how still has its number, and nothing else any more.
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '')
+  return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
 }
 
 async function removeOurs(name: string): Promise<void> {

@@ -7,6 +7,9 @@ export interface ReplayBuffer {
   grow(bytes: number): void
 }
 
+/** Nobody gets more of them. */
+export const mostReplay = 1_048_576
+
 const newline = 0x0a
 
 export function replayBuffer(): ReplayBuffer {

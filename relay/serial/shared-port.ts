@@ -32,6 +32,8 @@ export interface Attachment {
   /** As the others are told: `203.0.113.7:51234`. */
   readonly who: string
   readonly mode: SharedMode
+  /** Only if others have it: it is not opened for this one. */
+  readonly joins?: boolean | undefined
   /** So many of the last bytes come first. */
   readonly replayBytes?: number | undefined
   /** Notices of fleetcat come among the bytes; they do if absent. */

@@ -3,6 +3,7 @@ import type { Address } from '../address.ts'
 import type { OpenContext } from '../endpoint.ts'
 import { checkLanding } from '../endpoints/landing.ts'
 import type { LogSettings } from './line-log.ts'
+import { notShared } from './not-shared.ts'
 import { portScope } from './port-scope.ts'
 import { rdevOf } from './rdev.ts'
 import {
@@ -30,7 +31,8 @@ const leastRemembered = 64 * 1_024
 
 /**
  * One of those who have the port, which is opened for the first of them. `settings` is what the address says of the line;
- * who says nothing takes it as it is. Rejects with a RelayError, also when others have it with other settings.
+ * who says nothing takes it as it is. Rejects with a RelayError, also when others have it with other settings, or nobody has
+ * it whom he could join.
  */
 export async function attachShared(
   options: SharedPortOptions,
@@ -38,7 +40,8 @@ export async function attachShared(
   attachment: Attachment,
   cx: OpenContext,
 ): Promise<SharedView> {
-  const port = await enterShared(options, settings, attachment.mode === 'watch', cx)
+  const { mode, joins } = attachment
+  const port = await enterShared(options, settings, { watch: mode === 'watch', joins }, cx)
   try {
     port.remember(Math.max(attachment.replayBytes ?? 0, leastRemembered))
     return await port.attach(attachment)
@@ -54,7 +57,7 @@ export async function keepShared(
   cx: OpenContext,
   look: (bytes: Buffer) => void = () => {},
 ): Promise<AsyncDisposable> {
-  const port = await enterShared(options, settings, true, cx)
+  const port = await enterShared(options, settings, { watch: true }, cx)
   const stopLooking = port.look(look)
   let left: Promise<void> | undefined
   const leave = () => {
@@ -88,7 +91,7 @@ export async function placeOf(scope: Address, cx: Pick<OpenContext, 'egress'>): 
 async function enterShared(
   options: SharedPortOptions,
   settings: string,
-  watch: boolean,
+  { watch, joins }: { readonly watch: boolean; readonly joins?: boolean | undefined },
   cx: OpenContext,
 ): Promise<SharedPort> {
   const { path } = options
@@ -97,7 +100,9 @@ async function enterShared(
   // Who finds it open does not open it, and is asked all the same where his links lead.
   const real = await placeOf(scope, cx)
   for (;;) {
-    const { port, names, settings: theirs } = find(path, real) ?? make(options, settings, cx)
+    const found = find(path, real)
+    if (!found && joins) throw await notShared(path, scope.text)
+    const { port, names, settings: theirs } = found ?? make(options, settings, cx)
     if (settings !== '' && settings !== theirs) throw sharedElsewhere(portScope(path).text, port.present)
     names.add(path)
     if (port.enter()) return port

@@ -43,6 +43,7 @@ describe('the sides of a copy', () => {
   test.each([
     ['db-1:/srv/in', 'a', 'For an agent write `@db-1:/srv/in`, for a file on this host `./db-1:/srv/in`'],
     ['@db-1/srv/in', 'a', 'Write `@db-1:/srv/in`; for a file of that name on this host, `./@db-1/srv/in`'],
+    ['a', '@b//tmp/x', 'Write `@b:/tmp/x`; for a file of that name on this host, `./@b//tmp/x`'],
     ['@db-1:srv', 'a', 'Write the whole path: `@db-1:/srv`'],
     ['@db 1:/srv', 'a', 'Write `@AGENT:/path`; see `fleetcat agents`'],
     ['a', 'b', 'Name an agent, as in `@AGENT:/path`, or use cp -a'],

@@ -43,7 +43,9 @@ needing(...needed)(
     await enter(screen, '~~')
     await until('two are one', () => lab.received() === 'help\r~\r')
     await screen.type('~?')
-    await screen.shows(/~\. quit/)
+    await screen.shows(
+      /^\[fleetcat: ~e show what you type, or not\]\n\[fleetcat: ~\. quit\]\n\[fleetcat: ~~ a ~\]$/m,
+    )
     await screen.type('~.')
     await screen.shows(/ready\$$/)
     expect(await screen.settings()).toBe(before)

@@ -19,8 +19,8 @@ export interface Lab extends AsyncDisposable {
   readonly place: string
   /** What the device has been sent so far. */
   received(): string
-  /** The home of another operator, who has logged in. */
-  operator(name: string): Promise<string>
+  /** The home of another operator, or of somebody in another role, who has logged in. */
+  operator(name: string, role?: string): Promise<string>
   /** A terminal of somebody with this home; of the admin, if nothing is said. */
   screen(home?: string): Promise<Screen>
   /** A program of somebody who has the fleet at hand. */
@@ -63,9 +63,9 @@ export async function openLab(options: LabOptions = {}): Promise<Lab> {
     lines,
     place: `@lab-1/${port.path}`,
     received: () => heard,
-    async operator(name) {
+    async operator(name, role = 'operator') {
       const home = join(fleet.folder, name)
-      const { token } = await fleet.json(['token', 'create', 'operator', '--name', name])
+      const { token } = await fleet.json(['token', 'create', 'operator', '--name', name, '--role', role])
       const { code, stderr } = await startProgram([launcher, 'login', token], {
         env: { FLEETCAT_HOME: home },
       }).ended

@@ -60,6 +60,19 @@ needing('cc')(
 )
 
 needing('cc')(
+  'who may ask no agent for its ports is told so once, and not by each of them',
+  async () => {
+    await using lab = await openLab()
+    await lab.fleet.startAgent('lab-2', {})
+    const home = await lab.operator('vera', 'viewer')
+    const { code, stdout, stderr } = await lab.start([launcher, 'serial', 'list'], { home }).ended
+    expect({ code, stdout }).toEqual({ code: 3, stdout: '' })
+    expect(stderr).toMatch(/^fleetcat: list the serial ports: .*viewer.*\n$/)
+  },
+  patience,
+)
+
+needing('cc')(
   'what a device is not, or does not have, is said by whoever wants it',
   async () => {
     const permit = ['SERIAL:/dev/**', 'SERIAL:/tmp/**', 'OPEN:/tmp/**,append,creat,wronly']

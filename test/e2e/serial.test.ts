@@ -310,6 +310,11 @@ needing('cc')(
     const filler = line(70_000_000, 'x'.repeat(90)).repeat(20_000)
     await writeFile(file, filler + line(600_000, 'Oops: süß') + line(500_000, 'login: '))
     const log = (...words: string[]) => lab.start([launcher, 'serial', 'log', lab.place, ...words])
+    for (const words of [[], ['-f']]) {
+      const nothing = await log(...words).ended
+      expect(`${nothing.code} ${nothing.stderr}`).toMatch(/^4 .*nobody has the port open/s)
+    }
+    expect(lab.lines.log()).toEqual([])
     const early = await log('--since', '1h').ended
     expect(`${early.code} ${early.stderr}`).toMatch(/^4 .*no relay of this host keeps a log.*log=/s)
 

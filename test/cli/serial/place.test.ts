@@ -28,6 +28,9 @@ describe('a port of the fleet', () => {
 
   test.each([
     ['/dev/ttyUSB0', /names no agent.*serial list/],
+    ['@lab-1', /names no port. Write e\.g\. `@lab-1\/\/dev\/ttyUSB0`/],
+    ['@lab-1/', /names no port. Write e\.g\. `@lab-1\/\/dev\/ttyUSB0`/],
+    ['@', /`@AGENT\/\/dev\/ttyUSB0`/],
     ['@lab-1/TCP4:127.0.0.1:80', /TCP4 is no serial port/],
     ['@lab-1/SERIALL:/dev/ttyUSB0', /no kind of address called/],
     ['@lab-1//dev/ttyUSB0,share', /`share` is not for an address here/],

@@ -111,7 +111,7 @@ needing('socat')('socat at the other end of it reads what is written, and is rea
 })
 
 test.each([
-  ['PIPE:', 'it has 1 arguments instead of 1'],
+  ['PIPE:', 'the path is missing'],
   ['PIPE:/a:b', 'it has 2 arguments instead of 1'],
   ['PIPE:/a,rdonly,wronly', 'it has rdonly and wronly'],
   ['PIPE:/a,trunc', 'option `trunc` is not one of PIPE'],

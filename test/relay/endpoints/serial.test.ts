@@ -73,13 +73,14 @@ describe('the words of the address', () => {
 
   test.each<[string, RegExp]>([
     ['SERIAL', /0 arguments instead of 1/],
-    ['SERIAL:', /instead of 1/],
+    ['SERIAL:', /the path is missing. Write `SERIAL:<path>`$/],
     ['SERIAL:/dev/ttyS0:9600', /2 arguments/],
     ['SERIAL:/dev/ttyS0,baud', /needs a value/],
     ['SERIAL:/dev/ttyS0,baud=0', /whole number from 1/],
     ['SERIAL:/dev/ttyS0,baud=-1', /whole number from 1/],
     ['SERIAL:/dev/ttyS0,baud=9600.5', /whole number/],
-    ['SERIAL:/dev/ttyS0,baud=fast', /whole number/],
+    ['SERIAL:/dev/ttyS0,baud=fast', /whole number.*`baud=115200`/],
+    ['SERIAL:/dev/ttyS0,baud', /`baud=115200`/],
     ['SERIAL:/dev/ttyS0,baud=99999999999', /whole number/],
     ['SERIAL:/dev/ttyS0,b115201', /Did you mean `b115200`/],
     ['SERIAL:/dev/ttyS0,data=9', /Write one of 5, 6, 7, 8/],
@@ -104,6 +105,11 @@ describe('the words of the address', () => {
     ['SERIAL:/dev/ttyS0,watch,send=reboot', /who watches writes nothing/],
     ['SERIAL:/dev/ttyS0,watch,char-delay=5ms', /who watches writes nothing/],
     ['SERIAL:/dev/ttyS0,log=/tmp/x,exclusive', /for itself too/],
+    ['SERIAL:/dev/ttyS0,join', /`join` alone does nothing/],
+    ['SERIAL:/dev/ttyS0,join,exclusive', /`join` opens nothing .* `exclusive` does/],
+    ['SERIAL:/dev/ttyS0,join,take-over', /`join` opens nothing .* `take-over` does/],
+    ['SERIAL:/dev/ttyS0,share,join,log=/tmp/x', /`join` opens nothing .* `log` does/],
+    ['SERIAL:/dev/ttyS0,share,join,alert=x', /`join` opens nothing .* `alert` does/],
     ['SERIAL:/dev/ttyS0,replay=8k', /`replay` alone does nothing/],
     ['SERIAL:/dev/ttyS0,notices', /`notices` alone does nothing/],
     ['SERIAL:/dev/ttyS0,share,replay=8q', /no number of bytes/],
@@ -395,6 +401,31 @@ describe('a shared port', () => {
       message: expect.stringContaining('with other settings'),
     })
     await expect(dial(`SERIAL:${alias}`)).rejects.toMatchObject({ code: 'conflict' })
+  })
+
+  test('is joined only while others share it, and nothing is opened for who wants no more', async () => {
+    await using port = await openFakePort()
+    const joining = () => dial(`SERIAL:${port.path},watch,join,replay=1k`)
+    const { rdev } = statSync(port.path)
+    await expect(joining()).rejects.toMatchObject({
+      code: 'not-found',
+      why: expect.stringMatching(/^nobody has the port open/),
+    })
+    expect(heldPort(rdev)).toBeUndefined()
+    {
+      await using _alone = await dial(`SERIAL:${port.path},exclusive`)
+      await expect(joining()).rejects.toMatchObject({ code: 'conflict' })
+    }
+    {
+      await using one = await dial(`SERIAL:${port.path},share`)
+      one.stream.resume()
+      await using two = await joining()
+      const said = heard(two.stream)
+      port.far.write('for both\r\n')
+      await until('it hears', () => said().includes('for both'))
+    }
+    await expect(joining()).rejects.toMatchObject({ code: 'not-found' })
+    await expect(dial('SERIAL:/dev/ttyUSB77,watch,join')).rejects.toThrow(/this host has no such port/)
   })
 
   test('is refused while somebody has it for himself', async () => {

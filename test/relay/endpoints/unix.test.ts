@@ -281,7 +281,7 @@ test('the scope is a whole path, and says what would let others in or take the p
 
 test.each([
   ['UNIX-LISTEN', /instead of 1.*Write `UNIX-LISTEN:<path>`/],
-  ['UNIX-LISTEN:', /instead of 1/],
+  ['UNIX-LISTEN:', /the name is missing. Write `UNIX-LISTEN:<path>`$/],
   ['UNIX-CONNECT:/a:b', /it has 2 arguments instead of 1.*colon/],
   ['UNIX-LISTEN:/a,mode=rw', /no octal file mode/],
   ['UNIX-LISTEN:/a,range=10.0.0.0/8', /`range` is not one of UNIX-LISTEN; TCP-LISTEN/],

@@ -7,6 +7,7 @@ import { openPort, type PortOptions } from '#relay/serial/open-port.ts'
 import type { LineSettings } from '#relay/serial/port.ts'
 import { openContext } from '#test/resources/contexts.ts'
 import { needing } from '#test/resources/needs.ts'
+import { startProgram } from '#test/resources/program.ts'
 import { openScratch } from '#test/resources/scratch.ts'
 import { openCable, openFakePort, openLoop } from '#test/resources/serial/cables.ts'
 import { openDriven } from '#test/resources/serial/driver.ts'
@@ -376,6 +377,17 @@ describe('lock files', () => {
     expect(existsSync(join(scratch.path, nameOf(port.path)))).toBe(true)
     await using opened = await open(port.path, { lockDirectory: scratch.path })
     expect(opened.settings.data).toBe(8)
+  })
+
+  test('of a process that has ended, which its parent has not noticed, are replaced', async () => {
+    await using port = await openFakePort()
+    await using scratch = await openScratch()
+    await using parent = startProgram(['sh', '-c', 'true & echo $!.; exec sleep 1000'])
+    const pid = Number((await parent.says(/^(\d+)\./))[1])
+    await until('it has ended', () => /\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'latin1')))
+    writeFileSync(join(scratch.path, nameOf(port.path)), `${String(pid).padStart(10)}\n`)
+    await using opened = await open(port.path, { lockDirectory: scratch.path })
+    expect(opened.path).toBe(port.path)
   })
 
   test.each([
