@@ -47,6 +47,7 @@ const lostMs = 500
 /** Resolves when the first connection stands. Rejects with a RelayError when there is none. */
 export async function openAttached(fleet: Fleet, place: Place, options: AttachedOptions): Promise<Attached> {
   const { purpose, wish, waitMs, ttlMs, replay, joins, alert, mustWrite, received, told, connected } = options
+  const deadline = performance.now() + (waitMs ?? 0)
   const ended = new AbortController()
   const over = Promise.withResolvers<never>()
   over.promise.catch(() => {})
@@ -64,7 +65,6 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
   /** Rejects, and then has left the port, when somebody else writes for longer than there is patience. */
   const writing = async (opened: RemotePort, lost: Promise<RelayError>) => {
     const writer = opened.standing.present.find(({ writes }) => writes)?.who ?? 'somebody else'
-    const deadline = performance.now() + (waitMs ?? 0)
     if (waitMs !== undefined) told(`${writer} writes; waiting`)
     let gone: RelayError | undefined
     void lost.then(why => {
@@ -115,7 +115,7 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
   }
 
   /** A connection that is lost while it waits is no answer yet; that others still have the port is one. */
-  const connectInLine = async (deadline: number): Promise<Connection> => {
+  const connectInLine = async (): Promise<Connection> => {
     for (;;) {
       const leftMs = Math.round(deadline - performance.now())
       try {
@@ -134,9 +134,10 @@ export async function openAttached(fleet: Fleet, place: Place, options: Attached
       return await connect(false)
     } catch (thrown) {
       const error = RelayError.from(thrown, place.text)
-      if (waitMs === undefined || error.code !== 'conflict') throw asWritten(error, place)
+      const mayWait = error.code === 'conflict' && performance.now() < deadline
+      if (!mayWait) throw asWritten(error, place)
       told(`${error.why}; waiting`)
-      return await connectInLine(performance.now() + waitMs)
+      return await connectInLine()
     }
   }
   let { lost } = await connectInTurn()
