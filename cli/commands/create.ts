@@ -151,6 +151,8 @@ async function create(
     if (on.length === 0 && !selector) draft.spec!.agents = [await onlyAgent(operator, `relay/${name}`)]
     const request = { draft, requestId: randomUUID(), dryRun: options.dryRun ?? false }
     const answer = await unary(operator, operator.createRelay, request, { what: `create relay/${name}` })
+    const { noteUnknownHosts } = await import('../unknown-hosts.ts')
+    await noteUnknownHosts(operator, [...targets, ...(draft.spec?.tee ?? [])])
     if (wait) return waited(operator, name, answer.unchanged, options)
     const item = relayItem(answer.relay!)
     const done = options.dryRun

@@ -51,6 +51,20 @@ describe('what is wrong is said before anybody comes', () => {
     expect(outcome).toMatchObject({ code, stdout: '' })
   })
 
+  test('a relay to a host that is not there yet is made, and the host is named', async () => {
+    const words = [
+      'create',
+      'early',
+      'TCP4-LISTEN:1,bind=127.0.0.1,fork',
+      '@db-2/TCP4:127.0.0.1:1',
+      '--dry-run',
+    ]
+    const outcome = await fleetcat(words)
+    expect(outcome).toMatchObject({ code: 0, stderr: 'There is no agent db-2 yet. Did you mean @db-1?\n' })
+    const known = await fleetcat(words.map(word => word.replace('@db-2', '@DB-1')))
+    expect(known).toMatchObject({ code: 0, stderr: '' })
+  })
+
   test('a port that is taken is exit 5', async () => {
     await using taken = await openServer(() => {})
     const outcome = await fleetcat(['forward', String(taken.port), '@db-1/ECHO'])
