@@ -94,6 +94,7 @@ export function heed(
     case 'remarks':
       checkRemarks(said.value)
       for (const remark of said.value.remarks) hearRemark(parts, host, session, remark)
+      parts.remarks.leftOut(host, said.value.leftOut)
       break
     case 'tunnelRequest':
       session.tunnelGrant(parts.tunnels.grant(host, said.value))

@@ -8,6 +8,8 @@ import type { Host } from './hosts.ts'
 export interface Remarks extends Disposable {
   /** A row at once, and then one each few seconds with the last of those that are alike: see `Alerts`. */
   heard(host: Host, relay: string | undefined, remark: Remark): void
+  /** So many more had to be left out, for the agent was away for long. */
+  leftOut(host: Host, count: bigint): void
 }
 
 interface Kind {
@@ -47,6 +49,17 @@ export function openRemarks(ledger: Pick<Ledger, 'keep'>): Remarks {
         outcome: kind.outcome,
         fields: { agent, subject, text, at, times: Number(count), ...(connection && { connection }) },
         words: kind.words(text),
+      })
+    },
+    leftOut({ name: agent, peer }, count) {
+      if (count === 0n) return
+      alertsOf(agent).raise('', {
+        by: { kind: 'agent', name: agent, peer },
+        event: 'serial.left-out',
+        target: `agent/${agent}`,
+        outcome: 'alert',
+        fields: { agent, missing: Number(count) },
+        words: `${count} remarks about serial ports are missing: the agent was away for too long`,
       })
     },
     [Symbol.dispose]() {

@@ -4,6 +4,7 @@ import { expect } from 'vitest'
 import { needing } from '#test/resources/needs.ts'
 import { type Program, root } from '#test/resources/program.ts'
 import { baudOf, openFakePort } from '#test/resources/serial/cables.ts'
+import { expectAllOfPyserial } from '#test/resources/serial/pyserial.ts'
 import { openServedLine } from '#test/resources/serial/served-line.ts'
 import { type TelnetPeer, telnetPeer } from '#test/resources/serial/telnet-peer.ts'
 import { openClient, type TestClient } from '#test/resources/servers.ts'
@@ -65,35 +66,7 @@ needing('cc', python, 'pyserial-ports')(
     const { stdout, stderr } = await held.lab.start([python, '-W', 'ignore', allOfPyserial, String(port)])
       .ended
     expect(stderr).toBe('')
-    expect(JSON.parse(stdout)).toEqual({
-      bytes: true,
-      baudrate: [300, 115_200, 250_000, 0xffff],
-      bytesize: [7, 8],
-      parity: ['E', 'O', 'M', 'S', 'N'],
-      stopbits: [2, 1],
-      rtscts: [true, false],
-      xonxoff: [true, false],
-      'cts False': true,
-      'cts True': true,
-      'dsr False': true,
-      'dsr True': true,
-      'cd False': true,
-      'cd True': true,
-      ri: false,
-      forgotten: 0,
-      refused: expect.stringContaining('stopsize'),
-      after: 'still here',
-      reopened: 'again',
-    })
-    const log = held.lab.lines.log().map(({ what }) => what)
-    expect(log.filter(what => /^break/.test(what))).toEqual([
-      'break on',
-      'break off',
-      'break on',
-      'break off',
-    ])
-    expect(log).toContain('flush rx')
-    expect(log).toContain('flush tx')
+    expectAllOfPyserial(stdout, held.lab.lines)
   },
   patience,
 )

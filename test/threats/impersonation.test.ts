@@ -205,10 +205,11 @@ test('what an agent says of the targets of a relay counts for its own, and is cu
     remark(own.id, 'fleet.erased'),
     remark(own.id, 'serial.alert'),
   ]
-  stream.send({ $case: 'remarks', value: { remarks, leftOut: 0n } })
+  stream.send({ $case: 'remarks', value: { remarks, leftOut: 5n } })
   await until('both are noted', () => controller.events('serial.alert').length === 1)
   expect(controller.events('alert.foreign-remark')).toMatchObject([{ agent: 'liar', relay: 'web' }])
   expect(controller.events('fleet.erased')).toEqual([])
+  expect(controller.events('serial.left-out')).toMatchObject([{ agent: 'liar', missing: 5 }])
   const [noted] = controller.events('serial.alert')
   expect(noted).toMatchObject({ agent: 'liar', text: `${'x'.repeat(299)}…` })
 })

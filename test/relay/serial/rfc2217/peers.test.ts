@@ -7,6 +7,7 @@ import { needing } from '#test/resources/needs.ts'
 import { run } from '#test/resources/program.ts'
 import { openPyserial, openSer2net, python } from '#test/resources/serial/foreign-port.ts'
 import type { FakeLines } from '#test/resources/serial/lines.ts'
+import { expectAllOfPyserial } from '#test/resources/serial/pyserial.ts'
 import { openServedLine } from '#test/resources/serial/served-line.ts'
 import { startInTerminal } from '#test/resources/terminal-program.ts'
 import { gather } from '#test/resources/terminals.ts'
@@ -32,35 +33,7 @@ describe('a real client', () => {
       String(served.port),
     ])
     expect(stderr).toBe('')
-    expect(JSON.parse(stdout)).toEqual({
-      bytes: true,
-      baudrate: [300, 115_200, 250_000, 0xffff],
-      bytesize: [7, 8],
-      parity: ['E', 'O', 'M', 'S', 'N'],
-      stopbits: [2, 1],
-      rtscts: [true, false],
-      xonxoff: [true, false],
-      'cts False': true,
-      'cts True': true,
-      'dsr False': true,
-      'dsr True': true,
-      'cd False': true,
-      'cd True': true,
-      ri: false,
-      forgotten: 0,
-      refused: expect.stringContaining('stopsize'),
-      after: 'still here',
-      reopened: 'again',
-    })
-    const log = served.lines.log().map(({ what }) => what)
-    expect(log.filter(what => /^break/.test(what))).toEqual([
-      'break on',
-      'break off',
-      'break on',
-      'break off',
-    ])
-    expect(log).toContain('flush rx')
-    expect(log).toContain('flush tx')
+    expectAllOfPyserial(stdout, served.lines)
   })
 
   needing(
